@@ -1,0 +1,108 @@
+//! What can stop a run. A star that cannot be fitted is never an error: it is a
+//! `Fit` with a [`FitStatus`](crate::fit::FitStatus).
+
+use std::path::{Path, PathBuf};
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a file, an option or a device could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused to open, read or write a file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file holds something else than what was needed.
+    #[error("{file}: {field}: expected {expected}, found {found}")]
+    Malformed {
+        /// The file as the user named it.
+        file: String,
+        /// Which part of it: a header keyword, a column, a line.
+        field: String,
+        /// What that part should be.
+        expected: String,
+        /// What it is.
+        found: String,
+        /// What the user can do.
+        hint: Option<String>,
+    },
+    /// A file is sound, but of a kind that starfit does not read or write.
+    #[error("{file}: {what} is not supported")]
+    Unsupported {
+        /// The file as the user named it.
+        file: String,
+        /// The kind.
+        what: String,
+        /// What the user can do.
+        hint: Option<String>,
+    },
+    /// An option or argument makes no sense, alone or with the others.
+    #[error("{option}: expected {expected}, found {found}")]
+    Option {
+        /// The option or the argument of the function.
+        option: String,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+        /// What the user can do.
+        hint: Option<String>,
+    },
+    /// There is no device that can run the GPU backend, or it stopped working.
+    #[error("{what}")]
+    Device {
+        /// What went wrong, with the name of the adapter where there is one.
+        what: String,
+        /// What the user can do.
+        hint: Option<String>,
+    },
+    /// The catalogue database refused a statement.
+    #[error("{}: {message}", path.display())]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said, and about what.
+        message: String,
+        /// What the user can do.
+        hint: Option<String>,
+    },
+}
+
+impl Error {
+    /// An I/O error with the file that it is about.
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_owned(), source }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Io { .. } => None,
+            Self::Malformed { hint, .. }
+            | Self::Unsupported { hint, .. }
+            | Self::Option { hint, .. }
+            | Self::Device { hint, .. }
+            | Self::Database { hint, .. } => hint.as_deref(),
+        }
+    }
+
+    /// The same error with advice.
+    #[must_use]
+    pub fn with_hint(mut self, advice: impl Into<String>) -> Self {
+        match &mut self {
+            Self::Io { .. } => {}
+            Self::Malformed { hint, .. }
+            | Self::Unsupported { hint, .. }
+            | Self::Option { hint, .. }
+            | Self::Device { hint, .. }
+            | Self::Database { hint, .. } => *hint = Some(advice.into()),
+        }
+        self
+    }
+}

@@ -1,0 +1,71 @@
+//! An image in memory, and what its header says about the detector.
+
+use std::path::PathBuf;
+
+use ndarray::Array2;
+
+/// One plane of pixels, ready for background, detection and cutouts.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Name in the catalogue: file name, HDU and, for a cube, plane: `cube.fits[0][2]`.
+    pub name: String,
+    /// The file that the pixels are from.
+    pub source: Source,
+    /// Physical values, (height, width): `pixels[[y, x]]`. A pixel without a finite value is
+    /// missing: the readers turn BLANK and infinities into NaN.
+    pub pixels: Array2<f64>,
+    /// What the header says.
+    pub header: Header,
+}
+
+impl Image {
+    /// An image that is from no file.
+    pub fn from_pixels(name: impl Into<String>, pixels: Array2<f64>) -> Self {
+        Self { name: name.into(), source: Source::default(), pixels, header: Header::default() }
+    }
+
+    /// Number of columns.
+    pub fn width(&self) -> usize {
+        self.pixels.ncols()
+    }
+
+    /// Number of rows.
+    pub fn height(&self) -> usize {
+        self.pixels.nrows()
+    }
+}
+
+/// Where pixels were read: enough to know again whether a file is still the same.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Source {
+    /// Path as the user gave it, without the extension in brackets.
+    pub path: PathBuf,
+    /// Number of the header-data unit, 0 = primary.
+    pub hdu: usize,
+    /// Plane of a cube, from 0; `None` where the image has two axes only.
+    pub plane: Option<usize>,
+    /// Size of the file, bytes.
+    pub bytes: u64,
+    /// Modification time, seconds since 1970.
+    pub modified: i64,
+}
+
+/// Facts of a header that bear on noise, saturation and bookkeeping, as written there: only
+/// `Noise` and the options decide what is believed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Header {
+    /// GAIN or EGAIN, electrons for each unit of the image.
+    pub gain: Option<f64>,
+    /// RDNOISE or READNOIS, electrons.
+    pub read_noise: Option<f64>,
+    /// SATURATE or SATLEVEL, units of the image.
+    pub saturation: Option<f64>,
+    /// EXPTIME or EXPOSURE, seconds.
+    pub exposure: Option<f64>,
+    /// DATE-OBS.
+    pub date: Option<String>,
+    /// FILTER.
+    pub filter: Option<String>,
+    /// BUNIT.
+    pub unit: Option<String>,
+}

@@ -1,0 +1,7 @@
+//! Fits star models to thousands or millions of cutouts of astronomical images at once.
+
+pub mod error;
+pub mod fit;
+pub mod image;
+
+pub use error::{Error, Result};
