@@ -77,7 +77,10 @@ pub enum Error {
 impl Error {
     /// An I/O error with the file that it is about.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Self::Io { path: path.as_ref().to_owned(), source }
+        Self::Io {
+            path: path.as_ref().to_owned(),
+            source,
+        }
     }
 
     /// What the user can do about it.

@@ -82,16 +82,44 @@ impl Flags {
 
     /// Every flag with its name and meaning.
     pub const TABLE: [(Self, &'static str, &'static str); 10] = [
-        (Self::TRUNCATED, "truncated", "part of the cutout is outside the image"),
-        (Self::MASKED, "masked", "pixels of the cutout are masked or have no value"),
-        (Self::SATURATED, "saturated", "pixels of the cutout are saturated"),
-        (Self::NEAR_BOUND, "near_bound", "a parameter ended at its bound"),
-        (Self::CENTROID_OUTSIDE, "centroid_outside", "the centroid left the cutout"),
+        (
+            Self::TRUNCATED,
+            "truncated",
+            "part of the cutout is outside the image",
+        ),
+        (
+            Self::MASKED,
+            "masked",
+            "pixels of the cutout are masked or have no value",
+        ),
+        (
+            Self::SATURATED,
+            "saturated",
+            "pixels of the cutout are saturated",
+        ),
+        (
+            Self::NEAR_BOUND,
+            "near_bound",
+            "a parameter ended at its bound",
+        ),
+        (
+            Self::CENTROID_OUTSIDE,
+            "centroid_outside",
+            "the centroid left the cutout",
+        ),
         (Self::NEGATIVE_FLUX, "negative_flux", "the flux is negative"),
-        (Self::CROWDED, "crowded", "another detection lies within 1.5 fwhm"),
+        (
+            Self::CROWDED,
+            "crowded",
+            "another detection lies within 1.5 fwhm",
+        ),
         (Self::SHARP, "sharp", "much narrower than the image's stars"),
         (Self::UNDERSAMPLED, "undersampled", "fwhm under 1.5 pix"),
-        (Self::DUPLICATE, "duplicate", "another row fits the same star"),
+        (
+            Self::DUPLICATE,
+            "duplicate",
+            "another row fits the same star",
+        ),
     ];
 
     /// Whether every bit of `other` is set.

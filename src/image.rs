@@ -21,7 +21,12 @@ pub struct Image {
 impl Image {
     /// An image that is from no file.
     pub fn from_pixels(name: impl Into<String>, pixels: Array2<f64>) -> Self {
-        Self { name: name.into(), source: Source::default(), pixels, header: Header::default() }
+        Self {
+            name: name.into(),
+            source: Source::default(),
+            pixels,
+            header: Header::default(),
+        }
     }
 
     /// Number of columns.
