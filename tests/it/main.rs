@@ -1,0 +1,7 @@
+//! The tests of what the crate does as a whole, one binary.
+
+mod backends;
+mod common;
+mod models;
+mod reference_fits;
+mod solvers;
