@@ -1,5 +1,6 @@
 //! Fits star models to thousands or millions of cutouts of astronomical images at once.
 
+pub mod catalog;
 pub mod error;
 pub mod fit;
 pub mod image;

@@ -1,0 +1,590 @@
+//! SQLite: one database for many runs over many images.
+//!
+//! Tables `runs`, `images`, `stars` and `columns`; a view `stars_<image_id>` for each image, in
+//! the order of position; `newest_images`, which has each image (path, HDU and plane) as the
+//! newest run left it, and `catalog`, the stars of those.
+//!
+//! An image is one transaction: it is there whole or not at all. It replaces what earlier runs
+//! with the same settings had of it; those runs stay in `runs`, as a record, even without images.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, ToSql, Transaction, TransactionBehavior,
+    params,
+};
+
+use super::columns::{COLUMNS, Kind, flux_unit};
+use super::{CatalogWriter, ImageInfo, Row, RunInfo, Value, check_output};
+use crate::error::{Error, Result};
+use crate::image::Source;
+
+/// "stft": marks a database as starfit's, for `file` and for us.
+const APPLICATION_ID: i32 = 0x7374_6674;
+
+/// Raised with each change of the tables.
+const SCHEMA_VERSION: i32 = 1;
+
+/// How long to wait while another program writes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A catalogue in a database, and one run that adds to it.
+#[derive(Debug)]
+pub struct SqliteWriter {
+    connection: Connection,
+    path: PathBuf,
+    /// Whether there was no database before this run.
+    is_new: bool,
+    run_id: i64,
+    /// As they are stored.
+    settings: String,
+    insert_star: String,
+    /// What `columns` was last made to say about fluxes.
+    flux_unit: Option<String>,
+}
+
+impl SqliteWriter {
+    /// Opens or creates a database and enters a new run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where no file can be; [`Error::Malformed`] for a file that is no database or
+    /// another program's, which is left as it is; [`Error::Unsupported`] for another version's;
+    /// [`Error::Database`] where SQLite refuses, as when another program holds the lock.
+    pub fn create(path: &Path, run: &RunInfo) -> Result<Self> {
+        Self::create_within(path, run, PATIENCE)
+    }
+
+    fn create_within(path: &Path, run: &RunInfo, patience: Duration) -> Result<Self> {
+        // An empty file is a database without tables to SQLite too.
+        let is_new = check_output(path)?.is_none_or(|found| found.is_file() && found.len() == 0);
+        if !is_new {
+            check_header(path)?;
+        }
+        let fail = |error| database_error(path, &error);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+        if connection.is_readonly("main").map_err(fail)? {
+            let why = io::Error::new(io::ErrorKind::PermissionDenied, "the file is read-only");
+            return Err(Error::io(path, why));
+        }
+        connection.busy_timeout(patience).map_err(fail)?;
+        // A power cut may undo the last images, but no more; 64 MB of cache for the indexes.
+        connection
+            .execute_batch(
+                "PRAGMA foreign_keys = ON; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -64000",
+            )
+            .map_err(fail)?;
+        let settings = run.settings.to_string();
+        let run_id = enter(&mut connection, path, run, &settings)?;
+        // A reader need not wait for a writer then. Some network file systems cannot do it: there
+        // the old journal is as safe.
+        let _ = connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()));
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            is_new,
+            run_id,
+            settings,
+            insert_star: insert_star(),
+            flux_unit: None,
+        })
+    }
+
+    /// The number of this run.
+    pub fn run_id(&self) -> i64 {
+        self.run_id
+    }
+
+    fn write_image(&mut self, image: &ImageInfo, rows: &[Row]) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        remove_earlier(&transaction, image, &self.settings)?;
+        let unit = flux_unit(image.header.unit.as_deref());
+        if self.flux_unit.as_deref() != Some(unit) {
+            set_flux_unit(&transaction, unit)?;
+        }
+        let image_id = insert_image(&transaction, self.run_id, image, rows.len(), unit)?;
+        {
+            let mut insert = transaction.prepare_cached(&self.insert_star)?;
+            for row in rows {
+                // The image's number is in the place of its name.
+                insert.raw_bind_parameter(1, image_id)?;
+                for (at, value) in row.values(&image.name).enumerate().skip(1) {
+                    insert.raw_bind_parameter(at + 1, value)?;
+                }
+                insert.raw_execute()?;
+            }
+        }
+        transaction.execute_batch(&format!(
+            "CREATE VIEW stars_{image_id} AS SELECT {} FROM stars WHERE image_id = {image_id} \
+             ORDER BY y, x",
+            star_columns()
+        ))?;
+        transaction.commit()?;
+        self.flux_unit = Some(unit.to_owned());
+        Ok(())
+    }
+
+    /// Leaves one file, which can be read where nothing can be written.
+    fn close(self) -> Result<()> {
+        let fail = |error| database_error(&self.path, &error);
+        self.connection
+            .busy_timeout(Duration::ZERO)
+            .map_err(fail)?;
+        // Refused while another program reads: then the last one to close tidies up.
+        let _ = self
+            .connection
+            .pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()));
+        self.connection.close().map_err(|(_, error)| fail(error))
+    }
+}
+
+impl CatalogWriter for SqliteWriter {
+    fn write(&mut self, image: &ImageInfo, rows: &[Row]) -> Result<()> {
+        self.write_image(image, rows)
+            .map_err(|error| database_error(&self.path, &error))
+    }
+
+    fn contains(&self, image: &Source) -> Result<bool> {
+        let find = || {
+            self.connection
+                .prepare_cached(
+                    "SELECT 1 FROM images JOIN runs USING (run_id) \
+                     WHERE path = ? AND hdu = ? AND plane IS ? AND settings = ? \
+                     AND bytes = ? AND modified = ?",
+                )?
+                .exists(params![
+                    stored_path(&image.path),
+                    integer(image.hdu),
+                    image.plane.map(integer),
+                    self.settings,
+                    integer(image.bytes),
+                    image.modified,
+                ])
+        };
+        find().map_err(|error| database_error(&self.path, &error))
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        self.connection
+            .execute(
+                "UPDATE runs SET finished = strftime('%Y-%m-%dT%H:%M:%SZ', 'now') WHERE run_id = ?",
+                [self.run_id],
+            )
+            .map_err(|error| database_error(&self.path, &error))?;
+        self.close()
+    }
+
+    fn abandon(mut self: Box<Self>) -> Result<()> {
+        let remaining = remove_run(&mut self.connection, self.run_id)
+            .map_err(|error| database_error(&self.path, &error))?;
+        // Another program may have added a run to the new database.
+        let remove = self.is_new && remaining == 0;
+        let path = self.path.clone();
+        self.close()?;
+        if remove { remove_database(&path) } else { Ok(()) }
+    }
+}
+
+/// Opens a catalogue to read it.
+///
+/// # Errors
+///
+/// As [`SqliteWriter::create`]; [`Error::Io`] where there is no such file.
+pub fn open(path: &Path) -> Result<Connection> {
+    check_header(path)?;
+    let fail = |error| database_error(path, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+    connection.busy_timeout(PATIENCE).map_err(fail)?;
+    check_version(path, schema_version(&connection).map_err(fail)?)?;
+    Ok(connection)
+}
+
+/// Refuses what is not starfit's by the file's first bytes alone: even opening another program's
+/// database could complete a transaction that it left behind.
+fn check_header(path: &Path) -> Result<()> {
+    const LENGTH: usize = 100;
+    let refuse = |field: &str, expected: &str, found: String| {
+        Err(Error::Malformed {
+            file: path.display().to_string(),
+            field: field.to_owned(),
+            expected: expected.to_owned(),
+            found,
+            hint: Some("choose another name for the catalogue".to_owned()),
+        })
+    };
+    let mut header = Vec::with_capacity(LENGTH);
+    File::open(path)
+        .and_then(|file| file.take(LENGTH as u64).read_to_end(&mut header))
+        .map_err(|error| Error::io(path, error))?;
+    if header.len() < LENGTH || !header.starts_with(b"SQLite format 3\0") {
+        let found = "another kind of file".to_owned();
+        return refuse("header", "an SQLite database", found);
+    }
+    // The format of SQLite files puts it there.
+    let id = header.get(68..72).and_then(|bytes| bytes.try_into().ok());
+    if id != Some(APPLICATION_ID.to_be_bytes()) {
+        let found = format!("{:#010x}", u32::from_be_bytes(id.unwrap_or_default()));
+        let expected = format!("{APPLICATION_ID:#010x} (a catalogue of starfit)");
+        return refuse("application_id", &expected, found);
+    }
+    Ok(())
+}
+
+fn schema_version(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+fn check_version(path: &Path, version: i32) -> Result<()> {
+    if version == SCHEMA_VERSION {
+        return Ok(());
+    }
+    let hint = if version > SCHEMA_VERSION {
+        "a newer starfit wrote it: use that one, or another catalogue"
+    } else {
+        "choose another name for the catalogue"
+    };
+    Err(Error::Unsupported {
+        file: path.display().to_string(),
+        what: format!("schema version {version} (expected {SCHEMA_VERSION})"),
+        hint: Some(hint.to_owned()),
+    })
+}
+
+/// Makes the tables if there are none, and the row of the run.
+fn enter(
+    connection: &mut Connection,
+    path: &Path,
+    run: &RunInfo,
+    settings: &str,
+) -> Result<i64> {
+    let fail = |error| database_error(path, &error);
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(fail)?;
+    // Asked within the transaction: another run may be making the tables too.
+    let has_tables: bool = transaction
+        .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| {
+            row.get(0)
+        })
+        .map_err(fail)?;
+    if has_tables {
+        check_version(path, schema_version(&transaction).map_err(fail)?)?;
+    } else {
+        create_tables(&transaction).map_err(fail)?;
+    }
+    transaction
+        .execute(
+            "INSERT INTO runs (version, command_line, settings, backend, adapter) \
+             VALUES (?, ?, ?, ?, ?)",
+            params![
+                run.version,
+                run.command_line,
+                settings,
+                run.backend,
+                run.adapter
+            ],
+        )
+        .map_err(fail)?;
+    let run_id = transaction.last_insert_rowid();
+    transaction.commit().map_err(fail)?;
+    Ok(run_id)
+}
+
+fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(&schema())?;
+    let mut insert = transaction
+        .prepare("INSERT INTO columns (name, unit, ucd, description) VALUES (?, ?, ?, ?)")?;
+    for column in COLUMNS {
+        let unit = column.unit.resolve(None);
+        insert.execute(params![column.name, unit, column.ucd, column.description])?;
+    }
+    Ok(())
+}
+
+/// Numbers of runs and images are never used again: the name of a view never comes to mean
+/// another image. There is no `floor` in every SQLite; CAST rounds the same way, as dec + 90 is
+/// not negative.
+fn schema() -> String {
+    let definitions: String = COLUMNS
+        .iter()
+        .skip(1)
+        .map(|column| {
+            let kind = match column.kind {
+                Kind::Text => "TEXT NOT NULL",
+                Kind::Integer => "INTEGER",
+                Kind::Float => "REAL",
+            };
+            format!("    {} {kind},\n", column.name)
+        })
+        .collect();
+    let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
+    format!(
+        "PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+CREATE TABLE runs (
+    run_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    version TEXT NOT NULL,
+    command_line TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    backend TEXT NOT NULL,
+    adapter TEXT,
+    started TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+    finished TEXT
+) STRICT;
+CREATE TABLE images (
+    image_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    path TEXT NOT NULL,
+    hdu INTEGER NOT NULL,
+    plane INTEGER,
+    bytes INTEGER NOT NULL,
+    modified INTEGER NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    gain REAL,
+    read_noise REAL,
+    saturation REAL,
+    exposure REAL,
+    date TEXT,
+    filter TEXT,
+    unit TEXT NOT NULL,
+    wcs TEXT,
+    n_stars INTEGER NOT NULL
+) STRICT;
+CREATE INDEX images_source ON images (path, hdu, plane, run_id);
+CREATE INDEX images_run ON images (run_id);
+CREATE TABLE stars (
+    star_id INTEGER PRIMARY KEY,
+    image_id INTEGER NOT NULL REFERENCES images ON DELETE CASCADE,
+{definitions}    object_id INTEGER,
+    zone INTEGER GENERATED ALWAYS AS (CAST((dec + 90) * 120 AS INTEGER)) VIRTUAL
+) STRICT;
+CREATE INDEX stars_position ON stars (image_id, y, x);
+CREATE INDEX stars_sky ON stars (zone, ra);
+CREATE TABLE columns (
+    name TEXT PRIMARY KEY,
+    unit TEXT,
+    ucd TEXT NOT NULL,
+    description TEXT NOT NULL
+) STRICT;
+CREATE VIEW newest_images AS SELECT * FROM images WHERE NOT EXISTS (
+    SELECT 1 FROM images AS newer
+    WHERE newer.path = images.path AND newer.hdu = images.hdu AND newer.plane IS images.plane
+        AND newer.run_id > images.run_id
+);
+CREATE VIEW catalog ({}) AS SELECT newest_images.name, {}
+FROM newest_images JOIN stars USING (image_id);",
+        names.join(", "),
+        star_columns(),
+    )
+}
+
+/// The columns of `stars` that are in every catalogue.
+fn star_columns() -> String {
+    let names: Vec<_> = COLUMNS
+        .iter()
+        .skip(1)
+        .map(|column| format!("stars.{0} AS {0}", column.name))
+        .collect();
+    names.join(", ")
+}
+
+fn insert_star() -> String {
+    let names: Vec<_> = COLUMNS.iter().skip(1).map(|column| column.name).collect();
+    let marks = vec!["?"; COLUMNS.len()];
+    format!(
+        "INSERT INTO stars (image_id, {}) VALUES ({})",
+        names.join(", "),
+        marks.join(", ")
+    )
+}
+
+/// Removes the same image of runs with the same settings, and its view.
+fn remove_earlier(
+    transaction: &Transaction<'_>,
+    image: &ImageInfo,
+    settings: &str,
+) -> rusqlite::Result<()> {
+    let earlier = image_ids(
+        transaction,
+        "SELECT image_id FROM images JOIN runs USING (run_id) \
+         WHERE path = ? AND hdu = ? AND plane IS ? AND settings = ?",
+        params![
+            path_of(image),
+            integer(image.source.hdu),
+            image.source.plane.map(integer),
+            settings
+        ],
+    )?;
+    remove_images(transaction, &earlier)
+}
+
+/// Removes a run with its images; returns how many runs are left.
+fn remove_run(connection: &mut Connection, run_id: i64) -> rusqlite::Result<i64> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let select = "SELECT image_id FROM images WHERE run_id = ?";
+    let images = image_ids(&transaction, select, params![run_id])?;
+    remove_images(&transaction, &images)?;
+    transaction.execute("DELETE FROM runs WHERE run_id = ?", [run_id])?;
+    let remaining = transaction.query_row("SELECT count(*) FROM runs", [], |row| row.get(0))?;
+    transaction.commit()?;
+    Ok(remaining)
+}
+
+fn image_ids(
+    transaction: &Transaction<'_>,
+    select: &str,
+    params: &[&dyn ToSql],
+) -> rusqlite::Result<Vec<i64>> {
+    transaction
+        .prepare_cached(select)?
+        .query_map(params, |row| row.get(0))?
+        .collect()
+}
+
+fn remove_images(transaction: &Transaction<'_>, ids: &[i64]) -> rusqlite::Result<()> {
+    for id in ids {
+        transaction.execute_batch(&format!("DROP VIEW IF EXISTS stars_{id}"))?;
+        transaction.execute("DELETE FROM images WHERE image_id = ?", [id])?;
+    }
+    Ok(())
+}
+
+fn insert_image(
+    transaction: &Transaction<'_>,
+    run_id: i64,
+    image: &ImageInfo,
+    n_stars: usize,
+    unit: &str,
+) -> rusqlite::Result<i64> {
+    let ImageInfo { source, header, .. } = image;
+    let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
+    transaction
+        .prepare_cached(
+            "INSERT INTO images (run_id, name, path, hdu, plane, bytes, modified, width, height, \
+             gain, read_noise, saturation, exposure, date, filter, unit, wcs, n_stars) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .insert(params![
+            run_id,
+            image.name,
+            path_of(image),
+            integer(source.hdu),
+            source.plane.map(integer),
+            integer(source.bytes),
+            source.modified,
+            integer(image.width),
+            integer(image.height),
+            finite(header.gain),
+            finite(header.read_noise),
+            finite(header.saturation),
+            finite(header.exposure),
+            header.date,
+            header.filter,
+            unit,
+            image.wcs,
+            integer(n_stars),
+        ])
+}
+
+/// Makes `columns` say the unit of fluxes: null where the images differ, `images.unit` has it.
+fn set_flux_unit(transaction: &Transaction<'_>, unit: &str) -> rusqlite::Result<()> {
+    let differ: bool = transaction.query_row(
+        "SELECT EXISTS (SELECT 1 FROM images WHERE unit <> ?)",
+        [unit],
+        |row| row.get(0),
+    )?;
+    for column in COLUMNS.iter().filter(|column| column.unit.is_of_image()) {
+        let unit = column.unit.resolve(Some(unit)).filter(|_| !differ);
+        transaction.execute(
+            "UPDATE columns SET unit = ? WHERE name = ?",
+            params![unit, column.name],
+        )?;
+    }
+    Ok(())
+}
+
+/// What tells one image's file from another's; the name where there is no file.
+fn path_of(image: &ImageInfo) -> String {
+    if image.source.path.as_os_str().is_empty() {
+        image.name.clone()
+    } else {
+        stored_path(&image.source.path)
+    }
+}
+
+/// Absolute and without symbolic links, so that a file is the same from every folder.
+fn stored_path(path: &Path) -> String {
+    let absolute = path
+        .canonicalize()
+        .or_else(|_| std::path::absolute(path))
+        .unwrap_or_else(|_| path.to_owned());
+    // Debug escapes what is not text, so that no two paths become one.
+    match absolute.to_str() {
+        Some(text) => text.to_owned(),
+        None => format!("{absolute:?}"),
+    }
+}
+
+/// SQLite has no unsigned numbers. Sizes and counts are far below the limit.
+fn integer(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+fn remove_database(path: &Path) -> Result<()> {
+    fs::remove_file(path).map_err(|error| Error::io(path, error))?;
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let mut beside = OsString::from(path);
+        beside.push(suffix);
+        // Closing has removed them, as a rule.
+        let _ = fs::remove_file(beside);
+    }
+    Ok(())
+}
+
+fn database_error(path: &Path, error: &rusqlite::Error) -> Error {
+    let hint = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            Some("another program is writing to it: wait for it, or close it")
+        }
+        Some(ErrorCode::DiskFull) => Some("free some space, or write somewhere else"),
+        Some(ErrorCode::DatabaseCorrupt) => {
+            Some("keep a copy, and try `sqlite3 FILE .recover` to save what is left")
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            Some("the file and its folder must be writable")
+        }
+        _ => None,
+    };
+    Error::Database {
+        path: path.to_owned(),
+        message: error.to_string(),
+        hint: hint.map(str::to_owned),
+    }
+}
+
+impl ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match *self {
+            Self::Null => ValueRef::Null,
+            Self::Integer(value) => ValueRef::Integer(value),
+            Self::Float(value) => ValueRef::Real(value),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;
