@@ -255,13 +255,16 @@ mod tests {
                 errors += 1;
             }
         }
-        assert_eq!(errors, 11);
+        assert_eq!(errors, 12);
     }
 
     #[test]
     fn the_description_of_flags_names_every_flag() {
         let description = COLUMNS[position("flags")].description;
-        let listed: Vec<_> = description.trim_start_matches("sum of ").split(", ").collect();
+        let listed: Vec<_> = description
+            .trim_start_matches("sum of ")
+            .split(", ")
+            .collect();
         let table = Flags::TABLE.map(|(flag, name, _)| format!("{} {name}", flag.0));
         assert_eq!(listed, table);
     }

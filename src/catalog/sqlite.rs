@@ -1,8 +1,8 @@
 //! SQLite: one database for many runs over many images.
 //!
 //! Tables `runs`, `images`, `stars` and `columns`; a view `stars_<image_id>` for each image, in
-//! the order of position; `newest_images`, which has each image (path, HDU and plane) as the
-//! newest run left it, and `catalog`, the stars of those.
+//! the order of y and x; the view `newest_images` of each image (path, HDU and plane) as its
+//! newest run has it, and `catalog`, the stars of those.
 //!
 //! An image is one transaction: it is there whole or not at all. It replaces what earlier runs
 //! with the same settings had of it; those runs stay in `runs`, as a record, even without images.
@@ -14,13 +14,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{
-    Connection, ErrorCode, OpenFlags, ToSql, Transaction, TransactionBehavior,
-    params,
-};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, Transaction, TransactionBehavior, params};
 
 use super::columns::{COLUMNS, Kind, flux_unit};
-use super::{CatalogWriter, ImageInfo, Row, RunInfo, Value, check_output};
+use super::{CatalogWriter, ImageInfo, Row, RunInfo, Value, check_output, is_special};
 use crate::error::{Error, Result};
 use crate::image::Source;
 
@@ -76,17 +73,17 @@ impl SqliteWriter {
             return Err(Error::io(path, why));
         }
         connection.busy_timeout(patience).map_err(fail)?;
-        // A power cut may undo the last images, but no more; 64 MB of cache for the indexes.
+        // The indexes of a large catalogue are changed all over by each image: 64 MB of cache,
+        // and pages go from the journal to the database each 128 MB only.
         connection
             .execute_batch(
-                "PRAGMA foreign_keys = ON; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -64000",
+                "PRAGMA foreign_keys = ON; PRAGMA cache_size = -64000; \
+                 PRAGMA wal_autocheckpoint = 32768",
             )
             .map_err(fail)?;
         let settings = run.settings.to_string();
         let run_id = enter(&mut connection, path, run, &settings)?;
-        // A reader need not wait for a writer then. Some network file systems cannot do it: there
-        // the old journal is as safe.
-        let _ = connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()));
+        prefer_wal(&connection);
         Ok(Self {
             connection,
             path: path.to_owned(),
@@ -125,9 +122,8 @@ impl SqliteWriter {
             }
         }
         transaction.execute_batch(&format!(
-            "CREATE VIEW stars_{image_id} AS SELECT {} FROM stars WHERE image_id = {image_id} \
-             ORDER BY y, x",
-            star_columns()
+            "CREATE VIEW stars_{image_id} AS \
+             SELECT * FROM stars WHERE image_id = {image_id} ORDER BY y, x"
         ))?;
         transaction.commit()?;
         self.flux_unit = Some(unit.to_owned());
@@ -137,9 +133,7 @@ impl SqliteWriter {
     /// Leaves one file, which can be read where nothing can be written.
     fn close(self) -> Result<()> {
         let fail = |error| database_error(&self.path, &error);
-        self.connection
-            .busy_timeout(Duration::ZERO)
-            .map_err(fail)?;
+        self.connection.busy_timeout(Duration::ZERO).map_err(fail)?;
         // Refused while another program reads: then the last one to close tidies up.
         let _ = self
             .connection
@@ -191,7 +185,11 @@ impl CatalogWriter for SqliteWriter {
         let remove = self.is_new && remaining == 0;
         let path = self.path.clone();
         self.close()?;
-        if remove { remove_database(&path) } else { Ok(()) }
+        if remove {
+            remove_database(&path)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -223,6 +221,12 @@ fn check_header(path: &Path) -> Result<()> {
             hint: Some("choose another name for the catalogue".to_owned()),
         })
     };
+    let metadata = fs::metadata(path).map_err(|error| Error::io(path, error))?;
+    if is_special(&metadata) {
+        // Reading a pipe could take for ever.
+        let found = "a device or a pipe".to_owned();
+        return refuse("file", "an SQLite database", found);
+    }
     let mut header = Vec::with_capacity(LENGTH);
     File::open(path)
         .and_then(|file| file.take(LENGTH as u64).read_to_end(&mut header))
@@ -261,13 +265,20 @@ fn check_version(path: &Path, version: i32) -> Result<()> {
     })
 }
 
+/// With a write-ahead log, readers and writers do not wait for each other, and the disk only
+/// rarely: a power cut may undo the last images, but no more. Some network file systems cannot do
+/// it; the old journal, which waits for the disk at each image, is as safe.
+fn prefer_wal(connection: &Connection) {
+    let mode = connection
+        .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0));
+    if mode.is_ok_and(|mode| mode == "wal") {
+        // Slower where refused, no worse.
+        let _ = connection.pragma_update(None, "synchronous", "normal");
+    }
+}
+
 /// Makes the tables if there are none, and the row of the run.
-fn enter(
-    connection: &mut Connection,
-    path: &Path,
-    run: &RunInfo,
-    settings: &str,
-) -> Result<i64> {
+fn enter(connection: &mut Connection, path: &Path, run: &RunInfo, settings: &str) -> Result<i64> {
     let fail = |error| database_error(path, &error);
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
