@@ -1,6 +1,7 @@
 use insta::assert_snapshot;
 use tempfile::TempDir;
 
+use super::schema::SCHEMA_VERSION;
 use super::*;
 use crate::catalog::tests::{full_row, image, row_at, run};
 
