@@ -8,7 +8,7 @@
 
 mod spline;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
 use spline::Mesh;
@@ -56,6 +56,14 @@ impl Background {
     where
         T: Copy + Into<f64> + Sync,
     {
+        Self::sampled(pixels, cell, 1)
+    }
+
+    /// The same from every `step`-th pixel of every `step`-th row.
+    pub(crate) fn sampled<T>(pixels: ArrayView2<'_, T>, cell: usize, step: usize) -> Self
+    where
+        T: Copy + Into<f64> + Sync,
+    {
         let (height, width) = pixels.dim();
         let (rows, columns) = (cells(height, cell), cells(width, cell));
         let mut sky: Vec<(Option<Sky>, bool)> = (0..rows * columns)
@@ -65,16 +73,15 @@ impl Background {
                 let (y0, y1) = (row * height / rows, (row + 1) * height / rows);
                 let (x0, x1) = (column * width / columns, (column + 1) * width / columns);
                 values.clear();
-                for y in y0..y1 {
+                let sample = pixels.slice(s![y0..y1;step, x0..x1;step]);
+                for row in sample.rows() {
                     values.extend(
-                        pixels
-                            .slice(ndarray::s![y, x0..x1])
-                            .iter()
+                        row.iter()
                             .map(|&value| value.into())
                             .filter(|value: &f64| value.abs() < f64::MAX / 4.0),
                     );
                 }
-                let trusted = 2 * values.len() >= (y1 - y0) * (x1 - x0);
+                let trusted = 2 * values.len() >= sample.len();
                 (cell_sky(values), trusted)
             })
             .collect();

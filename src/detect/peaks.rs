@@ -5,6 +5,9 @@
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
+/// Part of the threshold that two peaks must be separated by.
+const SKY: f64 = 0.4;
+
 /// What a peak must be.
 #[derive(Debug)]
 pub(super) struct Rule {
@@ -19,9 +22,9 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    /// How far down to flood: a peak at the threshold still on its own there is prominent enough.
+    /// How far down to flood: peaks that meet below are told apart by the sky.
     fn lowest(&self) -> f32 {
-        (self.threshold - self.prominence).max(1.0) as f32
+        (SKY * self.threshold).max(0.5) as f32
     }
 
     fn keeps(&self, peak: f32, saddle: f32) -> bool {
@@ -45,11 +48,11 @@ pub(super) struct Peak {
 }
 
 /// Part of an island that grew from one local maximum.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Island {
-    /// The island that this one has become part of, itself if none.
+    /// Number of the island that this one has become part of, its own if none.
     parent: u32,
-    /// Index of its highest pixel, counted along rows.
+    /// Index of its highest pixel.
     peak: usize,
     value: f32,
     /// Number of plateau pixels at the top, and sums of their positions.
@@ -64,47 +67,47 @@ pub(super) fn find(
 ) -> Vec<Peak> {
     let (height, width) = value.dim();
     let lowest = rule.lowest();
+    // Pixels are counted along rows with an empty one at each end, so that all have 8 neighbours.
+    let stride = width + 2;
     let mut pixels: Vec<(f32, usize)> = (0..height)
         .into_par_iter()
         .flat_map_iter(|y| {
-            (0..)
+            ((y + 1) * stride + 1..)
                 .zip(value.row(y))
                 .filter(|&(_, &value)| value >= lowest)
-                .map(move |(x, &value)| (value, y * width + x))
+                .map(|(index, &value)| (value, index))
         })
         .collect();
     pixels.par_sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
 
     let mut islands: Vec<Island> = Vec::new();
-    let mut peaks = Vec::new();
-    // Number of the island of a pixel; those not flooded yet have none.
-    let mut flooded = Array2::from_elem((height, width), NONE);
+    let mut peaks: Vec<Island> = Vec::new();
+    // Number of the island of a pixel; those not flooded yet have none, which is 0.
+    let mut flooded = vec![0u32; stride * (height + 2)];
     for (value, index) in pixels {
-        let position = (index / width, index % width);
-        let mut mine = NONE;
-        for near in neighbours((height, width), position) {
+        let mut mine = 0;
+        let around = [index - stride - 1, index - 1, index + stride - 1];
+        let near = around.into_iter().flat_map(|first| first..first + 3);
+        for near in near {
             let other = root(&mut islands, flooded[near]);
-            if other == NONE || other == mine {
+            if other == 0 || other == mine {
                 continue;
             }
-            if mine == NONE {
+            if mine == 0 {
                 mine = other;
                 continue;
             }
             // Islands are numbered by falling height of their peaks.
             let (higher, lower) = (mine.min(other), mine.max(other));
-            let joined = &mut islands[lower as usize];
+            let joined = &mut islands[lower as usize - 1];
             joined.parent = higher;
             if rule.keeps(joined.value, value) {
-                peaks.push(joined.peak(width));
+                peaks.push(*joined);
             }
             mine = higher;
         }
-        if mine == NONE {
-            // There are fewer islands than pixels divided by 4.
-            mine = u32::try_from(islands.len())
-                .unwrap_or(NONE - 1)
-                .min(NONE - 1);
+        if mine == 0 {
+            mine = islands.len() as u32 + 1;
             islands.push(Island {
                 parent: mine,
                 peak: index,
@@ -112,52 +115,54 @@ pub(super) fn find(
                 plateau: (0.0, 0.0, 0.0),
             });
         }
-        flooded[position] = mine;
-        let island = &mut islands[mine as usize];
-        if value == island.value && plateaus.is_some_and(|plateaus| plateaus[position]) {
+        flooded[index] = mine;
+        let island = &mut islands[mine as usize - 1];
+        let (y, x) = (index / stride - 1, index % stride - 1);
+        if value == island.value && plateaus.is_some_and(|plateaus| plateaus[[y, x]]) {
             island.plateau.0 += 1.0;
-            island.plateau.1 += position.1 as f64;
-            island.plateau.2 += position.0 as f64;
+            island.plateau.1 += x as f64;
+            island.plateau.2 += y as f64;
         }
     }
-    peaks.extend(
-        islands
-            .iter()
-            .enumerate()
-            .filter(|(number, island)| {
-                island.parent as usize == *number && f64::from(island.value) >= rule.threshold
-            })
-            .map(|(_, island)| island.peak(width)),
-    );
+    peaks.extend((1..).zip(&islands).filter_map(|(number, island)| {
+        let apart = island.parent == number && f64::from(island.value) >= rule.threshold;
+        apart.then_some(*island)
+    }));
     peaks
+        .into_iter()
+        .map(|island| island.peak(stride))
+        // The maximum of an outermost row may be the flank of something outside.
+        .filter(|peak| {
+            (1..width.saturating_sub(1)).contains(&peak.x)
+                && (1..height.saturating_sub(1)).contains(&peak.y)
+        })
+        .collect()
 }
 
 impl Island {
-    fn peak(&self, width: usize) -> Peak {
+    fn peak(&self, stride: usize) -> Peak {
         let (n, x, y) = self.plateau;
         Peak {
-            x: self.peak % width,
-            y: self.peak / width,
+            x: self.peak % stride - 1,
+            y: self.peak / stride - 1,
             value: self.value,
             plateau: (n > 0.0).then(|| (x / n, y / n)),
         }
     }
 }
 
-const NONE: u32 = u32::MAX;
-
-/// The island that `number` is part of now; halves the way there for the next time.
+/// The island that `number`, from 1, is part of now; halves the way there for the next time.
 fn root(islands: &mut [Island], mut number: u32) -> u32 {
-    if number == NONE {
-        return NONE;
+    if number == 0 {
+        return 0;
     }
     loop {
-        let parent = islands[number as usize].parent;
+        let parent = islands[number as usize - 1].parent;
         if parent == number {
             return number;
         }
-        let next = islands[parent as usize].parent;
-        islands[number as usize].parent = next;
+        let next = islands[parent as usize - 1].parent;
+        islands[number as usize - 1].parent = next;
         number = next;
     }
 }
@@ -171,16 +176,20 @@ pub(super) fn level_plateaus(
     saturation: f64,
     rule: &Rule,
 ) -> Option<Array2<bool>> {
-    let mut saturated = Vec::new();
-    let mut missing = Vec::new();
-    for ((index, &pixel), &value) in pixels.indexed_iter().zip(value.iter()) {
-        if !pixel.is_finite() {
-            missing.push(index);
-        } else if pixel >= saturation && value >= rule.lowest() {
-            // One that does not rise above the sky belongs to no star.
-            saturated.push(index);
-        }
-    }
+    let odd: Vec<(usize, usize)> = (0..value.nrows())
+        .into_par_iter()
+        .flat_map_iter(|y| {
+            let row = (0..).zip(pixels.row(y)).zip(value.row(y));
+            row.filter(|&((_, &pixel), &value)| {
+                // A saturated pixel that does not rise above the sky belongs to no star.
+                !pixel.is_finite() || (pixel >= saturation && value >= rule.lowest())
+            })
+            .map(move |((x, _), _)| (y, x))
+        })
+        .collect();
+    let (saturated, missing): (Vec<_>, Vec<_>) = odd
+        .into_iter()
+        .partition(|&index| pixels[index].is_finite());
     if saturated.is_empty() && missing.is_empty() {
         return None;
     }
