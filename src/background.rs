@@ -28,6 +28,7 @@ const MIN_NOISE: f64 = 0.01;
 pub struct Background {
     width: usize,
     height: usize,
+    cell: usize,
     level: Mesh,
     noise: Mesh,
     median_level: f64,
@@ -105,16 +106,17 @@ impl Background {
         let Ok(sky) = Array2::from_shape_vec((rows, columns), sky) else {
             unreachable!("one value was made for each cell")
         };
-        Self::from_cells(width, height, fill(sky))
+        Self::from_cells(width, height, cell, fill(sky))
     }
 
-    fn from_cells(width: usize, height: usize, sky: Array2<Sky>) -> Self {
+    fn from_cells(width: usize, height: usize, cell: usize, sky: Array2<Sky>) -> Self {
         let level = median_filter(&sky.map(|sky| sky.level));
         let noise = median_filter(&sky.map(|sky| sky.noise));
         let middle = |mesh: &Array2<f64>| median(&mut mesh.iter().copied().collect::<Vec<_>>());
         Self {
             width,
             height,
+            cell,
             median_level: middle(&level).unwrap_or(0.0),
             median_noise: middle(&noise).unwrap_or(0.0),
             level: Mesh::new(level, width, height),
@@ -171,6 +173,11 @@ impl Background {
             }
         });
         difference
+    }
+
+    /// The side of a cell that was asked for, pixels.
+    pub fn cell(&self) -> usize {
+        self.cell
     }
 
     /// Median of the levels of the cells.

@@ -96,7 +96,7 @@ pub(super) fn significance(
     }
 
     // A filtered image is smooth: every fourth pixel knows its noise as well as all of them.
-    let mesh = Background::sampled(value.view(), Background::CELL, 2);
+    let mesh = Background::sampled(value.view(), background.cell(), 2);
     par_rows(&mut value).enumerate().for_each_init(
         || vec![0.0; width],
         |noise, (y, row)| {
