@@ -3,5 +3,6 @@
 pub mod error;
 pub mod fit;
 pub mod image;
+pub mod io;
 
 pub use error::{Error, Result};
