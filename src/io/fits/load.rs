@@ -140,3 +140,84 @@ fn check_start(path: &Path, start: &[u8]) -> Result<()> {
         hint: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn inflated(bytes: &[u8], limit: u64) -> Result<Vec<u8>> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        inflate(Path::new("a.gz"), file, limit)
+    }
+
+    #[test]
+    fn members_padding_and_damage() {
+        let whole = b"SIMPLE and what follows".repeat(1000);
+        let (first, second) = whole.split_at(5000);
+        let mut packed = gzip(first);
+        packed.extend(gzip(second));
+        packed.extend([0; 512]);
+        assert_eq!(inflated(&packed, 1 << 20).unwrap(), whole);
+
+        let packed = gzip(&whole);
+        for cut in [1, 8, 9, packed.len() / 2] {
+            let e = inflated(&packed[..packed.len() - cut], 1 << 20).unwrap_err();
+            assert!(
+                e.to_string().starts_with("a.gz: gzip data: expected"),
+                "{e}"
+            );
+        }
+        let mut changed = packed.clone();
+        let last = changed.len() - 5;
+        changed[last] ^= 1;
+        assert!(inflated(&changed, 1 << 20).is_err());
+    }
+
+    #[test]
+    fn a_bomb_is_refused() {
+        let mut bomb = b"SIMPLE".to_vec();
+        bomb.resize(10 << 20, 0);
+        let packed = gzip(&bomb);
+        assert!(inflated(&packed, 10 << 20).is_ok());
+        let e = inflated(&packed, (10 << 20) - 1).unwrap_err();
+        assert!(matches!(e, Error::Unsupported { .. }), "{e}");
+        // Also where it comes in small members.
+        let many = packed.repeat(3);
+        assert!(inflated(&many, 20 << 20).is_err());
+    }
+
+    #[test]
+    fn only_files_that_start_as_fits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ü ber.fits");
+        let message = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            load(&path).map(|(bytes, _)| bytes.len())
+        };
+        assert_eq!(message(b"SIMPLE  = T").unwrap(), 11);
+        assert!(message(&gzip(b"no FITS")).is_err());
+        assert!(matches!(
+            message(b"BZh91AY&SY"),
+            Err(Error::Unsupported { .. })
+        ));
+        assert!(message(b"").is_err());
+        assert!(load(folder.path()).is_err());
+        assert!(matches!(
+            load(&folder.path().join("missing")),
+            Err(Error::Io { .. })
+        ));
+    }
+}

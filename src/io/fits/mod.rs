@@ -313,9 +313,13 @@ fn check_length(bytes: &[u8], unit: &Unit, file: &str) -> Result<()> {
     if unit.data_length <= found {
         return Ok(());
     }
+    let what = match unit.kind {
+        Kind::Tiled { .. } => "compressed pixels",
+        _ => "pixels",
+    };
     let expected = match unit.data_length {
-        u64::MAX => "more bytes of pixels than any file holds".to_owned(),
-        n => format!("{n} bytes of pixels"),
+        u64::MAX => format!("more bytes of {what} than any file holds"),
+        n => format!("{n} bytes of {what}"),
     };
     Err(Error::Malformed {
         file: file.into(),

@@ -149,3 +149,108 @@ fn write(
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::fits::{FitsFile, FitsPath, read_stack};
+
+    fn image() -> Array2<f64> {
+        Array2::from_shape_fn((5, 7), |(y, x)| 10_000.0 * y as f64 + x as f64 + 0.25)
+    }
+
+    #[test]
+    fn images_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("é 1.fits");
+        let text = "it's a 'long' text ".repeat(8);
+        let cards = [
+            Card::new("GAIN", Value::Float(1.5), "electrons for each adu"),
+            Card::new("EXPTIME", Value::Integer(30), ""),
+            Card::new("OBJECT", Value::Text(text.trim_end().into()), "where"),
+            Card::new("SIMULATE", Value::Logical(true), ""),
+            Card::new("CD1_1", Value::Float(-1.234_567_890_123_4e-5), "deg"),
+        ];
+        write_image(&path, &image(), PixelType::F32, &cards).unwrap();
+        let file = FitsFile::open(&FitsPath::from(path.clone())).unwrap();
+        let read = file.image(0).unwrap();
+        assert_eq!(read.pixels, image());
+        assert_eq!(read.name, "é 1.fits[0]");
+        assert_eq!(read.header.gain, Some(1.5));
+        assert_eq!(read.header.exposure, Some(30.0));
+        for card in cards {
+            assert!(
+                file.cards()
+                    .any(|(keyword, value)| keyword == card.keyword && value == card.value),
+                "{card:?}"
+            );
+        }
+
+        // Over the older file; counts are rounded and end where 16 bits do.
+        let counts = image() * 2.0 - 10.0;
+        write_image(&path, &counts, PixelType::U16, &[]).unwrap();
+        let read = FitsFile::open(&FitsPath::from(path)).unwrap();
+        let wanted = counts.mapv(|v| v.round().clamp(0.0, 65535.0));
+        assert_eq!(read.image(0).unwrap().pixels, wanted);
+        assert_ne!(wanted, counts);
+        assert_eq!(wanted[[0, 0]], 0.0);
+        assert_eq!(wanted[[4, 6]], 65535.0);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn stacks_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stack.fits");
+        let stack = Array3::from_shape_fn((3, 4, 5), |(n, y, x)| (100 * n + 10 * y + x) as f32);
+        // The order in memory is of no meaning.
+        let turned = stack
+            .view()
+            .reversed_axes()
+            .as_standard_layout()
+            .into_owned();
+        for stack in [&stack, &turned.reversed_axes()] {
+            write_stack(&path, stack, &[]).unwrap();
+            let read = read_stack(&path).unwrap();
+            assert_eq!(read, stack.mapv(f64::from));
+            assert_eq!(read[[2, 3, 4]], 234.0);
+        }
+    }
+
+    #[test]
+    fn what_fits_cannot_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.fits");
+        let write = |pixels: &Array2<f64>, kind, keyword: &str, value| {
+            write_image(&path, pixels, kind, &[Card::new(keyword, value, "")])
+        };
+        let good = Value::Integer(1);
+        assert!(write(&image(), PixelType::F32, "lower", good.clone()).is_err());
+        assert!(write(&image(), PixelType::F32, "TOOLONGKEY", good.clone()).is_err());
+        assert!(write(&image(), PixelType::F32, "A", Value::Float(f64::NAN)).is_err());
+        assert!(write(&image(), PixelType::F32, "A", Value::Text("é".into())).is_err());
+        assert!(write(&Array2::zeros((0, 3)), PixelType::F32, "A", good.clone()).is_err());
+        let mut hole = image();
+        hole[[1, 2]] = f64::NAN;
+        let e = write(&hole, PixelType::U16, "A", good.clone()).unwrap_err();
+        assert!(e.to_string().contains("x = 2, y = 1"), "{e}");
+        assert!(!path.exists());
+        write(&hole, PixelType::F32, "A", good).unwrap();
+        assert!(
+            write_stack(
+                folder.path().join("no/a.fits"),
+                &Array3::zeros((1, 1, 1)),
+                &[]
+            )
+            .is_err()
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_an_error() {
+        let e = write_image("/dev/full", &image(), PixelType::F32, &[]).unwrap_err();
+        assert!(matches!(e, Error::Io { .. }), "{e}");
+        assert!(std::fs::metadata("/dev/full").is_ok_and(|m| !m.is_file()));
+    }
+}
