@@ -419,8 +419,6 @@ fn values_of_odd_files() {
     }
     // The same field in floats, from before it was rounded.
     let field = read("naxis3_len1.fits");
-    let rounded: Vec<f64> = field.iter().map(|v| v.round_ties_even()).collect();
-    assert!(same(&rounded, &base) && !same(&field, &base));
     for name in ["naxis4_degenerate.fits", "mef_second_truncated.fits"] {
         assert!(same(&read(name), &field), "{name}");
     }
@@ -429,8 +427,11 @@ fn values_of_odd_files() {
         let within = |(v, &b): (&f64, &f64)| (v - change(b)).abs() <= tolerance;
         all.len() == field.len() && all.iter().zip(&field).all(within)
     };
-    assert!(near("uint16_bzero.fits", 0.501, &|v| 4.0 * v + 30_000.0));
-    assert!(!near("uint16_bzero.fits", 0.501, &|v| 4.0 * v + 30_001.0));
+    assert!(near("base.fits", 0.501, &|v| v));
+    assert!(near("uint16_bzero.fits", 0.501, &|v| (4.0 * v + 30_000.0)
+        .min(65535.0)));
+    assert!(!near("uint16_bzero.fits", 0.501, &|v| (4.0 * v + 30_001.0)
+        .min(65535.0)));
     assert!(near("uint8.fits", 0.501, &|v| (v / 60.0).clamp(0.0, 255.0)));
     assert!(near("negative_sky.fits", 1e-3, &|v| v - 5000.0));
     assert!(near("pedestal_1e6_f64.fits", 1e-3, &|v| v + 1e6));
@@ -573,7 +574,7 @@ fn mutated_files_do_not_panic() {
 }
 
 fn mutate(bytes: &mut Vec<u8>, round: u32, random: &mut impl Rng) {
-    if round % 4 == 0 {
+    if round.is_multiple_of(4) {
         bytes.truncate(random.random_range(0..bytes.len()));
         return;
     }

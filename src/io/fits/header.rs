@@ -217,7 +217,7 @@ fn find_end(bytes: &[u8]) -> Option<usize> {
         if card.starts_with(b"END     ") {
             return Some(at);
         }
-        if at > 0 && at % BLOCK_SIZE == 0 && card.starts_with(b"XTENSION=") {
+        if at > 0 && at.is_multiple_of(BLOCK_SIZE) && card.starts_with(b"XTENSION=") {
             return None;
         }
     }

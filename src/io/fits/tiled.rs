@@ -264,7 +264,7 @@ impl Form {
             repeat.parse().ok()?
         };
         let (code, element) = match rest.as_bytes() {
-            [code @ (b'P' | b'Q'), element, rest @ ..] if matches!(rest, [] | [b'(', ..]) => {
+            [code @ (b'P' | b'Q'), element] | [code @ (b'P' | b'Q'), element, b'(', ..] => {
                 (*code, Some(*element))
             }
             [code] => (*code, None),
