@@ -265,7 +265,6 @@ fn messages() {
         "stis_constant_ext.fits[ERR]",
         "stis_constant_ext.fits[7]",
         "stis_constant_ext.fits[SCI,9]",
-        "no_such_file.fits",
         ".",
     ];
     let all: Vec<String> = names.map(message).into();
@@ -312,7 +311,7 @@ fn messages() {
       hint: decompress the image first, with funpack for example
     fz_bad_descriptors.fits.fz: compressed tile 10: expected a place inside the data, found one outside
       hint: the file is damaged: copy it again
-    fz_corrupt_tiles.fits.fz: HDU [1]: expected tiles compressed with RICE_1, found decompression error: truncated Rice data
+    fz_corrupt_tiles.fits.fz: HDU [1]: expected 96 x 80 pixels, found decompression error: truncated Rice data
       hint: the file is damaged: copy it again
     fz_truncated.fits.fz: data: expected 7437 bytes of compressed pixels, found 3640
       hint: the file is cut short: copy it again
@@ -323,8 +322,6 @@ fn messages() {
     stis_constant_ext.fits: HDU: expected [7], found [0] (no pixels), [1] SCI (62 x 44 pixels), [2] ERR (no pixels), [3] DQ (no pixels), [4] SCI (62 x 44 pixels), [5] ERR (no pixels), [6] DQ (no pixels)
       hint: -
     stis_constant_ext.fits: HDU: expected [SCI,9], found [0] (no pixels), [1] SCI (62 x 44 pixels), [2] ERR (no pixels), [3] DQ (no pixels), [4] SCI (62 x 44 pixels), [5] ERR (no pixels), [6] DQ (no pixels)
-      hint: -
-    no_such_file.fits: No such file or directory (os error 2)
       hint: -
     .: path: expected a file, found a directory
       hint: -

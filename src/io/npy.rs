@@ -100,6 +100,9 @@ pub fn read_stack(path: impl AsRef<Path>) -> Result<Array3<f64>> {
     let shape = (n, height, width).set_f(header.layout.is_fortran());
     let stack = Array3::from_shape_vec(shape, values)
         .map_err(|e| malformed("shape", expected, e.to_string()))?;
+    if stack.is_standard_layout() {
+        return Ok(stack);
+    }
     Ok(stack.as_standard_layout().into_owned())
 }
 

@@ -8,14 +8,13 @@ mod unit;
 mod write;
 
 use std::fs::Metadata;
-use std::path::Path;
 use std::sync::OnceLock;
 use std::time::UNIX_EPOCH;
 
 use fitsio_pure::BLOCK_SIZE;
 use fitsio_pure::checksum::{verify_checksum, verify_datasum};
 use fitsio_pure::hdu::Hdu;
-use fitsio_pure::image::{ImageData, read_image_section};
+use fitsio_pure::image::{ImageData, read_image_data, read_image_section};
 use ndarray::{Array2, Array3};
 
 pub use header::Value;
@@ -80,6 +79,9 @@ impl FitsFile {
         let primary = (hdu > 0).then(|| all.swap_remove(0).header);
 
         check_length(&bytes, &unit, &file)?;
+        if let Kind::Tiled { axes } = &unit.kind {
+            tiled::check(&bytes, &unit, axes, &file)?;
+        }
         let (axes, is_cube) = image_axes(&unit);
         let facts = facts(&file, &unit.header, primary.as_ref());
         let scaling = Scaling::new(&file, &unit)?;
@@ -199,12 +201,13 @@ impl FitsFile {
     }
 
     fn physical(&self, start: usize, count: usize) -> Result<Vec<f64>> {
-        if let Kind::Tiled { axes } = &self.unit.kind {
+        if let Kind::Tiled { .. } = self.unit.kind {
             let data = match self.decoded.get() {
                 Some(data) => data,
                 None => {
-                    let hdu = self.source.hdu;
-                    let data = tiled::decode(&self.bytes, &self.unit, axes, &self.file, hdu)?;
+                    let data = raw_hdu(&self.unit)
+                        .and_then(|hdu| read_image_data(&self.bytes, &hdu))
+                        .map_err(|e| self.damaged(e.to_string()))?;
                     self.decoded.get_or_init(|| data)
                 }
             };
@@ -225,10 +228,7 @@ impl FitsFile {
         Error::Malformed {
             file: self.file.clone(),
             field: format!("HDU [{}]", self.source.hdu),
-            expected: format!(
-                "{} x {} x {} pixels",
-                self.axes[0], self.axes[1], self.axes[2]
-            ),
+            expected: self.unit.kind.describe(),
             found,
             hint: Some("the file is damaged: copy it again".into()),
         }
@@ -242,9 +242,13 @@ impl FitsFile {
 impl Scaling {
     fn new(file: &str, unit: &Unit) -> Result<Self> {
         let header = &unit.header;
-        let blank = match header.get("BLANK") {
+        let integer = |keyword| match header.get(keyword) {
             Some(Value::Integer(n)) => Some(n),
             _ => None,
+        };
+        let blank = match unit.kind {
+            Kind::Tiled { .. } => integer("BLANK").or_else(|| integer("ZBLANK")),
+            _ => integer("BLANK"),
         };
         Ok(Self {
             scale: header.number(file, "BSCALE")?.unwrap_or(1.0),
@@ -295,7 +299,7 @@ fn raw_hdu(unit: &Unit) -> fitsio_pure::Result<Hdu> {
 }
 
 /// Columns, rows and planes; whether there are more than two axes, leaving out those of length 1
-/// at the end. The unit holds an image and its data are no longer than the file.
+/// at the end. Their product fits: the pixels are known to be there.
 fn image_axes(unit: &Unit) -> ([usize; 3], bool) {
     let axes: &[usize] = match &unit.kind {
         Kind::Image { axes, .. } | Kind::Tiled { axes } => axes,
@@ -413,12 +417,4 @@ fn modified(metadata: &Metadata) -> i64 {
         Ok(after) => seconds(after),
         Err(before) => -seconds(before.duration()),
     }
-}
-
-/// A file as one stack of cutouts, (n, height, width).
-///
-/// # Errors
-/// As [`FitsFile::open`] and [`FitsFile::image`].
-pub fn read_stack(path: impl AsRef<Path>) -> Result<Array3<f64>> {
-    FitsFile::open(&FitsPath::parse(path)?)?.stack()
 }

@@ -2,7 +2,6 @@
 //! header can make it read out of range, loop or allocate without bound.
 
 use fitsio_pure::hdu::HduInfo;
-use fitsio_pure::image::{ImageData, read_image_data};
 
 use super::Unit;
 use super::header::{Header, Value};
@@ -13,42 +12,31 @@ const DECODED_ALWAYS: u64 = 256 << 20;
 /// ... or to this multiple of its compressed size. Deflate reaches 1032.
 const DECODED_RATIO: u64 = 2048;
 
-/// Decodes all tiles of an image.
+/// Sees that the tiles of an image can be handed to the decoder.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for an unknown compression, [`Error::Malformed`] for damaged data.
-pub(super) fn decode(
-    bytes: &[u8],
-    unit: &Unit,
-    axes: &[usize],
-    file: &str,
-    hdu: usize,
-) -> Result<ImageData> {
-    let table = Table::new(unit, axes, file)?;
-    table.check_heap(bytes, unit, file)?;
-    let method = unit.header.string("ZCMPTYPE").unwrap_or_default();
-    let damaged = |e: fitsio_pure::Error| Error::Malformed {
-        file: file.into(),
-        field: format!("HDU [{hdu}]"),
-        expected: format!("tiles compressed with {}", method.trim()),
-        found: e.to_string(),
-        hint: Some("the file is damaged: copy it again".into()),
-    };
-    let raw = super::raw_hdu(unit).map_err(damaged)?;
-    if let HduInfo::CompressedImage {
-        zcmptype,
-        blocksize,
-        rice_bytepix,
-        ..
-    } = &raw.info
-        && zcmptype.starts_with("RICE")
-        && !((1..=65_536).contains(blocksize) && matches!(rice_bytepix, 1 | 2 | 4))
-    {
+/// [`Error::Unsupported`] for an unknown compression, [`Error::Malformed`] for a damaged header
+/// or table.
+pub(super) fn check(bytes: &[u8], unit: &Unit, axes: &[usize], file: &str) -> Result<()> {
+    let header = &unit.header;
+    Table::new(unit, axes, file)?.check_heap(bytes, unit, file)?;
+    let raw = super::raw_hdu(unit)
+        .map_err(|e| header.unexpected(file, "ZIMAGE", &format!("a compressed image: {e}")))?;
+    match raw.info {
         // A block of no pixels would never end.
-        let header = &unit.header;
-        return Err(header.unexpected(file, "ZVAL1", "the pixels in a block of Rice code"));
+        HduInfo::CompressedImage {
+            zcmptype,
+            blocksize,
+            rice_bytepix,
+            ..
+        } if zcmptype.starts_with("RICE")
+            && !((1..=65_536).contains(&blocksize) && matches!(rice_bytepix, 1 | 2 | 4)) =>
+        {
+            let expected = "32 pixels in a block of Rice code, of 1, 2 or 4 bytes (ZVAL2)";
+            Err(header.unexpected(file, "ZVAL1", expected))
+        }
+        _ => Ok(()),
     }
-    read_image_data(bytes, &raw).map_err(damaged)
 }
 
 /// The table that holds the tiles.

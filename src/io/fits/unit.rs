@@ -211,7 +211,7 @@ impl Unit {
             Kind::Image { bitpix, axes }
         } else {
             match header.string("XTENSION").as_deref().map(str::trim) {
-                Some("IMAGE" | "IUEIMAGE") => Kind::Image { bitpix, axes },
+                Some("IMAGE") => Kind::Image { bitpix, axes },
                 Some("BINTABLE") if header.is_true("ZIMAGE") => Kind::Tiled {
                     axes: self::axes(&header, file, "ZNAXIS")?,
                 },
@@ -242,7 +242,8 @@ impl Unit {
 }
 
 impl Kind {
-    fn describe(&self) -> String {
+    /// For messages: `300 x 300 pixels`.
+    pub(super) fn describe(&self) -> String {
         match self {
             Self::Image { axes, .. } | Self::Tiled { axes } => match axes.as_slice() {
                 [] => "no pixels".into(),

@@ -153,7 +153,7 @@ fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::fits::{FitsFile, FitsPath, read_stack};
+    use crate::io::fits::{FitsFile, FitsPath};
 
     fn image() -> Array2<f64> {
         Array2::from_shape_fn((5, 7), |(y, x)| 10_000.0 * y as f64 + x as f64 + 0.25)
@@ -211,7 +211,9 @@ mod tests {
             .into_owned();
         for stack in [&stack, &turned.reversed_axes()] {
             write_stack(&path, stack, &[]).unwrap();
-            let read = read_stack(&path).unwrap();
+            let file = FitsFile::open(&FitsPath::from(path.clone())).unwrap();
+            assert!(file.is_cube());
+            let read = file.stack().unwrap();
             assert_eq!(read, stack.mapv(f64::from));
             assert_eq!(read[[2, 3, 4]], 234.0);
         }
