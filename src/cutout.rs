@@ -60,7 +60,12 @@ impl Cutout {
         size: usize,
     ) -> Self {
         let half = (size / 2) as i64;
-        let corner = ((x + 0.5).floor() as i64 - half, (y + 0.5).floor() as i64 - half);
+        // A position far outside, or none (NaN), gives a cutout without a pixel.
+        let first = |center: f64| match center.is_finite() {
+            true => ((center + 0.5).floor().clamp(-1e15, 1e15) as i64) - half,
+            false => i64::MIN / 2,
+        };
+        let corner = (first(x), first(y));
         let (rows, columns) = (span(corner.1, size, image.height()), span(corner.0, size, image.width()));
         let mut data = vec![f64::NAN; size * size];
         for row in rows.clone() {

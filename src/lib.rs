@@ -13,9 +13,12 @@ pub mod fitter;
 pub mod image;
 pub mod io;
 pub mod kernel;
+pub mod measure;
 pub mod model;
 pub mod moments;
+mod neighbours;
 pub mod real;
 pub mod solver;
+pub mod star;
 
 pub use error::{Error, Result};
