@@ -243,10 +243,14 @@ fn believed_saturation(image: &Image, background: &Background) -> f64 {
     if sharing >= CLIPPED && highest > sky { highest } else { f64::INFINITY }
 }
 
-/// Median width of the bright, isolated, unsaturated stars of the image.
+/// Median width of the isolated, unsaturated stars of the image that stand out well.
 fn measured_fwhm(image: &Image, background: &Background, options: &DetectOptions) -> Result<f64> {
-    const STARS: usize = 200;
-    const PASSES: usize = 4;
+    const STARS: usize = 300;
+    const FEWEST: usize = 20;
+    const SIGNIFICANCE: f64 = 15.0;
+    const PASSES: usize = 3;
+    // One or two may be a galaxy or a hot pixel.
+    const FEWEST_MEASURED: usize = 3;
     let solver = Box::new(LevenbergMarquardt::default());
     let mut fitter = Fitter::new(&Gaussian, solver, Box::new(CpuBackend::default()));
     let mut fwhm = DEFAULT_FWHM;
@@ -259,7 +263,11 @@ fn measured_fwhm(image: &Image, background: &Background, options: &DetectOptions
         let mut isolated = crowded.iter().map(|crowded| !crowded);
         found.retain(|d| isolated.next() == Some(true) && !d.saturated && !d.edge);
         found.sort_by(|a, b| b.significance.total_cmp(&a.significance));
-        found.truncate(STARS);
+        let clear = found.partition_point(|d| d.significance > SIGNIFICANCE);
+        found.truncate(clear.max(FEWEST));
+        // From bright to faint alike: the brightest alone are often broadened by the detector.
+        let step = found.len().div_ceil(STARS).max(1);
+        let found: Vec<Detection> = found.into_iter().step_by(step).collect();
 
         let size = size_for(fwhm);
         let mut batch = Batch::new(size, size);
@@ -274,12 +282,14 @@ fn measured_fwhm(image: &Image, background: &Background, options: &DetectOptions
         let usable = |fit: &&Fit| fit.status == FitStatus::Converged && fit.flags.0 & bad.0 == 0;
         let width = |fit: &Fit| Gaussian.quantities(&fit.parameters).into_iter().find(|q| q.column == "fwhm");
         let mut widths: Vec<f64> = fits.iter().filter(usable).filter_map(width).map(|q| q.value).collect();
-        let Some(measured) = median(&mut widths) else { break };
+        let count = widths.len();
+        let Some(measured) = median(&mut widths).filter(|_| count >= FEWEST_MEASURED) else { break };
         found_any = true;
         let change = measured / fwhm;
         fwhm = measured.clamp(0.5, LARGEST_DEFAULT_SIZE as f64 / 4.0);
-        // The filter need not fit better than this, but the cutout has to hold the star.
-        if (0.8..1.25).contains(&change) {
+        // A filter half or twice as wide as the stars still finds them. To go on would end on the
+        // widest galaxy, since each filter finds best what is as wide as itself.
+        if (0.5..2.0).contains(&change) {
             break;
         }
     }

@@ -20,6 +20,12 @@ impl Default for LevenbergMarquardt {
     }
 }
 
+/// Steps in a row without a gain after which there is none to be had.
+const IDLE_STEPS: u8 = 3;
+
+/// Below this damping is none.
+const MIN_DAMPING: f64 = 1e-12;
+
 /// Above this no step is long enough to change a parameter: the fit is stuck.
 const MAX_DAMPING: f64 = 1e12;
 
@@ -41,31 +47,51 @@ impl Solver for LevenbergMarquardt {
             state.iterations += 1;
             let predicted = state.predicted_decrease();
             let found = if finite { state.equations.chi2 - equations.chi2 } else { f64::NEG_INFINITY };
-            if found > 0.0 {
+            if state.by_gradient {
+                if !accept_by_gradient(state, equations, finite) {
+                    return Update::Finished(FitStatus::Converged);
+                }
+            } else if found > 0.0 {
                 let ratio = (found / predicted).clamp(0.0, 2.0);
                 let factor = 1.0 - (2.0 * ratio - 1.0).powi(3);
-                state.damping = (state.damping * factor.max(0.1)).max(1e-12);
+                state.damping = (state.damping * factor.max(0.1)).max(MIN_DAMPING);
                 state.damping_growth = 2.0;
                 state.accept(equations);
-            } else {
-                let before = state.newton_step().map(|(_, decrease)| decrease);
-                if let Some(before) = before.filter(|&d| finite && d <= state.rounding(tolerances.epsilon)) {
-                    // Chi-square cannot tell the trial from the parameters any more, but the
-                    // gradient, whose terms do not cancel so badly, still can.
-                    let kept = state.clone();
-                    state.accept(equations);
-                    if state.newton_step().is_none_or(|(_, after)| after > 0.5 * before) {
-                        *state = kept;
-                        return Update::Finished(FitStatus::Converged);
-                    }
-                    return self.step(state, tolerances);
+                // A valley with a flat floor, such as a hot pixel that any narrow star fits, has
+                // no minimum to converge on: three steps in a row that gain nothing are the end.
+                let gains = found.max(predicted) > tolerances.ftol * state.equations.chi2;
+                state.idle_steps = if gains { 0 } else { state.idle_steps + 1 };
+                if state.idle_steps == IDLE_STEPS {
+                    return Update::Finished(FitStatus::Converged);
                 }
+            } else if finite && predicted <= state.rounding(tolerances.epsilon) {
+                // Chi-square cannot tell the trial from the parameters any more. The gradient,
+                // whose terms cancel less, still can.
+                state.by_gradient = true;
+                state.damping = MIN_DAMPING;
+            } else {
                 state.damping *= state.damping_growth;
                 state.damping_growth *= 2.0;
             }
         }
         self.step(state, tolerances)
     }
+}
+
+/// Takes the trial if a Newton step from there promises less than one from the parameters does.
+/// Where the model is not quite the star the steps shrink slowly, but they shrink.
+fn accept_by_gradient(state: &mut StarState, equations: &NormalEquations, finite: bool) -> bool {
+    let kept = state.clone();
+    let before = state.newton_step();
+    state.accept(equations);
+    let better = match (before, state.newton_step()) {
+        (Some((_, before)), Some((_, after))) => finite && after < before,
+        _ => false,
+    };
+    if !better {
+        *state = kept;
+    }
+    better
 }
 
 impl LevenbergMarquardt {

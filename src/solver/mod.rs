@@ -72,6 +72,10 @@ pub struct StarState {
     pub damping: f64,
     /// Factor of the damping at the next rejected step.
     pub damping_growth: f64,
+    /// Steps in a row that gained less than the tolerance.
+    pub idle_steps: u8,
+    /// Whether chi-square is down to its rounding and only the gradient still tells steps apart.
+    pub by_gradient: bool,
 }
 
 impl StarState {
@@ -87,6 +91,8 @@ impl StarState {
             power,
             damping: 0.0,
             damping_growth: 2.0,
+            idle_steps: 0,
+            by_gradient: false,
         }
     }
 
@@ -119,11 +125,11 @@ impl StarState {
         Some((step, decrease))
     }
 
-    /// Rounding error of chi-square summed with the relative precision `epsilon`: that of a
-    /// residual is the one of the data it is the difference of.
+    /// Rounding error of chi-square summed with the relative precision `epsilon`: that of the sum,
+    /// and that of residuals known no better than the data that they are the difference of.
     fn rounding(&self, epsilon: f64) -> f64 {
         let chi2 = self.equations.chi2.max(epsilon * epsilon * self.power);
-        epsilon * (chi2 * self.power).sqrt()
+        epsilon * (chi2 + (chi2 * self.power / self.n_pixels as f64).sqrt())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What several tests need: the data sets, adapters and small stars.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
@@ -91,4 +92,15 @@ pub(crate) fn random_batch(seed: u64, model: &dyn Model, width: usize, height: u
         batch.push(&cutout, Start::Moments { position: None, fwhm: None }).unwrap();
     }
     batch
+}
+
+/// The rows of a CSV file by column; what is no number is NaN.
+pub(crate) fn read_csv(path: &Path) -> Vec<HashMap<String, f64>> {
+    let mut reader = csv::Reader::from_path(path).unwrap();
+    let names: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+    let number = |text: &str| text.parse().unwrap_or(f64::NAN);
+    reader
+        .records()
+        .map(|record| names.iter().cloned().zip(record.unwrap().iter().map(number)).collect())
+        .collect()
 }

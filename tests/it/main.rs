@@ -2,6 +2,7 @@
 
 mod backends;
 mod common;
+mod images;
 mod models;
 mod reference_fits;
 mod solvers;
