@@ -24,6 +24,7 @@ use super::{FAILED, PARTIAL, print_error, summary};
 
 /// Options of `starfit fit`.
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 pub(super) struct FitArgs {
     /// FITS images (`file.fits[1]` or `file.fits[SCI]` chooses an extension), stacks of cutouts
     /// (`.npy`), or patterns such as 'night/*.fits'.
@@ -34,7 +35,7 @@ pub(super) struct FitArgs {
     #[arg(short, long, value_name = "FILE", default_value = "starfit.db", help_heading = "Output")]
     output: Vec<PathBuf>,
     /// Magnitude of a flux of 1: fills the columns mag and mag_err.
-    #[arg(long, value_name = "MAG", allow_negative_numbers = true, value_parser = finite, help_heading = "Output")]
+    #[arg(long, value_name = "MAG", value_parser = finite, help_heading = "Output")]
     zero_point: Option<f64>,
     /// Count pixels from 1, as FITS and SExtractor do, in --stars and in the catalogue.
     #[arg(long, help_heading = "Output")]
@@ -57,7 +58,7 @@ pub(super) struct FitArgs {
     #[arg(long, value_name = "E", value_parser = not_negative, help_heading = "Input")]
     read_noise: Option<f64>,
     /// Level of a raw frame without light, in units of the image.
-    #[arg(long, value_name = "LEVEL", default_value_t = 0.0, allow_negative_numbers = true, value_parser = finite, help_heading = "Input")]
+    #[arg(long, value_name = "LEVEL", default_value_t = 0.0, value_parser = finite, help_heading = "Input")]
     bias: f64,
     /// Pixels at this value and above are saturated; `inf`: none. By default the header's, else
     /// the highest value, if several pixels share it.
@@ -444,7 +445,8 @@ fn report(outputs: &[PathBuf], fitter: &Fitter, images: usize, rows: usize, star
     let names: Vec<String> = outputs.iter().map(|path| path.display().to_string()).collect();
     let of = if images == 1 { String::new() } else { format!(" of {images} images") };
     eprintln!(
-        "{rows} stars{of} written to {} in {:.1} s ({}: {})",
+        "{}{of} written to {} in {:.1} s ({}: {})",
+        summary::count(rows, "star"),
         names.join(", "),
         start.elapsed().as_secs_f64(),
         fitter.backend.name(),

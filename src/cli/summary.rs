@@ -7,8 +7,7 @@ use starfit::measure::Measured;
 /// `431 stars, 402 converged (…), FWHM 2.9 pix, background 8140 +- 73 adu`.
 pub(super) fn of_image(measured: &Measured, unit: &str) -> String {
     let rows = &measured.rows;
-    let stars = if rows.len() == 1 { "1 star".into() } else { format!("{} stars", rows.len()) };
-    let mut parts = vec![stars];
+    let mut parts = vec![count(rows.len(), "star")];
     parts.extend(
         FitStatus::ALL
             .iter()
@@ -27,6 +26,11 @@ pub(super) fn of_image(measured: &Measured, unit: &str) -> String {
         parts.push(format!("{saturated} saturated"));
     }
     parts.join(", ")
+}
+
+/// `1 star`, `2 stars`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 /// What was assumed, for `-v`.

@@ -73,6 +73,10 @@ impl FitsFile {
         let file = path.path.display().to_string();
         let mut units = Units::find(&bytes, &file)?;
         let hdu = units.choose(&file, path.hdu.as_ref())?;
+        let constant = |unit: &Unit| unit.header.get("PIXVALUE").is_some();
+        for (number, _) in units.units.iter().enumerate().filter(|(_, unit)| constant(unit)) {
+            tracing::warn!("{file}: HDU [{number}] is one constant, PIXVALUE, and holds no pixels");
+        }
         let mut all = std::mem::take(&mut units.units);
         let count = all.len();
         let unit = all.swap_remove(hdu);
