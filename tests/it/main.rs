@@ -4,6 +4,7 @@ mod backends;
 mod cli;
 mod common;
 mod images;
+mod io;
 mod models;
 mod reference_fits;
 mod solvers;

@@ -74,8 +74,10 @@ impl FitsFile {
         let mut units = Units::find(&bytes, &file)?;
         let hdu = units.choose(&file, path.hdu.as_ref())?;
         let constant = |unit: &Unit| unit.header.get("PIXVALUE").is_some();
-        for (number, _) in units.units.iter().enumerate().filter(|(_, unit)| constant(unit)) {
-            tracing::warn!("{file}: HDU [{number}] is one constant, PIXVALUE, and holds no pixels");
+        let numbered = units.units.iter().enumerate().filter(|(_, unit)| constant(unit));
+        let constants: Vec<String> = numbered.map(|(number, _)| format!("[{number}]")).collect();
+        if !constants.is_empty() {
+            tracing::warn!("{file}: no pixels but one constant, PIXVALUE, in HDU {}", constants.join(", "));
         }
         let mut all = std::mem::take(&mut units.units);
         let count = all.len();
