@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod model;
 pub mod moments;
 pub mod real;
+pub mod simulate;
 pub mod solver;
 
 pub use error::{Error, Result};
