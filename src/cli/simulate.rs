@@ -1,8 +1,9 @@
 //! `starfit simulate`: star fields or stacks with known truth.
 
+use std::io;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use starfit::Error;
 use starfit::model::{self, MODELS, Model};
@@ -108,20 +109,20 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<()> {
     // What cannot be written is said before the work.
     let format = StackFormat::from_path(out)?;
     if args.stack.is_none() && format != StackFormat::Fits {
-        let out = out.display();
-        bail!(
-            "output {out}: expected the ending .fits for a star field\nhint: .npy is for --stack"
-        );
+        return Err(Error::Option {
+            option: format!("output {}", out.display()),
+            expected: "the ending .fits, .fit or .fts for a star field".into(),
+            found: ".npy".into(),
+            hint: Some("for a stack of cutouts add --stack N".into()),
+        }
+        .into());
     }
     if let Some(folder) = out.parent()
         && !folder.as_os_str().is_empty()
         && !folder.is_dir()
     {
-        bail!(
-            "output {}: the folder {} does not exist",
-            out.display(),
-            folder.display()
-        );
+        let what = io::Error::new(io::ErrorKind::NotFound, "the folder does not exist");
+        return Err(Error::io(out, what).into());
     }
 
     let options = SimulationOptions {
@@ -246,7 +247,7 @@ mod tests {
     #[test]
     fn outputs_that_cannot_be() {
         let message = try_run(&["a.npy"]).unwrap_err();
-        assert!(message.contains("--stack"), "{message}");
+        assert!(message.contains(".npy"), "{message}");
         let message = try_run(&["a.jpg", "--stack", "5"]).unwrap_err();
         assert!(message.contains(".jpg"), "{message}");
         let message = try_run(&["no/such/folder/a.fits"]).unwrap_err();

