@@ -11,6 +11,8 @@ use starfit::simulate::{Camera, SimulationOptions, Stack, StackFormat, StarField
 
 /// Simulate a star field, or a stack of cutouts, with known truth
 #[derive(Debug, Args)]
+// So that a negative number is refused under the name of its flag.
+#[command(allow_negative_numbers = true)]
 pub(crate) struct SimulateArgs {
     /// File to write: .fits for a field, .npy or .fits for a stack; the truth goes to
     /// OUT.truth.csv
@@ -57,45 +59,24 @@ pub(crate) struct SimulateArgs {
     model: &'static dyn Model,
 
     /// Full width at half maximum of the stars, pixels
-    #[arg(
-        long,
-        value_name = "PIXELS",
-        default_value_t = 3.0,
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "PIXELS", default_value_t = 3.0)]
     fwhm: f64,
 
     /// Signal-to-noise ratios, evenly in their logarithm: flux over the smallest possible
     /// standard error of a fit
-    #[arg(long, value_name = "LO:HI", default_value = "5:500", value_parser = parse_range,
-          allow_hyphen_values = true)]
+    #[arg(long, value_name = "LO:HI", default_value = "5:500", value_parser = parse_range, allow_hyphen_values = true)]
     snr: (f64, f64),
 
     /// Level of the sky, adu
-    #[arg(
-        long,
-        value_name = "ADU",
-        default_value_t = 1000.0,
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "ADU", default_value_t = 1000.0)]
     background: f64,
 
     /// Electrons for each adu
-    #[arg(
-        long,
-        value_name = "E/ADU",
-        default_value_t = 1.5,
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "E/ADU", default_value_t = 1.5)]
     gain: f64,
 
     /// Read noise, electrons
-    #[arg(
-        long,
-        value_name = "E",
-        default_value_t = 5.0,
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "E", default_value_t = 5.0)]
     read_noise: f64,
 
     /// The same seed gives the same stars and noise
@@ -206,6 +187,7 @@ mod tests {
         for (flag, value) in [
             ("--snr", "9:5"),
             ("--snr", "-1:5"),
+            ("--snr", "-5"),
             ("--snr", "5"),
             ("--snr", "nan:5"),
             ("--fwhm", "-3"),
@@ -226,10 +208,7 @@ mod tests {
             ("--seed", "x"),
         ] {
             let message = try_run(&[fits, flag, value]).unwrap_err();
-            assert!(
-                message.contains(flag) || message.contains("'-1'"),
-                "{flag} {value}: {message}"
-            );
+            assert!(message.contains(flag), "{flag} {value}: {message}");
         }
         for (flag, value) in [("--size", "0"), ("--size", "100000"), ("--fwhm", "60")] {
             let message = try_run(&[npy, "--stack", "5", flag, value]).unwrap_err();
