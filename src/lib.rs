@@ -18,6 +18,7 @@ pub mod model;
 pub mod moments;
 mod neighbours;
 pub mod real;
+pub mod simulate;
 pub mod solver;
 pub mod star;
 
