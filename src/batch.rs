@@ -127,6 +127,12 @@ impl Batch {
                 hint: None,
             });
         }
+        self.push_unchecked(cutout, start);
+        Ok(())
+    }
+
+    /// Adds a star whose cutout is known to have the batch's height and width.
+    pub(crate) fn push_unchecked(&mut self, cutout: &Cutout, start: Start) {
         let used = || cutout.data.iter().zip(&cutout.weight).filter(|(_, w)| **w > 0.0);
         let (low, high) =
             used().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (d, _)| (low.min(*d), high.max(*d)));
@@ -151,7 +157,6 @@ impl Batch {
             noise_known: cutout.noise_known,
             flags: cutout.flags,
         });
-        Ok(())
     }
 
     /// Number of stars.

@@ -205,13 +205,16 @@ impl Fitter {
         let equations = self.model.normal_equations(self.estimator, &pixels, &state.parameters);
         fit.chi2 = equations.chi2 * scale.weight;
         fit.held = state.bounds.held(&state.parameters, &equations.gradient);
-        match cholesky::invert(n, &equations.curvature, fit.held) {
+        let inverse = cholesky::invert(n, &equations.curvature, fit.held);
+        let sandwich = inverse.as_ref().filter(|_| !star.noise_known);
+        let residuals = self.model.residual_sums(&pixels, &state.parameters, sandwich);
+        fit.absolute_residuals = residuals.absolute * scale.range;
+        match inverse {
             Some(inverse) => {
                 let covariance = if star.noise_known {
                     inverse.map(|c| c / scale.weight)
                 } else {
-                    let sums = self.model.sandwich_sums(&pixels, &state.parameters, &inverse);
-                    cholesky::sandwich(n, &inverse, &sums)
+                    cholesky::sandwich(n, &inverse, &residuals.sandwich)
                 };
                 fit.covariance = Some(to_image(&covariance, n, |j| scale.factor(parameters[j].role)));
             }
@@ -221,7 +224,6 @@ impl Fitter {
             status = FitStatus::NotFinite;
         }
         fit.status = status;
-        fit.absolute_residuals = self.model.absolute_residuals(&pixels, &state.parameters) * scale.range;
         let (x, y) = (chunk.width / 2, chunk.height / 2);
         let center = y * chunk.width + x;
         if pixels.weight[center] > 0.0 {

@@ -57,12 +57,17 @@ pub struct Pixels<'a> {
 }
 
 impl Pixels<'_> {
-    /// Value, weight and place of each pixel in use.
-    fn used(&self) -> impl Iterator<Item = (f64, f64, f64, f64)> {
-        let pixels = self.data.iter().zip(self.weight).enumerate();
-        pixels.filter(|(_, (_, weight))| **weight > 0.0).map(|(i, (&data, &weight))| {
-            (data, weight, (i % self.width) as f64, (i / self.width) as f64)
-        })
+    /// Calls `visit` with value, weight, x and y of each pixel in use.
+    #[inline(always)]
+    fn for_each_used(&self, mut visit: impl FnMut(f64, f64, f64, f64)) {
+        let rows = self.data.chunks_exact(self.width).zip(self.weight.chunks_exact(self.width));
+        for (y, (data, weight)) in rows.enumerate() {
+            for (x, (&data, &weight)) in data.iter().zip(weight).enumerate() {
+                if weight > 0.0 {
+                    visit(data, weight, x as f64, y as f64);
+                }
+            }
+        }
     }
 }
 
@@ -73,10 +78,10 @@ pub fn normal_equations<P: Profile, E: Estimate>(
 ) -> NormalEquations {
     let mut sums = NormalEquations::filled(0.0);
     let mut gradient = [0.0; MAX_PARAMETERS];
-    for (data, weight, x, y) in pixels.used() {
+    pixels.for_each_used(|data, weight, x, y| {
         let model = P::evaluate(parameters, x, y, &mut gradient);
         sums.add(P::PARAMETERS.len(), E::terms(data, model, weight), &gradient);
-    }
+    });
     sums
 }
 
@@ -130,33 +135,45 @@ pub fn normal_equations_in_lanes<P: Profile, E: Estimate, S: Simd>(
     }
 }
 
-/// Sum of the absolute residuals.
-pub fn absolute_residuals<P: Profile>(pixels: &Pixels<'_>, parameters: &Parameters) -> f64 {
-    let mut gradient = [0.0; MAX_PARAMETERS];
-    pixels.used().map(|(data, _, x, y)| (data - P::evaluate(parameters, x, y, &mut gradient)).abs()).sum()
+/// Sums over the residuals at the solution.
+#[derive(Debug, Clone, Copy)]
+pub struct ResidualSums {
+    /// Sum of the absolute residuals.
+    pub absolute: f64,
+    /// `sum (w r / (1 - h))^2 g g^T` with the leverage `h = w g^T C g`, where `C` is the inverse
+    /// curvature: the middle of the sandwich covariance HC3 (MacKinnon and White 1985,
+    /// J. Econometrics 29, 305).
+    pub sandwich: Packed,
 }
 
-/// `sum (w r / (1 - h))^2 g g^T` with the leverage `h = w g^T C g` and `C` the `inverse` curvature:
-/// the middle of the sandwich covariance HC3 (MacKinnon and White 1985, J. Econometrics 29, 305).
-pub fn sandwich_sums<P: Profile>(pixels: &Pixels<'_>, parameters: &Parameters, inverse: &Packed) -> Packed {
+/// The residual sums of one star; without the `inverse` curvature the sandwich stays 0.
+pub fn residual_sums<P: Profile>(
+    pixels: &Pixels<'_>,
+    parameters: &Parameters,
+    inverse: Option<&Packed>,
+) -> ResidualSums {
     let n = P::PARAMETERS.len();
-    let mut sums = [0.0; MAX_PACKED];
+    let mut sums = ResidualSums { absolute: 0.0, sandwich: [0.0; MAX_PACKED] };
     let mut gradient = [0.0; MAX_PARAMETERS];
-    for (data, weight, x, y) in pixels.used() {
+    pixels.for_each_used(|data, weight, x, y| {
         let residual = data - P::evaluate(parameters, x, y, &mut gradient);
-        let leverage = weight * quadratic_form(n, inverse, &gradient);
-        // A pixel that alone determines a parameter has a leverage of 1 and no residual.
-        let score = weight * residual / (1.0 - leverage).max(1e-6);
-        for j in 0..n {
-            for k in 0..=j {
-                sums[packed_index(j, k)] += score * score * gradient[j] * gradient[k];
+        sums.absolute += residual.abs();
+        if let Some(inverse) = inverse {
+            let leverage = weight * quadratic_form(n, inverse, &gradient);
+            // A pixel that alone determines a parameter has a leverage of 1 and no residual.
+            let score = weight * residual / (1.0 - leverage).max(1e-6);
+            for j in 0..n {
+                for k in 0..=j {
+                    sums.sandwich[packed_index(j, k)] += score * score * gradient[j] * gradient[k];
+                }
             }
         }
-    }
+    });
     sums
 }
 
 /// `v^T M v` for a symmetric matrix of `n` rows.
+#[inline(always)]
 pub fn quadratic_form(n: usize, matrix: &Packed, v: &Parameters) -> f64 {
     let mut sum = 0.0;
     for j in 0..n {

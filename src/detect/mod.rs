@@ -20,6 +20,8 @@ use peaks::Peak;
 
 /// How much a peak must rise above the saddle to a brighter one, in sigma.
 const PROMINENCE: f64 = 4.0;
+/// The most of the threshold that this may be: who asks for faint peaks gets them side by side too.
+const PROMINENCE_OF_THRESHOLD: f64 = 0.8;
 /// The same, as a part of the height of the saddle: halos, spikes and plateaus are not smooth.
 const RELATIVE_PROMINENCE: f64 = 0.05;
 /// Electrons to one sigma of the sky where the gain is unknown: about the least that cameras
@@ -29,8 +31,8 @@ const SKY_ELECTRONS: f64 = 10.0;
 /// What counts as a star.
 ///
 /// A detection is a local maximum of the filtered image above `threshold` that rises above the
-/// saddle to a brighter maximum by 4 sigma, photon noise included, and by 5 % of the height of the
-/// saddle.
+/// saddle to a brighter maximum by 4 sigma (0.8 times a threshold below 5), photon noise included,
+/// and by 5 % of the height of the saddle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DetectOptions {
     /// Expected full width of stars at half maximum, pixels. Twice or half the true one still
@@ -98,7 +100,7 @@ pub fn detect(image: &Image, background: &Background, options: &DetectOptions) -
         .unwrap_or(SKY_ELECTRONS / background.median_noise());
     let rule = peaks::Rule {
         threshold: options.threshold,
-        prominence: PROMINENCE,
+        prominence: PROMINENCE.min(PROMINENCE_OF_THRESHOLD * options.threshold),
         relative: RELATIVE_PROMINENCE,
         photon_variance: filtered.pixel_sigma / (gain * background.median_noise()),
     };

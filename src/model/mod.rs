@@ -12,7 +12,7 @@ use fearless_simd::{Level, dispatch};
 pub use gaussian::Gaussian;
 
 use crate::estimator::{Estimator, LeastSquares};
-use crate::kernel::{self, LaneBlock, NormalEquations, Pixels};
+use crate::kernel::{self, LaneBlock, NormalEquations, Pixels, ResidualSums};
 use crate::real::Real;
 
 /// Most parameters that a model can have.
@@ -165,10 +165,13 @@ pub trait Model: Debug + Sync {
         parameters: &[Parameters],
         sums: &mut [NormalEquations],
     );
-    /// Sum of the absolute residuals of one star.
-    fn absolute_residuals(&self, pixels: &Pixels<'_>, parameters: &Parameters) -> f64;
-    /// The middle of the sandwich covariance, see [`kernel::sandwich_sums`].
-    fn sandwich_sums(&self, pixels: &Pixels<'_>, parameters: &Parameters, inverse: &Packed) -> Packed;
+    /// Sums over the residuals of one star at the solution; see [`kernel::residual_sums`].
+    fn residual_sums(
+        &self,
+        pixels: &Pixels<'_>,
+        parameters: &Parameters,
+        inverse: Option<&Packed>,
+    ) -> ResidualSums;
 }
 
 impl<P: Profile> Model for P {
@@ -218,10 +221,12 @@ impl<P: Profile> Model for P {
                 kernel::normal_equations_in_lanes::<P, LeastSquares, _>(simd, block, parameters, sums)),
         }
     }
-    fn absolute_residuals(&self, pixels: &Pixels<'_>, parameters: &Parameters) -> f64 {
-        kernel::absolute_residuals::<P>(pixels, parameters)
-    }
-    fn sandwich_sums(&self, pixels: &Pixels<'_>, parameters: &Parameters, inverse: &Packed) -> Packed {
-        kernel::sandwich_sums::<P>(pixels, parameters, inverse)
+    fn residual_sums(
+        &self,
+        pixels: &Pixels<'_>,
+        parameters: &Parameters,
+        inverse: Option<&Packed>,
+    ) -> ResidualSums {
+        kernel::residual_sums::<P>(pixels, parameters, inverse)
     }
 }

@@ -11,6 +11,8 @@ use rayon::prelude::*;
 use super::bound::Scene;
 use super::truth::{self, Truth, truth_path};
 use super::{Camera, MAX_STARS, Purpose, SimulationOptions, generator, in_range, set, wrong};
+use crate::batch::{Batch, Start};
+use crate::cutout::{Cutout, CutoutOptions, Noise};
 use crate::error::{Error, Result};
 use crate::io::fits::{self, Card, Value};
 use crate::io::npy;
@@ -94,6 +96,34 @@ impl Stack {
             pixels: Array3::default((0, scene.side, scene.side)),
             truth: Vec::new(),
         })
+    }
+
+    /// The cutouts as a batch to be fitted. With `off`, every start value is that part off the
+    /// truth, up or down in turn (a position by that part of a pixel); without it the fits start
+    /// from their moments.
+    pub fn batch(&self, noise: Noise, off: Option<f64>) -> Batch {
+        let (_, height, width) = self.pixels.dim();
+        let options = CutoutOptions { noise, saturation: f64::INFINITY };
+        let mut batch = Batch::new(width, height);
+        for (index, (pixels, truth)) in self.pixels.outer_iter().zip(&self.truth).enumerate() {
+            let start = match off {
+                None => Start::Moments { position: None, fwhm: None },
+                Some(part) => {
+                    let mut parameters = truth.parameters;
+                    for (j, parameter) in self.model.parameters().iter().enumerate() {
+                        let by = if (index >> j) & 1 == 0 { part } else { -part };
+                        parameters[j] += match parameter.role {
+                            Role::X | Role::Y => by,
+                            Role::Flux | Role::Background | Role::Shape => by * parameters[j],
+                        };
+                    }
+                    Start::Given(parameters)
+                }
+            };
+            let cutout = Cutout::from_pixels(pixels.mapv(f64::from).view(), &options);
+            batch.push_unchecked(&cutout, start);
+        }
+        batch
     }
 
     /// Cutouts of the stars that `draw` makes; `None` as soon as it makes none.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use starfit::backend::CpuBackend;
+use starfit::background::Background;
 use starfit::catalog::Row;
 use starfit::fit::Flags;
 use starfit::fitter::Fitter;
@@ -136,5 +137,66 @@ fn compressed_twins_give_the_same_rows() {
     }
     for twin in ["gzip1", "gzip2"] {
         assert!(rows(&format!("m13_real_{twin}.fits.fz")) == Some(real.clone()), "{twin}");
+    }
+}
+
+/// The real images that detection is judged on, their HDU and the width of their stars.
+const JUDGED: [(&str, &str, usize); 5] = [
+    ("m67_dss", "m67_dss.fits", 0),
+    ("emmi_na36", "emmi_na36.fits", 0),
+    ("panoptes_solved", "panoptes_solved.fits.fz", 1),
+    ("eso085_030", "eso085_030.fit", 0),
+    ("m13", "m13.fits", 0),
+];
+
+/// Part of `wanted` that has a row within 2 pixels.
+fn part_found(rows: &[Row], wanted: &[&Truth]) -> f64 {
+    let found = wanted.iter().filter(|star| rows.iter().any(|row| distance(row, star) < 2.0)).count();
+    found as f64 / wanted.len() as f64
+}
+
+#[test]
+fn detection_finds_what_sep_finds_and_little_in_the_negative() {
+    for (name, file, hdu) in JUDGED {
+        let (Some(path), Some(sep), Some(fitted)) = (
+            data(&format!("data/{file}")),
+            data(&format!("data/reference/{name}.sep.csv")),
+            data(&format!("data/reference/{name}.gauss_circ.csv")),
+        ) else {
+            return;
+        };
+        let (sep, fitted) = (read_csv(&sep), read_csv(&fitted));
+        let wanted: Vec<&Truth> = sep.iter().filter(|s| fitted.iter().any(|f| f["id"] == s["id"])).collect();
+        let path = FitsPath { path, hdu: Some(HduName::Number(hdu)) };
+        let image = FitsFile::open(&path).unwrap().image(0).unwrap();
+        let options = MeasureOptions::default();
+        let measured = measure_image(&image, None, &options, &mut fitter()).unwrap();
+        let detected = part_found(&measured.rows, &wanted);
+
+        let mut negative = image.clone();
+        let background = Background::estimate(image.pixels.view(), Background::CELL);
+        negative.pixels = 2.0 * background.level_map() - &image.pixels;
+        let none = MeasureOptions { saturation: Some(f64::INFINITY), fwhm: measured.fwhm, ..options };
+        let false_rows = measure_image(&negative, None, &none, &mut fitter()).unwrap().rows.len();
+        println!(
+            "{name}: {} rows, sep {}; {:.1} % of {} isolated ones found; {false_rows} rows in the negative ({:.1} %)",
+            measured.rows.len(), sep.len(), 100.0 * detected, wanted.len(),
+            100.0 * false_rows as f64 / measured.rows.len() as f64
+        );
+        assert!(detected >= 0.95, "{name}: {detected}");
+        assert!(false_rows as f64 <= 0.02 * measured.rows.len() as f64, "{name}: {false_rows}");
+        // Negative control: other places, and a threshold that lets noise through.
+        let elsewhere: Vec<Truth> = wanted
+            .iter()
+            .map(|star| {
+                let mut star = (*star).clone();
+                *star.get_mut("x").unwrap() += 10.0;
+                star
+            })
+            .collect();
+        assert!(part_found(&measured.rows, &elsewhere.iter().collect::<Vec<_>>()) < 0.5);
+        let low = MeasureOptions { threshold: 2.5, ..none };
+        let noise = measure_image(&negative, None, &low, &mut fitter()).unwrap().rows.len();
+        assert!(noise as f64 > 0.02 * measured.rows.len() as f64, "{name}: {noise} at 2.5 sigma");
     }
 }
