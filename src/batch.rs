@@ -104,7 +104,13 @@ pub struct Batch {
 impl Batch {
     /// An empty batch.
     pub fn new(width: usize, height: usize) -> Self {
-        Self { width, height, data: Vec::new(), weight: Vec::new(), stars: Vec::new() }
+        Self {
+            width,
+            height,
+            data: Vec::new(),
+            weight: Vec::new(),
+            stars: Vec::new(),
+        }
     }
 
     /// Pixels of a cutout.
@@ -133,16 +139,27 @@ impl Batch {
 
     /// Adds a star whose cutout is known to have the batch's height and width.
     pub(crate) fn push_unchecked(&mut self, cutout: &Cutout, start: Start) {
-        let used = || cutout.data.iter().zip(&cutout.weight).filter(|(_, w)| **w > 0.0);
-        let (low, high) =
-            used().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (d, _)| (low.min(*d), high.max(*d)));
+        let used = || {
+            cutout
+                .data
+                .iter()
+                .zip(&cutout.weight)
+                .filter(|(_, w)| **w > 0.0)
+        };
+        let (low, high) = used().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (d, _)| {
+            (low.min(*d), high.max(*d))
+        });
         let range = if high > low { high - low } else { 1.0 };
         // The lowest pixel is a value of the data: for integers the difference is exact.
         let pedestal = if low.is_finite() { low } else { 0.0 };
         let largest = used().map(|(_, weight)| *weight).fold(0.0, f64::max);
         let largest = if largest > 0.0 { largest } else { 1.0 };
         for (&data, &weight) in cutout.data.iter().zip(&cutout.weight) {
-            self.data.push(if weight > 0.0 { (data - pedestal) / range } else { 0.0 });
+            self.data.push(if weight > 0.0 {
+                (data - pedestal) / range
+            } else {
+                0.0
+            });
             self.weight.push(weight / largest);
         }
         self.stars.push(BatchStar {

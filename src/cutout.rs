@@ -5,6 +5,8 @@ use ndarray::{ArrayView2, s};
 use crate::background::Background;
 use crate::fit::Flags;
 use crate::image::Image;
+use crate::kernel::Pixels;
+use crate::moments::rim_median;
 
 /// What the noise of a pixel is made of.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,11 +68,15 @@ impl Cutout {
             false => i64::MIN / 2,
         };
         let corner = (first(x), first(y));
-        let (rows, columns) = (span(corner.1, size, image.height()), span(corner.0, size, image.width()));
+        let (rows, columns) = (
+            span(corner.1, size, image.height()),
+            span(corner.0, size, image.width()),
+        );
         let mut data = vec![f64::NAN; size * size];
         for row in rows.clone() {
             for column in columns.clone() {
-                let at = ((row as i64 - corner.1) as usize) * size + (column as i64 - corner.0) as usize;
+                let at =
+                    ((row as i64 - corner.1) as usize) * size + (column as i64 - corner.0) as usize;
                 data[at] = image.pixels[[row, column]];
             }
         }
@@ -82,7 +88,11 @@ impl Cutout {
         let valued = cutout.data.iter().filter(|value| value.is_finite()).count();
         cutout.flags.set(Flags::MASKED, valued < inside);
         let (x, y) = ((x + 0.5).floor(), (y + 0.5).floor());
-        cutout.weigh(options.noise, background.level(x, y), background.noise(x, y).powi(2));
+        cutout.weigh(
+            options.noise,
+            background.level(x, y),
+            background.noise(x, y).powi(2),
+        );
         cutout
     }
 
@@ -90,13 +100,33 @@ impl Cutout {
     pub fn from_pixels(pixels: ArrayView2<'_, f64>, options: &CutoutOptions) -> Self {
         let (height, width) = pixels.dim();
         let data: Vec<f64> = pixels.slice(s![.., ..]).iter().copied().collect();
-        let mut cutout = Self::new((width, height), (0, 0), data, Flags::default(), options.saturation);
-        cutout.flags.set(Flags::MASKED, cutout.data.iter().any(|value| !value.is_finite()));
-        let read_variance = match options.noise {
-            Noise::Known { gain: Some(gain), read_noise } => (read_noise / gain).powi(2),
+        let mut cutout = Self::new(
+            (width, height),
+            (0, 0),
+            data,
+            Flags::default(),
+            options.saturation,
+        );
+        cutout.flags.set(
+            Flags::MASKED,
+            cutout.data.iter().any(|value| !value.is_finite()),
+        );
+        let sky = rim_median(
+            &Pixels {
+                width,
+                data: &cutout.data,
+                weight: &cutout.weight,
+            },
+            height,
+        );
+        let variance = match options.noise {
+            Noise::Known {
+                gain: Some(gain),
+                read_noise,
+            } => (read_noise / gain).powi(2) + sky.max(0.0) / gain,
             Noise::Known { gain: None, .. } | Noise::Unit => 0.0,
         };
-        cutout.weigh(options.noise, 0.0, read_variance);
+        cutout.weigh(options.noise, sky, variance);
         cutout
     }
 
@@ -107,22 +137,50 @@ impl Cutout {
         mut flags: Flags,
         saturation: f64,
     ) -> Self {
-        let weight = data.iter().map(|&value| f64::from(u8::from(value < saturation))).collect();
-        flags.set(Flags::SATURATED, data.iter().any(|&value| value.is_finite() && value >= saturation));
-        Self { width, height, corner, data, weight, noise_known: false, flags }
+        let weight = data
+            .iter()
+            .map(|&value| f64::from(u8::from(value < saturation)))
+            .collect();
+        flags.set(
+            Flags::SATURATED,
+            data.iter()
+                .any(|&value| value.is_finite() && value >= saturation),
+        );
+        Self {
+            width,
+            height,
+            corner,
+            data,
+            weight,
+            noise_known: false,
+            flags,
+        }
     }
 
-    /// Sets the weights to inverse variances: `variance` and the photon noise of what stands above
-    /// `level`. The photon noise is taken from the mean of a pixel and its neighbours, not from
-    /// the pixel itself: weights that follow each pixel's own noise pull every fit low.
+    /// Sets the weights to inverse variances: `variance`, that of the sky of this `level`, and the
+    /// photon noise of what stands above it. That is taken from the mean of a pixel and its
+    /// neighbours, and only where that mean stands out by 3 sigma of its own: weights that follow
+    /// each pixel's noise pull every fit low.
     fn weigh(&mut self, noise: Noise, level: f64, variance: f64) {
         if let Noise::Known { gain, .. } = noise {
             let photons = gain.map_or(0.0, f64::recip);
+            let mean_of_nine = variance.sqrt() / 3.0;
             let variances: Vec<f64> = (0..self.data.len())
-                .map(|at| variance + photons * (self.smoothed(at) - level).max(0.0))
+                .map(|at| self.smoothed(at) - level)
+                .map(|star| {
+                    if star > 3.0 * mean_of_nine {
+                        variance + photons * star
+                    } else {
+                        variance
+                    }
+                })
                 .collect();
             // No noise at all, as in a flat or a made-up image, says nothing about the errors.
-            if variances.iter().zip(&self.weight).all(|(v, w)| *w == 0.0 || (*v > 0.0 && v.is_finite())) {
+            if variances
+                .iter()
+                .zip(&self.weight)
+                .all(|(v, w)| *w == 0.0 || (*v > 0.0 && v.is_finite()))
+            {
                 for (weight, variance) in self.weight.iter_mut().zip(variances) {
                     *weight = if *weight > 0.0 { variance.recip() } else { 0.0 };
                 }

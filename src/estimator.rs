@@ -29,7 +29,11 @@ impl Estimate for LeastSquares {
     fn terms<T: Real>(data: T, model: T, weight: T) -> Terms<T> {
         let residual = data - model;
         let score = weight * residual;
-        Terms { cost: score * residual, score, curvature: weight }
+        Terms {
+            cost: score * residual,
+            score,
+            curvature: weight,
+        }
     }
 }
 

@@ -64,7 +64,11 @@ fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
 
 impl Fitter {
     /// A fitter with the default tolerances.
-    pub fn new(model: &'static dyn Model, solver: Box<dyn Solver>, backend: Box<dyn Backend>) -> Self {
+    pub fn new(
+        model: &'static dyn Model,
+        solver: Box<dyn Solver>,
+        backend: Box<dyn Backend>,
+    ) -> Self {
         Self {
             model,
             estimator: Estimator::default(),
@@ -103,7 +107,9 @@ impl Fitter {
         };
         let mut tally = self.tally;
         tally.stars += chunk.len() as u64;
-        timed(&mut tally.load, || self.backend.load(self.model, self.estimator, chunk))?;
+        timed(&mut tally.load, || {
+            self.backend.load(self.model, self.estimator, chunk)
+        })?;
 
         let mut states = timed(&mut tally.start, || self.start(chunk));
         let mut statuses: Vec<Option<FitStatus>> = chunk
@@ -111,15 +117,26 @@ impl Fitter {
             .iter()
             .map(|star| (star.n_pixels < n).then_some(FitStatus::TooFewPixels))
             .collect();
-        let mut active: Vec<u32> = (0..chunk.len() as u32).filter(|&i| statuses[i as usize].is_none()).collect();
+        let mut active: Vec<u32> = (0..chunk.len() as u32)
+            .filter(|&i| statuses[i as usize].is_none())
+            .collect();
         let mut sums = Vec::new();
         while !active.is_empty() {
-            let trials: Vec<Parameters> = active.iter().map(|&i| states[i as usize].trial).collect();
+            let trials: Vec<Parameters> =
+                active.iter().map(|&i| states[i as usize].trial).collect();
             sums.resize(active.len(), NormalEquations::filled(0.0));
             tally.evaluations += active.len() as u64;
-            timed(&mut tally.evaluate, || self.backend.evaluate(&active, &trials, &mut sums))?;
+            timed(&mut tally.evaluate, || {
+                self.backend.evaluate(&active, &trials, &mut sums)
+            })?;
             timed(&mut tally.update, || {
-                let updates = update(self.solver.as_ref(), &mut states, &active, &sums, &tolerances);
+                let updates = update(
+                    self.solver.as_ref(),
+                    &mut states,
+                    &active,
+                    &sums,
+                    &tolerances,
+                );
                 for (&star, update) in active.iter().zip(updates) {
                     if let Update::Finished(status) = update {
                         statuses[star as usize] = Some(status);
@@ -148,15 +165,23 @@ impl Fitter {
         let start = |index: usize| {
             let (star, pixels) = (&chunk.stars[index], chunk.pixels(index));
             let mut parameters = match star.start {
-                Start::Given(parameters) => star.scale.to_scaled(self.model.parameters(), &parameters),
+                Start::Given(parameters) => {
+                    star.scale.to_scaled(self.model.parameters(), &parameters)
+                }
                 Start::Moments { position, fwhm } => {
                     let corner = star.scale.corner;
                     let position = position.map(|(x, y)| (x - corner.0, y - corner.1));
-                    self.model.start(&moments(&pixels, chunk.height, position, fwhm))
+                    self.model
+                        .start(&moments(&pixels, chunk.height, position, fwhm))
                 }
             };
             bounds.project(&mut parameters);
-            let power = pixels.data.iter().zip(pixels.weight).map(|(data, weight)| weight * data * data).sum();
+            let power = pixels
+                .data
+                .iter()
+                .zip(pixels.weight)
+                .map(|(data, weight)| weight * data * data)
+                .sum();
             StarState::new(parameters, bounds, star.n_pixels, power)
         };
         (0..chunk.len()).into_par_iter().map(start).collect()
@@ -181,7 +206,13 @@ impl Fitter {
     }
 
     /// Covariance, residuals and flags at the solution, always in `f64`.
-    fn finish(&self, chunk: &Chunk<'_>, index: usize, state: &StarState, mut status: FitStatus) -> Fit {
+    fn finish(
+        &self,
+        chunk: &Chunk<'_>,
+        index: usize,
+        state: &StarState,
+        mut status: FitStatus,
+    ) -> Fit {
         let parameters = self.model.parameters();
         let n = parameters.len();
         let (star, pixels) = (&chunk.stars[index], chunk.pixels(index));
@@ -202,12 +233,16 @@ impl Fitter {
         if !status.has_values() {
             return fit;
         }
-        let equations = self.model.normal_equations(self.estimator, &pixels, &state.parameters);
+        let equations = self
+            .model
+            .normal_equations(self.estimator, &pixels, &state.parameters);
         fit.chi2 = equations.chi2 * scale.weight;
         fit.held = state.bounds.held(&state.parameters, &equations.gradient);
         let inverse = cholesky::invert(n, &equations.curvature, fit.held);
         let sandwich = inverse.as_ref().filter(|_| !star.noise_known);
-        let residuals = self.model.residual_sums(&pixels, &state.parameters, sandwich);
+        let residuals = self
+            .model
+            .residual_sums(&pixels, &state.parameters, sandwich);
         fit.absolute_residuals = residuals.absolute * scale.range;
         match inverse {
             Some(inverse) => {
@@ -216,7 +251,9 @@ impl Fitter {
                 } else {
                     cholesky::sandwich(n, &inverse, &residuals.sandwich)
                 };
-                fit.covariance = Some(to_image(&covariance, n, |j| scale.factor(parameters[j].role)));
+                fit.covariance = Some(to_image(&covariance, n, |j| {
+                    scale.factor(parameters[j].role)
+                }));
             }
             None => status = FitStatus::SingularCurvature,
         }
@@ -235,7 +272,9 @@ impl Fitter {
             let outside = |side: usize| value < -0.5 || value > side as f64 - 0.5;
             match parameter.role {
                 Role::X => fit.flags.set(Flags::CENTROID_OUTSIDE, outside(chunk.width)),
-                Role::Y => fit.flags.set(Flags::CENTROID_OUTSIDE, outside(chunk.height)),
+                Role::Y => fit
+                    .flags
+                    .set(Flags::CENTROID_OUTSIDE, outside(chunk.height)),
                 Role::Flux => fit.flags.set(Flags::NEGATIVE_FLUX, value < 0.0),
                 Role::Background | Role::Shape => {}
             }

@@ -25,7 +25,11 @@ impl<T: Copy> NormalEquations<T> {
     /// Every sum set to `value`.
     #[inline(always)]
     pub fn filled(value: T) -> Self {
-        Self { chi2: value, gradient: [value; MAX_PARAMETERS], curvature: [value; MAX_PACKED] }
+        Self {
+            chi2: value,
+            gradient: [value; MAX_PARAMETERS],
+            curvature: [value; MAX_PACKED],
+        }
     }
 }
 
@@ -60,7 +64,10 @@ impl Pixels<'_> {
     /// Calls `visit` with value, weight, x and y of each pixel in use.
     #[inline(always)]
     fn for_each_used(&self, mut visit: impl FnMut(f64, f64, f64, f64)) {
-        let rows = self.data.chunks_exact(self.width).zip(self.weight.chunks_exact(self.width));
+        let rows = self
+            .data
+            .chunks_exact(self.width)
+            .zip(self.weight.chunks_exact(self.width));
         for (y, (data, weight)) in rows.enumerate() {
             for (x, (&data, &weight)) in data.iter().zip(weight).enumerate() {
                 if weight > 0.0 {
@@ -80,7 +87,11 @@ pub fn normal_equations<P: Profile, E: Estimate>(
     let mut gradient = [0.0; MAX_PARAMETERS];
     pixels.for_each_used(|data, weight, x, y| {
         let model = P::evaluate(parameters, x, y, &mut gradient);
-        sums.add(P::PARAMETERS.len(), E::terms(data, model, weight), &gradient);
+        sums.add(
+            P::PARAMETERS.len(),
+            E::terms(data, model, weight),
+            &gradient,
+        );
     });
     sums
 }
@@ -114,7 +125,12 @@ pub fn normal_equations_in_lanes<P: Profile, E: Estimate, S: Simd>(
     let mut total = NormalEquations::filled(zero);
     let mut gradient = [zero; MAX_PARAMETERS];
     let row = block.width * lanes;
-    for (y, (data, weight)) in block.data.chunks_exact(row).zip(block.weight.chunks_exact(row)).enumerate() {
+    for (y, (data, weight)) in block
+        .data
+        .chunks_exact(row)
+        .zip(block.weight.chunks_exact(row))
+        .enumerate()
+    {
         let y = Lanes::splat(simd, y as f32);
         let pixels = data.chunks_exact(lanes).zip(weight.chunks_exact(lanes));
         for (x, (data, weight)) in pixels.enumerate() {
@@ -153,7 +169,10 @@ pub fn residual_sums<P: Profile>(
     inverse: Option<&Packed>,
 ) -> ResidualSums {
     let n = P::PARAMETERS.len();
-    let mut sums = ResidualSums { absolute: 0.0, sandwich: [0.0; MAX_PACKED] };
+    let mut sums = ResidualSums {
+        absolute: 0.0,
+        sandwich: [0.0; MAX_PACKED],
+    };
     let mut gradient = [0.0; MAX_PARAMETERS];
     pixels.for_each_used(|data, weight, x, y| {
         let residual = data - P::evaluate(parameters, x, y, &mut gradient);

@@ -2,8 +2,8 @@
 
 use ndarray::Array3;
 
-use crate::background::Background;
 use crate::backend::CpuBackend;
+use crate::background::Background;
 use crate::batch::{Batch, Start};
 use crate::catalog::Row;
 use crate::cutout::{Cutout, CutoutOptions, Noise};
@@ -104,8 +104,15 @@ pub fn measure_image(
 ) -> Result<Measured> {
     let background = Background::estimate(image.pixels.view(), Background::CELL);
     let gain = options.gain.or_else(|| believed_gain(image));
-    let saturation = options.saturation.unwrap_or_else(|| believed_saturation(image, &background));
-    let detection = DetectOptions { threshold: options.threshold, saturation, gain, ..Default::default() };
+    let saturation = options
+        .saturation
+        .unwrap_or_else(|| believed_saturation(image, &background));
+    let detection = DetectOptions {
+        threshold: options.threshold,
+        saturation,
+        gain,
+        ..Default::default()
+    };
     let fwhm = match options.fwhm {
         Some(fwhm) => fwhm,
         None => measured_fwhm(image, &background, &detection)?,
@@ -120,7 +127,10 @@ pub fn measure_image(
         }
     };
     let noise = match options.weighted {
-        true => Noise::Known { gain, read_noise: options.read_noise.unwrap_or(0.0) },
+        true => Noise::Known {
+            gain,
+            read_noise: options.read_noise.unwrap_or(0.0),
+        },
         false => Noise::Unit,
     };
     let cut = CutoutOptions { noise, saturation };
@@ -129,7 +139,13 @@ pub fn measure_image(
         let mut batch = Batch::new(size, size);
         for star in stars {
             let cutout = Cutout::from_image(image, &background, &cut, (star.x, star.y), size);
-            batch.push(&cutout, Start::Moments { position: Some((star.x, star.y)), fwhm: Some(fwhm) })?;
+            batch.push(
+                &cutout,
+                Start::Moments {
+                    position: Some((star.x, star.y)),
+                    fwhm: Some(fwhm),
+                },
+            )?;
         }
         fits.extend(fitter.fit(&batch)?);
     }
@@ -165,28 +181,56 @@ pub fn measure_stack(
     fitter: &mut Fitter,
 ) -> Result<Measured> {
     let (n, height, width) = stack.dim();
-    let gain = options.gain.or(header.gain.filter(|gain| is_plausible_gain(*gain)));
-    let saturation = options.saturation.or(header.saturation.filter(|s| *s > 0.0)).unwrap_or(f64::INFINITY);
+    let gain = options
+        .gain
+        .or(header.gain.filter(|gain| is_plausible_gain(*gain)));
+    let saturation = options
+        .saturation
+        .or(header.saturation.filter(|s| *s > 0.0))
+        .unwrap_or(f64::INFINITY);
     let noise = match (options.weighted, gain) {
         (true, Some(_)) => {
-            let read_noise = options.read_noise.or(header.read_noise).filter(|noise| *noise >= 0.0);
-            Noise::Known { gain, read_noise: read_noise.unwrap_or(0.0) }
+            let read_noise = options
+                .read_noise
+                .or(header.read_noise)
+                .filter(|noise| *noise >= 0.0);
+            Noise::Known {
+                gain,
+                read_noise: read_noise.unwrap_or(0.0),
+            }
         }
         _ => Noise::Unit,
     };
-    let cut = CutoutOptions { noise, saturation: saturation - options.bias };
+    let cut = CutoutOptions {
+        noise,
+        saturation: saturation - options.bias,
+    };
     let mut fits = Vec::with_capacity(n);
     for from in (0..n).step_by(STARS_AT_ONCE) {
         let mut batch = Batch::new(width, height);
         for index in from..(from + STARS_AT_ONCE).min(n) {
-            let pixels = stack.index_axis(ndarray::Axis(0), index).mapv(|value| value - options.bias);
+            let pixels = stack
+                .index_axis(ndarray::Axis(0), index)
+                .mapv(|value| value - options.bias);
             let cutout = Cutout::from_pixels(pixels.view(), &cut);
-            batch.push(&cutout, Start::Moments { position: None, fwhm: options.fwhm })?;
+            batch.push(
+                &cutout,
+                Start::Moments {
+                    position: None,
+                    fwhm: options.fwhm,
+                },
+            )?;
         }
         fits.extend(fitter.fit(&batch)?);
     }
     let center = |side: usize| (side / 2) as f64;
-    let stars: Vec<Star> = (0..n).map(|id| Star { id, x: center(width), y: center(height) }).collect();
+    let stars: Vec<Star> = (0..n)
+        .map(|id| Star {
+            id,
+            x: center(width),
+            y: center(height),
+        })
+        .collect();
     let mut rows = rows(&stars, &fits, fitter.model, options);
     for row in &mut rows {
         if let Some(level) = row.get("background") {
@@ -196,7 +240,15 @@ pub fn measure_stack(
     }
     number_from_one(&mut rows, options.one_based);
     let fwhm = options.fwhm;
-    Ok(Measured { rows, background: None, noise: None, gain, saturation, fwhm, size: (width, height) })
+    Ok(Measured {
+        rows,
+        background: None,
+        noise: None,
+        gain,
+        saturation,
+        fwhm,
+        size: (width, height),
+    })
 }
 
 /// The odd side of a cutout for stars of that width.
@@ -220,8 +272,13 @@ fn believed_gain(image: &Image) -> Option<f64> {
         ["adu", "dn", "count", "counts", "ct", "cts"].contains(&unit.trim().to_lowercase().as_str())
     });
     if !is_plausible_gain(gain) || !counts {
-        let unit = unit.as_deref().map_or_else(String::new, |unit| format!(" in an image of {unit}"));
-        tracing::info!("{}: GAIN {gain}{unit} is not believed; --gain sets it", image.name);
+        let unit = unit
+            .as_deref()
+            .map_or_else(String::new, |unit| format!(" in an image of {unit}"));
+        tracing::info!(
+            "{}: GAIN {gain}{unit} is not believed; --gain sets it",
+            image.name
+        );
         return None;
     }
     Some(gain)
@@ -235,12 +292,27 @@ fn believed_saturation(image: &Image, background: &Background) -> f64 {
         if level > sky {
             return level;
         }
-        tracing::info!("{}: SATURATE {level} is not above the background and not believed", image.name);
+        tracing::info!(
+            "{}: SATURATE {level} is not above the background and not believed",
+            image.name
+        );
     }
     const CLIPPED: usize = 4;
-    let highest = image.pixels.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let sharing = image.pixels.iter().filter(|value| **value == highest).count();
-    if sharing >= CLIPPED && highest > sky { highest } else { f64::INFINITY }
+    let highest = image
+        .pixels
+        .iter()
+        .copied()
+        .fold(f64::NEG_INFINITY, f64::max);
+    let sharing = image
+        .pixels
+        .iter()
+        .filter(|value| **value == highest)
+        .count();
+    if sharing >= CLIPPED && highest > sky {
+        highest
+    } else {
+        f64::INFINITY
+    }
 }
 
 /// Median width of the isolated, unsaturated stars of the image that stand out well.
@@ -256,10 +328,19 @@ fn measured_fwhm(image: &Image, background: &Background, options: &DetectOptions
     let mut fwhm = DEFAULT_FWHM;
     let mut found_any = false;
     for _ in 0..PASSES {
-        let mut found = detect(image, background, &DetectOptions { fwhm, ..options.clone() });
+        let mut found = detect(
+            image,
+            background,
+            &DetectOptions {
+                fwhm,
+                ..options.clone()
+            },
+        );
         let positions: Vec<(f64, f64)> = found.iter().map(|d| (d.x, d.y)).collect();
         let neighbours = Neighbours::new(&positions, 2.0 * fwhm);
-        let crowded: Vec<bool> = (0..found.len()).map(|i| neighbours.has_neighbour(i)).collect();
+        let crowded: Vec<bool> = (0..found.len())
+            .map(|i| neighbours.has_neighbour(i))
+            .collect();
         let mut isolated = crowded.iter().map(|crowded| !crowded);
         found.retain(|d| isolated.next() == Some(true) && !d.saturated && !d.edge);
         found.sort_by(|a, b| b.significance.total_cmp(&a.significance));
@@ -271,19 +352,40 @@ fn measured_fwhm(image: &Image, background: &Background, options: &DetectOptions
 
         let size = size_for(fwhm);
         let mut batch = Batch::new(size, size);
-        let cut = CutoutOptions { noise: Noise::Unit, saturation: options.saturation };
+        let cut = CutoutOptions {
+            noise: Noise::Unit,
+            saturation: options.saturation,
+        };
         for star in &found {
             let position = (star.x, star.y);
             let cutout = Cutout::from_image(image, background, &cut, position, size);
-            batch.push(&cutout, Start::Moments { position: Some(position), fwhm: Some(fwhm) })?;
+            batch.push(
+                &cutout,
+                Start::Moments {
+                    position: Some(position),
+                    fwhm: Some(fwhm),
+                },
+            )?;
         }
         let fits = fitter.fit(&batch)?;
         let bad = Flags(Flags::NEAR_BOUND.0 | Flags::NEGATIVE_FLUX.0 | Flags::CENTROID_OUTSIDE.0);
         let usable = |fit: &&Fit| fit.status == FitStatus::Converged && fit.flags.0 & bad.0 == 0;
-        let width = |fit: &Fit| Gaussian.quantities(&fit.parameters).into_iter().find(|q| q.column == "fwhm");
-        let mut widths: Vec<f64> = fits.iter().filter(usable).filter_map(width).map(|q| q.value).collect();
+        let width = |fit: &Fit| {
+            Gaussian
+                .quantities(&fit.parameters)
+                .into_iter()
+                .find(|q| q.column == "fwhm")
+        };
+        let mut widths: Vec<f64> = fits
+            .iter()
+            .filter(usable)
+            .filter_map(width)
+            .map(|q| q.value)
+            .collect();
         let count = widths.len();
-        let Some(measured) = median(&mut widths).filter(|_| count >= FEWEST_MEASURED) else { break };
+        let Some(measured) = median(&mut widths).filter(|_| count >= FEWEST_MEASURED) else {
+            break;
+        };
         found_any = true;
         let change = measured / fwhm;
         fwhm = measured.clamp(0.5, LARGEST_DEFAULT_SIZE as f64 / 4.0);
@@ -294,14 +396,21 @@ fn measured_fwhm(image: &Image, background: &Background, options: &DetectOptions
         }
     }
     if !found_any {
-        tracing::info!("{}: no star to measure the width of; {fwhm} pixels are assumed", image.name);
+        tracing::info!(
+            "{}: no star to measure the width of; {fwhm} pixels are assumed",
+            image.name
+        );
     }
     Ok(fwhm)
 }
 
 /// The rows of the catalogue, positions counted from 0.
 fn rows(stars: &[Star], fits: &[Fit], model: &dyn Model, options: &MeasureOptions) -> Vec<Row> {
-    stars.iter().zip(fits).map(|(star, fit)| row(star, fit, model, options.zero_point)).collect()
+    stars
+        .iter()
+        .zip(fits)
+        .map(|(star, fit)| row(star, fit, model, options.zero_point))
+        .collect()
 }
 
 fn row(star: &Star, fit: &Fit, model: &dyn Model, zero_point: Option<f64>) -> Row {
@@ -343,7 +452,10 @@ fn row(star: &Star, fit: &Fit, model: &dyn Model, zero_point: Option<f64>) -> Ro
 /// The column of the error of `column`; the peak has none.
 fn error_column(column: &str) -> Option<&'static str> {
     let wanted = |name: &str| name.strip_suffix("_err") == Some(column);
-    crate::catalog::COLUMNS.iter().map(|c| c.name).find(|name| wanted(name))
+    crate::catalog::COLUMNS
+        .iter()
+        .map(|c| c.name)
+        .find(|name| wanted(name))
 }
 
 /// The flags that compare a star with the others of its image.
@@ -354,7 +466,10 @@ fn flag_image(rows: &mut [Row], stars: &[Star], fwhm: f64) {
     let ends: Vec<(f64, f64)> = rows
         .iter()
         .map(|row| match row.status.has_values() {
-            true => (row.get("x").unwrap_or(f64::NAN), row.get("y").unwrap_or(f64::NAN)),
+            true => (
+                row.get("x").unwrap_or(f64::NAN),
+                row.get("y").unwrap_or(f64::NAN),
+            ),
             false => (f64::NAN, f64::NAN),
         })
         .collect();
@@ -370,7 +485,8 @@ fn flag_image(rows: &mut [Row], stars: &[Star], fwhm: f64) {
         row.flags.set(Flags::DUPLICATE, same.has_neighbour(index));
         if let (Some(width), Some(typical)) = (row.get("fwhm"), typical) {
             let error = row.get("fwhm_err").unwrap_or(0.0);
-            row.flags.set(Flags::SHARP, width + 3.0 * error < 0.6 * typical);
+            row.flags
+                .set(Flags::SHARP, width + 3.0 * error < 0.6 * typical);
         }
         flag_undersampled(row);
     }

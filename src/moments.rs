@@ -31,7 +31,9 @@ pub fn moments(
     let mut sums = Sums::new(pixels, height, background, expected, window);
     let mut center = expected;
     for _ in 0..RECENTERINGS {
-        let Some((dx, dy)) = sums.centroid() else { break };
+        let Some((dx, dy)) = sums.centroid() else {
+            break;
+        };
         // The window halves every offset of a star as wide as itself.
         let moved = (center.0 + 2.0 * dx, center.1 + 2.0 * dy);
         if (moved.0 - expected.0).hypot(moved.1 - expected.1) > fwhm {
@@ -46,9 +48,10 @@ pub fn moments(
     let seen = sums.variance();
     let (low, high) = (0.5, window * 4.0);
     let sigma = match seen {
-        Some(seen) if seen > 0.0 && seen < window * window => {
-            (seen * window * window / (window * window - seen)).sqrt().clamp(low, high)
-        }
+        Some(seen) if seen > 0.0 && seen < window * window => (seen * window * window
+            / (window * window - seen))
+            .sqrt()
+            .clamp(low, high),
         Some(seen) if seen >= window * window => high.min(width.min(height) as f64 / 4.0),
         _ => window,
     };
@@ -56,7 +59,13 @@ pub fn moments(
     // A start of no flux at all would leave position and width undetermined.
     let least = 1e-3 * sigma * sigma;
     let flux = if flux.abs() < least { least } else { flux };
-    Moments { flux, x: center.0, y: center.1, sigma, background }
+    Moments {
+        flux,
+        x: center.0,
+        y: center.1,
+        sigma,
+        background,
+    }
 }
 
 /// Sums over a window.
@@ -71,7 +80,13 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(pixels: &Pixels<'_>, height: usize, background: f64, (x, y): (f64, f64), window: f64) -> Self {
+    fn new(
+        pixels: &Pixels<'_>,
+        height: usize,
+        background: f64,
+        (x, y): (f64, f64),
+        window: f64,
+    ) -> Self {
         let profile = |length: usize, center: f64| -> Vec<(f64, f64)> {
             (0..length)
                 .map(|i| i as f64 - center)
@@ -79,8 +94,16 @@ impl Sums {
                 .collect()
         };
         let (columns, rows) = (profile(pixels.width, x), profile(height, y));
-        let mut sums = Self { light: 0.0, x: 0.0, y: 0.0, square: 0.0 };
-        let lines = pixels.data.chunks_exact(pixels.width).zip(pixels.weight.chunks_exact(pixels.width));
+        let mut sums = Self {
+            light: 0.0,
+            x: 0.0,
+            y: 0.0,
+            square: 0.0,
+        };
+        let lines = pixels
+            .data
+            .chunks_exact(pixels.width)
+            .zip(pixels.weight.chunks_exact(pixels.width));
         for ((data, weight), &(dy, row)) in lines.zip(&rows) {
             for ((&data, &weight), &(dx, column)) in data.iter().zip(weight).zip(&columns) {
                 if weight > 0.0 {
@@ -109,7 +132,7 @@ impl Sums {
 }
 
 /// Median of the usable pixels on the rim; of all pixels where the rim has none.
-fn rim_median(pixels: &Pixels<'_>, height: usize) -> f64 {
+pub(crate) fn rim_median(pixels: &Pixels<'_>, height: usize) -> f64 {
     let width = pixels.width;
     let is_rim = |at: usize| {
         let (row, column) = (at / width, at % width);

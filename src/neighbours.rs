@@ -17,10 +17,17 @@ impl<'a> Neighbours<'a> {
         let mut cells: HashMap<_, Vec<usize>> = HashMap::new();
         for (index, position) in positions.iter().enumerate() {
             if position.0.is_finite() && position.1.is_finite() {
-                cells.entry(cell(*position, distance)).or_default().push(index);
+                cells
+                    .entry(cell(*position, distance))
+                    .or_default()
+                    .push(index);
             }
         }
-        Self { positions, distance, cells }
+        Self {
+            positions,
+            distance,
+            cells,
+        }
     }
 
     /// Whether another position is closer to the one at `index` than the distance.
@@ -32,7 +39,10 @@ impl<'a> Neighbours<'a> {
         let (column, row) = cell(here, self.distance);
         let around = (-1..=1).flat_map(|dy| (-1..=1).map(move |dx| (dx, dy)));
         around
-            .filter_map(|(dx, dy)| self.cells.get(&(column.saturating_add(dx), row.saturating_add(dy))))
+            .filter_map(|(dx, dy)| {
+                self.cells
+                    .get(&(column.saturating_add(dx), row.saturating_add(dy)))
+            })
             .flatten()
             .filter(|&&other| other != index)
             .map(|&other| self.positions[other])
@@ -50,9 +60,18 @@ mod tests {
 
     #[test]
     fn neighbours_are_found_across_cells_and_only_within_the_distance() {
-        let positions = [(0.9, 0.9), (1.1, 1.1), (5.0, 5.0), (5.0, 6.5), (f64::NAN, 0.9), (-0.2, -0.1)];
+        let positions = [
+            (0.9, 0.9),
+            (1.1, 1.1),
+            (5.0, 5.0),
+            (5.0, 6.5),
+            (f64::NAN, 0.9),
+            (-0.2, -0.1),
+        ];
         let near = Neighbours::new(&positions, 1.0);
-        let found: Vec<bool> = (0..positions.len()).map(|i| near.has_neighbour(i)).collect();
+        let found: Vec<bool> = (0..positions.len())
+            .map(|i| near.has_neighbour(i))
+            .collect();
         assert_eq!(found, [true, true, false, false, false, false]);
         let wide = Neighbours::new(&positions, 1.6);
         assert!(wide.has_neighbour(2) && wide.has_neighbour(5) && !wide.has_neighbour(4));

@@ -119,8 +119,14 @@ impl<S: Simd> Real for Lanes<S> {
     #[inline(always)]
     fn exp(self) -> Self {
         const ROUND: f32 = 12_582_912.0;
-        const POLYNOMIAL: [f64; 6] =
-            [1.535_336_2e-4, 1.339_887_4e-3, 9.618_437e-3, 5.550_332_4e-2, 2.402_264_9e-1, 6.931_472e-1];
+        const POLYNOMIAL: [f64; 6] = [
+            1.535_336_2e-4,
+            1.339_887_4e-3,
+            9.618_437e-3,
+            5.550_332_4e-2,
+            2.402_264_9e-1,
+            6.931_472e-1,
+        ];
         let simd = self.0.token();
         // Below 2^-126 the exponent bits would wrap.
         let x = self.0.max(S::f32s::splat(simd, -87.0));
@@ -137,7 +143,9 @@ impl<S: Simd> Real for Lanes<S> {
             sum = sum.mul_add(f, self.constant(coefficient));
         }
         let sum = sum.mul_add(f, self.constant(1.0));
-        Self(S::f32s::from_bits(sum.0.to_bits() + (rounded.to_bits() << 23)))
+        Self(S::f32s::from_bits(
+            sum.0.to_bits() + (rounded.to_bits() << 23),
+        ))
     }
 
     #[inline(always)]
@@ -163,7 +171,9 @@ mod tests {
     #[test]
     fn exp_is_good_to_two_ulp_and_vanishes_far_below() {
         for level in [Level::new(), Level::baseline()] {
-            let values: Vec<f32> = (0..16 * 8192).map(|i| -86.9 + i as f32 * 1e-3 * 0.8).collect();
+            let values: Vec<f32> = (0..16 * 8192)
+                .map(|i| -86.9 + i as f32 * 1e-3 * 0.8)
+                .collect();
             let mut out = vec![0.0; values.len()];
             dispatch!(level, simd => exp_of(simd, &values, &mut out));
             let worst = values
@@ -175,7 +185,10 @@ mod tests {
                 })
                 .fold(0.0, f64::max);
             assert!(worst < 2.0, "{worst} ulp");
-            assert!(worst > 0.1, "an error of {worst} ulp in f32 means that nothing was compared");
+            assert!(
+                worst > 0.1,
+                "an error of {worst} ulp in f32 means that nothing was compared"
+            );
 
             let (values, mut out) = ([-1e30_f32; 16], [1.0; 16]);
             dispatch!(level, simd => exp_of(simd, &values, &mut out));

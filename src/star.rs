@@ -53,7 +53,9 @@ pub fn read_stars(path: &Path, one_based: bool) -> Result<Vec<Star>> {
     let mut stars = Vec::with_capacity(table.rows.len());
     for (id, (line, row)) in table.rows.iter().enumerate() {
         let value = |column: usize| -> Result<f64> {
-            let field = row.get(column).map_or("", |field| field.trim().trim_matches('"'));
+            let field = row
+                .get(column)
+                .map_or("", |field| field.trim().trim_matches('"'));
             if field.is_empty() || field == "--" {
                 return Ok(f64::NAN);
             }
@@ -65,7 +67,11 @@ pub fn read_stars(path: &Path, one_based: bool) -> Result<Vec<Star>> {
                 hint: None,
             })
         };
-        stars.push(Star { id, x: value(x)? - origin, y: value(y)? - origin });
+        stars.push(Star {
+            id,
+            x: value(x)? - origin,
+            y: value(y)? - origin,
+        });
     }
     Ok(stars)
 }
@@ -83,13 +89,19 @@ impl Table {
             let rows = (1u64..)
                 .zip(text.lines())
                 .filter(|(_, line)| !line.starts_with('#') && !line.trim().is_empty())
-                .map(|(number, line)| (number, line.split_whitespace().map(str::to_owned).collect()))
+                .map(|(number, line)| {
+                    (number, line.split_whitespace().map(str::to_owned).collect())
+                })
                 .collect();
             return Ok(Self { names, rows });
         }
-        let header = text.lines().find(|line| !line.starts_with('#') && !line.trim().is_empty());
+        let header = text
+            .lines()
+            .find(|line| !line.starts_with('#') && !line.trim().is_empty());
         // ECSV separates by blanks unless its head says otherwise; spreadsheets like semicolons.
-        let delimiter = [b',', b';', b'\t'].into_iter().find(|&d| header.is_some_and(|h| h.contains(d as char)));
+        let delimiter = [b',', b';', b'\t']
+            .into_iter()
+            .find(|&d| header.is_some_and(|h| h.contains(d as char)));
         let mut reader = csv::ReaderBuilder::new()
             .comment(Some(b'#'))
             .delimiter(delimiter.unwrap_or(b' '))
@@ -98,12 +110,19 @@ impl Table {
             .from_reader(text.trim_start_matches('\u{feff}').as_bytes());
         let malformed = |error: csv::Error| Error::Malformed {
             file: file.into(),
-            field: error.position().map_or_else(String::new, |at| format!("line {}", at.line())),
+            field: error
+                .position()
+                .map_or_else(String::new, |at| format!("line {}", at.line())),
             expected: "a row of the table".into(),
             found: error.to_string(),
             hint: None,
         };
-        let names = reader.headers().map_err(malformed)?.iter().map(str::to_owned).collect();
+        let names = reader
+            .headers()
+            .map_err(malformed)?
+            .iter()
+            .map(str::to_owned)
+            .collect();
         let mut rows = Vec::new();
         for record in reader.records() {
             let record = record.map_err(malformed)?;
@@ -115,7 +134,11 @@ impl Table {
 
     /// The columns of x and y, and the coordinate of the first pixel's centre.
     fn positions(&self, file: &str) -> Result<(usize, usize, f64)> {
-        let column = |wanted: &str| self.names.iter().position(|name| name.eq_ignore_ascii_case(wanted));
+        let column = |wanted: &str| {
+            self.names
+                .iter()
+                .position(|name| name.eq_ignore_ascii_case(wanted))
+        };
         NAMES
             .iter()
             .find_map(|(x, y, origin)| Some((column(x)?, column(y)?, *origin)))
@@ -123,8 +146,15 @@ impl Table {
                 file: file.into(),
                 field: "columns".into(),
                 expected: "x and y, or another program's names of them".into(),
-                found: if self.names.is_empty() { "no columns".into() } else { self.names.join(", ") },
-                hint: Some(format!("understood are {}", NAMES.map(|(x, y, _)| format!("{x} {y}")).join(", "))),
+                found: if self.names.is_empty() {
+                    "no columns".into()
+                } else {
+                    self.names.join(", ")
+                },
+                hint: Some(format!(
+                    "understood are {}",
+                    NAMES.map(|(x, y, _)| format!("{x} {y}")).join(", ")
+                )),
             })
     }
 }
@@ -134,7 +164,8 @@ fn sextractor_names(text: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for line in text.lines().take_while(|line| line.starts_with('#')) {
         let mut words = line.trim_start_matches('#').split_whitespace();
-        let (Some(Ok(number)), Some(name)) = (words.next().map(str::parse::<usize>), words.next()) else {
+        let (Some(Ok(number)), Some(name)) = (words.next().map(str::parse::<usize>), words.next())
+        else {
             return Vec::new();
         };
         // A vector column takes several numbers and is listed under the first.
@@ -154,7 +185,10 @@ mod tests {
     fn read(text: &str, one_based: bool) -> Result<Vec<(f64, f64)>> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        Ok(read_stars(file.path(), one_based)?.iter().map(|star| (star.x, star.y)).collect())
+        Ok(read_stars(file.path(), one_based)?
+            .iter()
+            .map(|star| (star.x, star.y))
+            .collect())
     }
 
     #[test]
@@ -180,9 +214,14 @@ mod tests {
         let stars = read("x,y\n1,2\n,3\n", false).unwrap();
         assert!(stars[1].0.is_nan() && stars[1].1 == 3.0);
         let error = read("x,y\n1,2\n1,zwei\n", false).unwrap_err().to_string();
-        assert!(error.ends_with("line 3, column y: expected a number, found \"zwei\""), "{error}");
+        assert!(
+            error.ends_with("line 3, column y: expected a number, found \"zwei\""),
+            "{error}"
+        );
         let error = read("a,b\n1,2\n", false).unwrap_err();
-        assert!(error.to_string().contains("found a, b") && error.hint().unwrap().contains("x_image"));
+        assert!(
+            error.to_string().contains("found a, b") && error.hint().unwrap().contains("x_image")
+        );
         assert!(read("", false).is_err());
         assert_eq!(read("x,y\n", false).unwrap(), []);
     }

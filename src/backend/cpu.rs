@@ -65,16 +65,22 @@ impl CpuBackend {
         let blocks = stars.len().div_ceil(lanes);
         let mut data = vec![0.0; blocks * block];
         let mut weight = vec![0.0; blocks * block];
-        data.par_chunks_exact_mut(block).zip(weight.par_chunks_exact_mut(block)).enumerate().for_each(
-            |(b, (data, weight))| {
+        data.par_chunks_exact_mut(block)
+            .zip(weight.par_chunks_exact_mut(block))
+            .enumerate()
+            .for_each(|(b, (data, weight))| {
                 for lane in 0..lanes.min(stars.len() - b * lanes) {
                     for at in 0..self.pixels {
-                        (data[at * lanes + lane], weight[at * lanes + lane]) = pixel(b * lanes + lane, at);
+                        (data[at * lanes + lane], weight[at * lanes + lane]) =
+                            pixel(b * lanes + lane, at);
                     }
                 }
-            },
-        );
-        Packing { stars, data, weight }
+            });
+        Packing {
+            stars,
+            data,
+            weight,
+        }
     }
 }
 
@@ -86,7 +92,11 @@ impl Backend for CpuBackend {
     fn adapter(&self) -> String {
         let level = format!("{:?}", self.level);
         let level = level.split('(').next().unwrap_or_default();
-        format!("{} CPU threads, {level}, {} stars to a register", rayon::current_num_threads(), self.lanes)
+        format!(
+            "{} CPU threads, {level}, {} stars to a register",
+            rayon::current_num_threads(),
+            self.lanes
+        )
     }
 
     fn epsilon(&self) -> f64 {
@@ -99,12 +109,20 @@ impl Backend for CpuBackend {
         (BYTES / (pixels.max(1) * 8)).clamp(self.lanes, 1 << 16)
     }
 
-    fn load(&mut self, model: &'static dyn Model, estimator: Estimator, chunk: &Chunk<'_>) -> Result<()> {
+    fn load(
+        &mut self,
+        model: &'static dyn Model,
+        estimator: Estimator,
+        chunk: &Chunk<'_>,
+    ) -> Result<()> {
         (self.model, self.estimator) = (model, estimator);
         (self.width, self.pixels) = (chunk.width, chunk.width * chunk.height);
         let n = self.pixels;
         self.packed = self.pack((0..chunk.len() as u32).collect(), |star, at| {
-            (chunk.data[star * n + at] as f32, chunk.weight[star * n + at] as f32)
+            (
+                chunk.data[star * n + at] as f32,
+                chunk.weight[star * n + at] as f32,
+            )
         });
         Ok(())
     }
@@ -116,7 +134,9 @@ impl Backend for CpuBackend {
         sums: &mut [NormalEquations],
     ) -> Result<()> {
         let lanes = self.lanes;
-        if (active.len().div_ceil(lanes) as f64) < REPACK_BELOW * self.packed.stars.len().div_ceil(lanes) as f64 {
+        if (active.len().div_ceil(lanes) as f64)
+            < REPACK_BELOW * self.packed.stars.len().div_ceil(lanes) as f64
+        {
             let places = places(active, &self.packed.stars);
             let old = std::mem::take(&mut self.packed);
             self.packed = self.pack(active.to_vec(), |i, at| {
@@ -138,25 +158,28 @@ impl Backend for CpuBackend {
             (rest, parameters, sums) = (more, more_parameters, more_sums);
         }
         let length = lanes * self.pixels;
-        runs.into_par_iter().with_min_len(8).for_each(|(block, places, parameters, sums)| {
-            let block = block * length..(block + 1) * length;
-            let block = LaneBlock {
-                width: self.width,
-                data: &self.packed.data[block.clone()],
-                weight: &self.packed.weight[block],
-            };
-            // A lane without an active star repeats another: no stray NaN, no special case.
-            let mut all = [parameters[0]; MAX_LANES];
-            let mut out = [NormalEquations::filled(0.0); MAX_LANES];
-            for (place, parameters) in places.iter().zip(parameters) {
-                all[place % lanes] = *parameters;
-            }
-            let (all, out) = (&all[..lanes], &mut out[..lanes]);
-            self.model.normal_equations_in_lanes(self.level, self.estimator, &block, all, out);
-            for (place, sums) in places.iter().zip(sums) {
-                *sums = out[place % lanes];
-            }
-        });
+        runs.into_par_iter()
+            .with_min_len(8)
+            .for_each(|(block, places, parameters, sums)| {
+                let block = block * length..(block + 1) * length;
+                let block = LaneBlock {
+                    width: self.width,
+                    data: &self.packed.data[block.clone()],
+                    weight: &self.packed.weight[block],
+                };
+                // A lane without an active star repeats another: no stray NaN, no special case.
+                let mut all = [parameters[0]; MAX_LANES];
+                let mut out = [NormalEquations::filled(0.0); MAX_LANES];
+                for (place, parameters) in places.iter().zip(parameters) {
+                    all[place % lanes] = *parameters;
+                }
+                let (all, out) = (&all[..lanes], &mut out[..lanes]);
+                self.model
+                    .normal_equations_in_lanes(self.level, self.estimator, &block, all, out);
+                for (place, sums) in places.iter().zip(sums) {
+                    *sums = out[place % lanes];
+                }
+            });
         Ok(())
     }
 }
@@ -167,5 +190,8 @@ const MAX_LANES: usize = 16;
 /// Where each of the `active` stars stands in `packed`; both in increasing order.
 fn places(active: &[u32], packed: &[u32]) -> Vec<usize> {
     let mut packed = packed.iter().enumerate();
-    active.iter().filter_map(|star| packed.find(|(_, packed)| *packed == star).map(|(at, _)| at)).collect()
+    active
+        .iter()
+        .filter_map(|star| packed.find(|(_, packed)| *packed == star).map(|(at, _)| at))
+        .collect()
 }

@@ -35,7 +35,12 @@ pub trait Backend: Debug + Send + Sync {
     /// # Errors
     ///
     /// [`Error::Device`](crate::Error::Device) where the device has no room or was lost.
-    fn load(&mut self, model: &'static dyn Model, estimator: Estimator, chunk: &Chunk<'_>) -> Result<()>;
+    fn load(
+        &mut self,
+        model: &'static dyn Model,
+        estimator: Estimator,
+        chunk: &Chunk<'_>,
+    ) -> Result<()>;
 
     /// The sums of the loaded stars `active` at `parameters`, into `sums`, all three of one
     /// length: chi-square, gradient and curvature in the scaled units of the batch.

@@ -50,7 +50,12 @@ impl Backend for ReferenceBackend {
         4096
     }
 
-    fn load(&mut self, model: &'static dyn Model, estimator: Estimator, chunk: &Chunk<'_>) -> Result<()> {
+    fn load(
+        &mut self,
+        model: &'static dyn Model,
+        estimator: Estimator,
+        chunk: &Chunk<'_>,
+    ) -> Result<()> {
         (self.model, self.estimator) = (model, estimator);
         (self.width, self.pixels) = (chunk.width, chunk.width * chunk.height);
         self.data.clear();
@@ -68,11 +73,17 @@ impl Backend for ReferenceBackend {
     ) -> Result<()> {
         let star = |index: u32| {
             let range = index as usize * self.pixels..(index as usize + 1) * self.pixels;
-            Pixels { width: self.width, data: &self.data[range.clone()], weight: &self.weight[range] }
+            Pixels {
+                width: self.width,
+                data: &self.data[range.clone()],
+                weight: &self.weight[range],
+            }
         };
         let stars = active.par_iter().zip(parameters).zip(sums);
         stars.for_each(|((&index, parameters), sums)| {
-            *sums = self.model.normal_equations(self.estimator, &star(index), parameters);
+            *sums = self
+                .model
+                .normal_equations(self.estimator, &star(index), parameters);
         });
         Ok(())
     }

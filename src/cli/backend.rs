@@ -35,7 +35,9 @@ impl BackendArgs {
     pub(super) fn open(&self) -> Result<Box<dyn Backend>> {
         if let Some(jobs) = self.jobs {
             // Fails only where a pool is running already, which is then as good.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(jobs.into()).build_global();
+            let _ = rayon::ThreadPoolBuilder::new()
+                .num_threads(jobs.into())
+                .build_global();
         }
         Ok(match (self.backend, &self.device) {
             (BackendName::Cpu, _) => Box::new(CpuBackend::default()),
@@ -51,7 +53,10 @@ impl BackendArgs {
 fn gpu(device: Option<&str>) -> Result<Box<dyn Backend>> {
     let gpu = starfit::backend::gpu::GpuBackend::new(device)?;
     if gpu.summary().is_software && device.is_none() {
-        tracing::warn!("{} is a software driver: --backend cpu is faster", gpu.summary().name);
+        tracing::warn!(
+            "{} is a software driver: --backend cpu is faster",
+            gpu.summary().name
+        );
     }
     Ok(Box::new(gpu))
 }

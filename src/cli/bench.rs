@@ -62,10 +62,16 @@ const SEED: u64 = 1;
 
 /// Times every backend of this machine and checks each against the reference.
 pub(super) fn run(args: &BenchArgs) -> Result<()> {
-    ensure!(args.tolerance > 0.0, "--tolerance: expected a number above 0, found {}", args.tolerance);
+    ensure!(
+        args.tolerance > 0.0,
+        "--tolerance: expected a number above 0, found {}",
+        args.tolerance
+    );
     if let Some(threads) = args.threads {
         // Fails only where a pool is running already, which is then as good.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
+        let _ = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.into())
+            .build_global();
     }
     let stack = match args.work {
         Work::W2 => Stack::w2(args.count as usize, SEED),
@@ -98,13 +104,19 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
 }
 
 fn fitter(stack: &Stack, backend: Box<dyn Backend>) -> Fitter {
-    Fitter::new(stack.model, Box::new(LevenbergMarquardt::default()), backend)
+    Fitter::new(
+        stack.model,
+        Box::new(LevenbergMarquardt::default()),
+        backend,
+    )
 }
 
 /// Every backend that this machine has.
 fn backends() -> Vec<Box<dyn Backend>> {
-    let mut all: Vec<Box<dyn Backend>> =
-        vec![Box::new(ReferenceBackend::default()), Box::new(CpuBackend::default())];
+    let mut all: Vec<Box<dyn Backend>> = vec![
+        Box::new(ReferenceBackend::default()),
+        Box::new(CpuBackend::default()),
+    ];
     #[cfg(feature = "gpu")]
     for adapter in starfit::backend::gpu::adapters() {
         match starfit::backend::gpu::GpuBackend::new(Some(&adapter.name)) {
@@ -130,7 +142,11 @@ fn time(fitter: &mut Fitter, batch: &Batch) -> Result<Timing> {
         fitter.tally = Tally::default();
         let start = Instant::now();
         let fits = fitter.fit(batch)?;
-        runs.push(Timing { fits, seconds: start.elapsed().as_secs_f64(), tally: fitter.tally });
+        runs.push(Timing {
+            fits,
+            seconds: start.elapsed().as_secs_f64(),
+            tally: fitter.tally,
+        });
     }
     runs.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
     Ok(runs.swap_remove(RUNS / 2))
@@ -140,11 +156,18 @@ fn time(fitter: &mut Fitter, batch: &Batch) -> Result<Timing> {
 /// star that the reference fits has no fit.
 fn worst(model: &dyn Model, fits: &[Fit], optima: &[Fit]) -> f64 {
     let mut worst = 0.0_f64;
-    for (fit, optimum) in fits.iter().zip(optima).filter(|(_, optimum)| optimum.status.has_values()) {
+    for (fit, optimum) in fits
+        .iter()
+        .zip(optima)
+        .filter(|(_, optimum)| optimum.status.has_values())
+    {
         if !fit.status.has_values() {
             return f64::INFINITY;
         }
-        let (found, wanted) = (model.quantities(&fit.parameters), model.quantities(&optimum.parameters));
+        let (found, wanted) = (
+            model.quantities(&fit.parameters),
+            model.quantities(&optimum.parameters),
+        );
         for (found, wanted) in found.iter().zip(&wanted) {
             if let Some(error) = optimum.error(model, wanted) {
                 worst = worst.max((found.value - wanted.value).abs() / error);
@@ -166,11 +189,16 @@ fn print(args: &BenchArgs, fitter: &Fitter, timing: &Timing, error: f64) -> Resu
         ("update", tally.update),
         ("finish", tally.finish),
     ];
-    let work = args.work.to_possible_value().map_or_else(String::new, |work| work.get_name().to_owned());
+    let work = args
+        .work
+        .to_possible_value()
+        .map_or_else(String::new, |work| work.get_name().to_owned());
     let mut out = stdout().lock();
     if args.json {
-        let seconds: serde_json::Map<_, _> =
-            stages.iter().map(|(name, time)| ((*name).to_owned(), json!(time.as_secs_f64()))).collect();
+        let seconds: serde_json::Map<_, _> = stages
+            .iter()
+            .map(|(name, time)| ((*name).to_owned(), json!(time.as_secs_f64())))
+            .collect();
         let object = json!({
             "backend": fitter.backend.name(),
             "adapter": fitter.backend.adapter(),

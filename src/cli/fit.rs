@@ -32,7 +32,13 @@ pub(super) struct FitArgs {
     inputs: Vec<PathBuf>,
     /// Catalogue to write, several times for several: .db or .sqlite (appended to), .csv
     /// (replaced), - for CSV on stdout.
-    #[arg(short, long, value_name = "FILE", default_value = "starfit.db", help_heading = "Output")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "starfit.db",
+        help_heading = "Output"
+    )]
     output: Vec<PathBuf>,
     /// Magnitude of a flux of 1: fills the columns mag and mag_err.
     #[arg(long, value_name = "MAG", value_parser = finite, help_heading = "Output")]
@@ -131,17 +137,24 @@ fn number(text: &str) -> Result<f64, String> {
 }
 
 fn finite(text: &str) -> Result<f64, String> {
-    number(text)?.is_finite().then_some(number(text)?).ok_or_else(|| "expected a finite number".into())
+    number(text)?
+        .is_finite()
+        .then_some(number(text)?)
+        .ok_or_else(|| "expected a finite number".into())
 }
 
 fn positive(text: &str) -> Result<f64, String> {
     let value = finite(text)?;
-    (value > 0.0).then_some(value).ok_or_else(|| "expected a number above 0".into())
+    (value > 0.0)
+        .then_some(value)
+        .ok_or_else(|| "expected a number above 0".into())
 }
 
 fn not_negative(text: &str) -> Result<f64, String> {
     let value = finite(text)?;
-    (value >= 0.0).then_some(value).ok_or_else(|| "expected a number of 0 or more".into())
+    (value >= 0.0)
+        .then_some(value)
+        .ok_or_else(|| "expected a number of 0 or more".into())
 }
 
 fn odd(text: &str) -> Result<usize, String> {
@@ -152,7 +165,13 @@ fn odd(text: &str) -> Result<usize, String> {
 }
 
 fn model(name: &str) -> Result<&'static dyn Model, String> {
-    let names = || MODELS.iter().map(|model| model.name()).collect::<Vec<_>>().join(", ");
+    let names = || {
+        MODELS
+            .iter()
+            .map(|model| model.name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     starfit::model::by_name(name).ok_or_else(|| format!("expected one of {}", names()))
 }
 
@@ -184,7 +203,11 @@ impl FitArgs {
         let solver: Box<dyn Solver> = match self.solver {
             SolverName::LevenbergMarquardt => Box::new(LevenbergMarquardt::default()),
             SolverName::GradientDescent => {
-                let rates = self.model.parameters().iter().map(|parameter| parameter.rate);
+                let rates = self
+                    .model
+                    .parameters()
+                    .iter()
+                    .map(|parameter| parameter.rate);
                 Box::new(GradientDescent::new(self.learning_rate, rates))
             }
         };
@@ -241,10 +264,16 @@ impl Outputs {
         };
         for output in paths {
             if inputs.iter().any(|input| same(input, output)) {
-                bail!("--output {}: is an input of this run; choose another name", output.display());
+                bail!(
+                    "--output {}: is an input of this run; choose another name",
+                    output.display()
+                );
             }
         }
-        let mut outputs = Self { paths: paths.to_vec(), writers: Vec::new() };
+        let mut outputs = Self {
+            paths: paths.to_vec(),
+            writers: Vec::new(),
+        };
         for path in paths {
             match catalog::create(path, run) {
                 Ok(writer) => outputs.writers.push(writer),
@@ -258,15 +287,21 @@ impl Outputs {
     }
 
     fn write(&mut self, image: &ImageInfo, measured: &Measured) -> starfit::Result<()> {
-        self.writers.iter_mut().try_for_each(|writer| writer.write(image, &measured.rows))
+        self.writers
+            .iter_mut()
+            .try_for_each(|writer| writer.write(image, &measured.rows))
     }
 
     fn finish(self) -> Result<()> {
-        self.writers.into_iter().try_for_each(|writer| Ok(writer.finish()?))
+        self.writers
+            .into_iter()
+            .try_for_each(|writer| Ok(writer.finish()?))
     }
 
     fn abandon(self) -> Result<()> {
-        self.writers.into_iter().try_for_each(|writer| Ok(writer.abandon()?))
+        self.writers
+            .into_iter()
+            .try_for_each(|writer| Ok(writer.abandon()?))
     }
 }
 
@@ -274,7 +309,11 @@ impl Outputs {
 pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     let start = Instant::now();
     let inputs = expand(&args.inputs)?;
-    let stars = args.stars.as_ref().map(|path| read_stars(path, args.fits_pixels)).transpose()?;
+    let stars = args
+        .stars
+        .as_ref()
+        .map(|path| read_stars(path, args.fits_pixels))
+        .transpose()?;
     let mut fitter = args.fitter()?;
     let run = RunInfo {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -309,7 +348,12 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         job.bar.inc(1);
     }
     job.bar.finish_and_clear();
-    let Job { outputs, images, rows, .. } = job;
+    let Job {
+        outputs,
+        images,
+        rows,
+        ..
+    } = job;
     if images == 0 {
         outputs.abandon()?;
         return Ok(ExitCode::from(FAILED));
@@ -319,14 +363,20 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     if !quiet {
         report(&written, &fitter, images, rows, start);
     }
-    Ok(if failed > 0 { ExitCode::from(PARTIAL) } else { ExitCode::SUCCESS })
+    Ok(if failed > 0 {
+        ExitCode::from(PARTIAL)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// The inputs, with patterns that no shell has expanded.
 fn expand(inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for input in inputs {
-        let pattern = input.to_str().filter(|text| text.contains(['*', '?']) && !input.exists());
+        let pattern = input
+            .to_str()
+            .filter(|text| text.contains(['*', '?']) && !input.exists());
         let Some(pattern) = pattern else {
             all.push(input.clone());
             continue;
@@ -358,7 +408,10 @@ struct Job<'a> {
 impl Job<'_> {
     /// Fits one file: an image, each plane of a cube, or a stack of cutouts.
     fn input(&mut self, path: &Path, fitter: &mut Fitter) -> Result<()> {
-        if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")) {
+        if path
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("npy"))
+        {
             let stack = npy::read_stack(path)?;
             let (source, header) = (source(path)?, Header::default());
             return self.stack(&stack, source, header, fitter);
@@ -366,7 +419,10 @@ impl Job<'_> {
         let file = FitsFile::open(&FitsPath::parse(path)?)?;
         if self.args.cutouts {
             let first = file.image(0)?;
-            let source = Source { plane: None, ..first.source };
+            let source = Source {
+                plane: None,
+                ..first.source
+            };
             return self.stack(&file.stack()?, source, first.header, fitter);
         }
         let planes = match self.args.plane {
@@ -396,9 +452,24 @@ impl Job<'_> {
         fitter: &mut Fitter,
     ) -> Result<()> {
         let measured = measure_stack(stack, &header, &self.options, fitter)?;
-        let name = source.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = source
+            .path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let (_, height, width) = stack.dim();
-        self.take(&ImageInfo { name, source, header, width, height, wcs: None }, &measured)
+        self.take(
+            &ImageInfo {
+                name,
+                source,
+                header,
+                width,
+                height,
+                wcs: None,
+            },
+            &measured,
+        )
     }
 
     /// Writes the rows of an image and says what they are.
@@ -422,7 +493,10 @@ impl Job<'_> {
 /// What the file system says of a file.
 fn source(path: &Path) -> Result<Source> {
     let metadata = std::fs::metadata(path).map_err(|error| starfit::Error::io(path, error))?;
-    let modified = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let modified = metadata
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     Ok(Source {
         path: path.into(),
         bytes: metadata.len(),
@@ -437,13 +511,21 @@ fn bar(inputs: usize, quiet: bool) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} inputs, {eta} left");
-    ProgressBar::new(inputs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    ProgressBar::new(inputs as u64)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// The last words of a run.
 fn report(outputs: &[PathBuf], fitter: &Fitter, images: usize, rows: usize, start: Instant) {
-    let names: Vec<String> = outputs.iter().map(|path| path.display().to_string()).collect();
-    let of = if images == 1 { String::new() } else { format!(" of {images} images") };
+    let names: Vec<String> = outputs
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    let of = if images == 1 {
+        String::new()
+    } else {
+        format!(" of {images} images")
+    };
     eprintln!(
         "{}{of} written to {} in {:.1} s ({}: {})",
         summary::count(rows, "star"),
@@ -452,7 +534,8 @@ fn report(outputs: &[PathBuf], fitter: &Fitter, images: usize, rows: usize, star
         fitter.backend.name(),
         fitter.backend.adapter()
     );
-    let is_database = |path: &&PathBuf| path.extension().is_some_and(|e| e == "db" || e == "sqlite");
+    let is_database =
+        |path: &&PathBuf| path.extension().is_some_and(|e| e == "db" || e == "sqlite");
     if let Some(database) = outputs.iter().find(is_database) {
         eprintln!(
             "look at the brightest: sqlite3 -box {} \"SELECT image, x, y, flux, flux_err, fwhm, snr FROM catalog ORDER BY flux DESC LIMIT 10\"",

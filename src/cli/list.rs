@@ -11,11 +11,23 @@ pub(super) fn devices() -> Result<()> {
     let mut out = stdout().lock();
     #[cfg(feature = "gpu")]
     for adapter in starfit::backend::gpu::adapters() {
-        let kind = if adapter.is_software { "software" } else { "GPU" };
-        writeln!(out, "gpu        {} ({}), {kind}", adapter.name, adapter.driver)?;
+        let kind = if adapter.is_software {
+            "software"
+        } else {
+            "GPU"
+        };
+        writeln!(
+            out,
+            "gpu        {} ({}), {kind}",
+            adapter.name, adapter.driver
+        )?;
     }
     writeln!(out, "cpu        {}", CpuBackend::default().adapter())?;
-    writeln!(out, "reference  {}", starfit::backend::ReferenceBackend::default().adapter())?;
+    writeln!(
+        out,
+        "reference  {}",
+        starfit::backend::ReferenceBackend::default().adapter()
+    )?;
     Ok(())
 }
 
@@ -27,7 +39,11 @@ pub(super) fn models() -> Result<()> {
         writeln!(out, "{}: {}", model.name(), model.description())?;
         for parameter in model.parameters() {
             let (low, high) = (parameter.bounds)(side);
-            let bounds = if low.is_infinite() { "any".to_owned() } else { format!("{low} to {high}") };
+            let bounds = if low.is_infinite() {
+                "any".to_owned()
+            } else {
+                format!("{low} to {high}")
+            };
             writeln!(
                 out,
                 "  {:<12} {:<9} {:<14} {}",

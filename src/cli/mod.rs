@@ -14,7 +14,11 @@ use clap::{Parser, Subcommand};
 
 /// Fits star models to thousands or millions of cutouts of astronomical images at once.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = "Exit codes: 0 every input done; 1 some inputs failed; 2 wrong usage, or no input succeeded.")]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 every input done; 1 some inputs failed; 2 wrong usage, or no input succeeded."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -69,7 +73,10 @@ pub(crate) fn main() -> ExitCode {
 /// One line on stderr, and the advice, if any, on a second.
 fn print_error(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
-    if let Some(hint) = error.downcast_ref::<starfit::Error>().and_then(starfit::Error::hint) {
+    if let Some(hint) = error
+        .downcast_ref::<starfit::Error>()
+        .and_then(starfit::Error::hint)
+    {
         eprintln!("hint: {hint}");
     }
 }

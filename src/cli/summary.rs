@@ -11,7 +11,12 @@ pub(super) fn of_image(measured: &Measured, unit: &str) -> String {
     parts.extend(
         FitStatus::ALL
             .iter()
-            .map(|status| (rows.iter().filter(|row| row.status == *status).count(), status))
+            .map(|status| {
+                (
+                    rows.iter().filter(|row| row.status == *status).count(),
+                    status,
+                )
+            })
             .filter(|(count, _)| *count > 0)
             .map(|(count, status)| format!("{count} {}", status.name().replace('_', " "))),
     );
@@ -19,9 +24,16 @@ pub(super) fn of_image(measured: &Measured, unit: &str) -> String {
         parts.push(format!("FWHM {width:.2} pix"));
     }
     if let (Some(level), Some(noise)) = (measured.background, measured.noise) {
-        parts.push(format!("background {} +- {} {unit}", significant(level, noise), significant(noise, noise)));
+        parts.push(format!(
+            "background {} +- {} {unit}",
+            significant(level, noise),
+            significant(noise, noise)
+        ));
     }
-    let saturated = rows.iter().filter(|row| row.flags.contains(Flags::SATURATED)).count();
+    let saturated = rows
+        .iter()
+        .filter(|row| row.flags.contains(Flags::SATURATED))
+        .count();
     if saturated > 0 {
         parts.push(format!("{saturated} saturated"));
     }
@@ -30,18 +42,29 @@ pub(super) fn of_image(measured: &Measured, unit: &str) -> String {
 
 /// `1 star`, `2 stars`.
 pub(super) fn count(number: usize, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+    if number == 1 {
+        format!("1 {thing}")
+    } else {
+        format!("{number} {thing}s")
+    }
 }
 
 /// What was assumed, for `-v`.
 pub(super) fn of_assumptions(measured: &Measured) -> String {
-    let or_unknown = |value: Option<f64>| value.map_or_else(|| "unknown".into(), |v| format!("{v}"));
+    let or_unknown =
+        |value: Option<f64>| value.map_or_else(|| "unknown".into(), |v| format!("{v}"));
     let (width, height) = measured.size;
     format!(
         "cutouts {width} x {height}, expected FWHM {}, gain {}, saturation {}",
-        measured.fwhm.map_or_else(|| "unknown".into(), |fwhm| format!("{fwhm:.2}")),
+        measured
+            .fwhm
+            .map_or_else(|| "unknown".into(), |fwhm| format!("{fwhm:.2}")),
         or_unknown(measured.gain),
-        if measured.saturation.is_finite() { measured.saturation.to_string() } else { "none".into() },
+        if measured.saturation.is_finite() {
+            measured.saturation.to_string()
+        } else {
+            "none".into()
+        },
     )
 }
 
@@ -53,7 +76,11 @@ fn median_width(rows: &[Row]) -> Option<f64> {
 
 /// `value` to two digits of its uncertainty, whatever their powers of ten.
 fn significant(value: f64, uncertainty: f64) -> String {
-    let digits = if uncertainty > 0.0 { 1 - uncertainty.log10().floor() as i32 } else { 2 };
+    let digits = if uncertainty > 0.0 {
+        1 - uncertainty.log10().floor() as i32
+    } else {
+        2
+    };
     match digits {
         // Neither a sky of 1e-16 nor one of 1e30 should fill the line with zeros.
         -6..=6 => format!("{value:.*}", digits.max(0) as usize),

@@ -32,7 +32,10 @@ fn open_regular(path: &Path) -> Result<(File, fs::Metadata)> {
 
 /// Writes a file through a temporary one in the same folder, so that an older file is replaced
 /// only by a complete one. A device or a pipe is written to directly.
-pub(crate) fn replace_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+pub(crate) fn replace_file(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
     let io = |e| Error::io(path, e);
     // A symbolic link stays one: the file that it points to is replaced.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());

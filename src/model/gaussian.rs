@@ -5,7 +5,10 @@
 
 use std::f64::consts::{LN_2, TAU};
 
-use super::{MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, Quantity, Role, unbounded, within_reach};
+use super::{
+    MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, Quantity, Role, unbounded,
+    within_reach,
+};
 use crate::real::Real;
 
 /// Circular Gaussian on a constant background.
@@ -102,7 +105,11 @@ impl Profile for Gaussian {
             for &(parameter, derivative) in derivatives {
                 gradient[parameter] = derivative;
             }
-            Quantity { column, value, gradient }
+            Quantity {
+                column,
+                value,
+                gradient,
+            }
         };
         let fwhm_of_sigma = 2.0 * (2.0 * LN_2).sqrt();
         let peak_of_flux = 1.0 / (TAU * p[SIGMA] * p[SIGMA]);
@@ -112,7 +119,11 @@ impl Profile for Gaussian {
             quantity("y", p[Y], &[(Y, 1.0)]),
             quantity("flux", p[FLUX], &[(FLUX, 1.0)]),
             quantity("background", p[BACKGROUND], &[(BACKGROUND, 1.0)]),
-            quantity("peak", peak, &[(FLUX, peak_of_flux), (SIGMA, -2.0 * peak / p[SIGMA])]),
+            quantity(
+                "peak",
+                peak,
+                &[(FLUX, peak_of_flux), (SIGMA, -2.0 * peak / p[SIGMA])],
+            ),
             quantity("fwhm", fwhm_of_sigma * p[SIGMA], &[(SIGMA, fwhm_of_sigma)]),
         ]
     }

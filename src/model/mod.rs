@@ -124,7 +124,8 @@ pub trait Profile: Debug + Sync + 'static {
     const WGSL: &'static str;
 
     /// Value of star and background at the centre of pixel (`x`, `y`), and its derivatives.
-    fn evaluate<T: Real>(parameters: &Parameters<T>, x: T, y: T, gradient: &mut Parameters<T>) -> T;
+    fn evaluate<T: Real>(parameters: &Parameters<T>, x: T, y: T, gradient: &mut Parameters<T>)
+    -> T;
 
     /// Start values.
     fn start(moments: &Moments) -> Parameters;
@@ -205,7 +206,9 @@ impl<P: Profile> Model for P {
         parameters: &Parameters,
     ) -> NormalEquations {
         match estimator {
-            Estimator::LeastSquares => kernel::normal_equations::<P, LeastSquares>(pixels, parameters),
+            Estimator::LeastSquares => {
+                kernel::normal_equations::<P, LeastSquares>(pixels, parameters)
+            }
         }
     }
     fn normal_equations_in_lanes(

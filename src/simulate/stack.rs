@@ -103,11 +103,17 @@ impl Stack {
     /// from their moments.
     pub fn batch(&self, noise: Noise, off: Option<f64>) -> Batch {
         let (_, height, width) = self.pixels.dim();
-        let options = CutoutOptions { noise, saturation: f64::INFINITY };
+        let options = CutoutOptions {
+            noise,
+            saturation: f64::INFINITY,
+        };
         let mut batch = Batch::new(width, height);
         for (index, (pixels, truth)) in self.pixels.outer_iter().zip(&self.truth).enumerate() {
             let start = match off {
-                None => Start::Moments { position: None, fwhm: None },
+                None => Start::Moments {
+                    position: None,
+                    fwhm: None,
+                },
                 Some(part) => {
                     let mut parameters = truth.parameters;
                     for (j, parameter) in self.model.parameters().iter().enumerate() {

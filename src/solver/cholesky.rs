@@ -79,7 +79,13 @@ impl Factor {
 
 /// Solves `matrix * x = right` of `n` rows, the diagonal enlarged by the factor `1 + damping`.
 /// Parameters that are `held` get 0. `None` where the matrix is not positive definite.
-pub fn solve(n: usize, matrix: &Packed, right: &Parameters, damping: f64, held: Held) -> Option<Parameters> {
+pub fn solve(
+    n: usize,
+    matrix: &Packed,
+    right: &Parameters,
+    damping: f64,
+    held: Held,
+) -> Option<Parameters> {
     let x = Factor::new(n, matrix, damping, held)?.solve(right);
     x[..n].iter().all(|x| x.is_finite()).then_some(x)
 }
@@ -96,7 +102,10 @@ pub fn invert(n: usize, matrix: &Packed, held: Held) -> Option<Packed> {
             inverse[packed_index(j, k)] = column[j];
         }
     }
-    inverse[..n * (n + 1) / 2].iter().all(|x| x.is_finite()).then_some(inverse)
+    inverse[..n * (n + 1) / 2]
+        .iter()
+        .all(|x| x.is_finite())
+        .then_some(inverse)
 }
 
 /// `A M A` for symmetric matrices of `n` rows.
@@ -104,13 +113,17 @@ pub fn sandwich(n: usize, outer: &Packed, middle: &Packed) -> Packed {
     let mut product = [[0.0; MAX_PARAMETERS]; MAX_PARAMETERS];
     for j in 0..n {
         for k in 0..n {
-            product[j][k] = (0..n).map(|i| outer[packed_index(j, i)] * middle[packed_index(i, k)]).sum();
+            product[j][k] = (0..n)
+                .map(|i| outer[packed_index(j, i)] * middle[packed_index(i, k)])
+                .sum();
         }
     }
     let mut result = [0.0; MAX_PACKED];
     for j in 0..n {
         for k in 0..=j {
-            result[packed_index(j, k)] = (0..n).map(|i| product[j][i] * outer[packed_index(i, k)]).sum();
+            result[packed_index(j, k)] = (0..n)
+                .map(|i| product[j][i] * outer[packed_index(i, k)])
+                .sum();
         }
     }
     result
@@ -146,10 +159,18 @@ mod tests {
         let x = solve(5, &matrix(), &product(&matrix(), &truth), 0.0, 0).unwrap();
         for j in 0..5 {
             // The condition of the scaled matrix is 5e5.
-            assert!((x[j] - truth[j]).abs() < 1e-9 * truth[j].abs(), "{j}: {} {}", x[j], truth[j]);
+            assert!(
+                (x[j] - truth[j]).abs() < 1e-9 * truth[j].abs(),
+                "{j}: {} {}",
+                x[j],
+                truth[j]
+            );
         }
         let damped = solve(5, &matrix(), &product(&matrix(), &truth), 1e-3, 0).unwrap();
-        assert!((damped[0] - truth[0]).abs() > 1e-3, "damping has to shorten the step");
+        assert!(
+            (damped[0] - truth[0]).abs() > 1e-3,
+            "damping has to shorten the step"
+        );
     }
 
     #[test]

@@ -33,15 +33,28 @@ impl Solver for GradientDescent {
         "gradient-descent"
     }
 
-    fn update(&self, state: &mut StarState, equations: &NormalEquations, tolerances: &Tolerances) -> Update {
+    fn update(
+        &self,
+        state: &mut StarState,
+        equations: &NormalEquations,
+        tolerances: &Tolerances,
+    ) -> Update {
         let started = state.equations.chi2.is_finite();
         state.iterations += u32::from(started);
         if !is_finite(equations, state.bounds.n) {
-            return Update::Finished(if started { FitStatus::Diverged } else { FitStatus::NotFinite });
+            return Update::Finished(if started {
+                FitStatus::Diverged
+            } else {
+                FitStatus::NotFinite
+            });
         }
         state.accept(equations);
-        let limit = (tolerances.ftol * equations.chi2).max(tolerances.epsilon.powi(2) * state.power);
-        if state.newton_step().is_some_and(|(_, decrease)| decrease <= limit) {
+        let limit =
+            (tolerances.ftol * equations.chi2).max(tolerances.epsilon.powi(2) * state.power);
+        if state
+            .newton_step()
+            .is_some_and(|(_, decrease)| decrease <= limit)
+        {
             return Update::Finished(FitStatus::Converged);
         }
         if state.iterations >= tolerances.max_iterations {

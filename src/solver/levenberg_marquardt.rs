@@ -34,7 +34,12 @@ impl Solver for LevenbergMarquardt {
         "levenberg-marquardt"
     }
 
-    fn update(&self, state: &mut StarState, equations: &NormalEquations, tolerances: &Tolerances) -> Update {
+    fn update(
+        &self,
+        state: &mut StarState,
+        equations: &NormalEquations,
+        tolerances: &Tolerances,
+    ) -> Update {
         let finite = is_finite(equations, state.bounds.n);
         if state.equations.chi2.is_infinite() {
             // The start: nothing to compare with yet.
@@ -46,7 +51,11 @@ impl Solver for LevenbergMarquardt {
         } else {
             state.iterations += 1;
             let predicted = state.predicted_decrease();
-            let found = if finite { state.equations.chi2 - equations.chi2 } else { f64::NEG_INFINITY };
+            let found = if finite {
+                state.equations.chi2 - equations.chi2
+            } else {
+                f64::NEG_INFINITY
+            };
             if state.by_gradient {
                 if !accept_by_gradient(state, equations, finite) {
                     return Update::Finished(FitStatus::Converged);
@@ -98,7 +107,11 @@ impl LevenbergMarquardt {
     /// Sets the next trial, or ends the fit: at the minimum the last step is taken unseen.
     fn step(&self, state: &mut StarState, tolerances: &Tolerances) -> Update {
         let n = state.bounds.n;
-        let NormalEquations { gradient, curvature, chi2 } = state.equations;
+        let NormalEquations {
+            gradient,
+            curvature,
+            chi2,
+        } = state.equations;
         let held = state.bounds.held(&state.parameters, &gradient);
         loop {
             if state.damping > MAX_DAMPING {

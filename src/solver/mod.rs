@@ -42,7 +42,9 @@ impl Bounds {
     /// The parameters that stand at a bound and whose `gradient` (minus the derivative of
     /// chi-square) points out of the box. A step must leave them out, not be cut short by them.
     pub fn held(&self, parameters: &Parameters, gradient: &Parameters) -> Held {
-        (0..self.n).filter(|&j| self.holds(j, parameters[j], gradient[j])).fold(0, |held, j| held | 1 << j)
+        (0..self.n)
+            .filter(|&j| self.holds(j, parameters[j], gradient[j]))
+            .fold(0, |held, j| held | 1 << j)
     }
 
     fn holds(&self, j: usize, value: f64, gradient: f64) -> bool {
@@ -118,7 +120,11 @@ impl StarState {
     /// The step to the minimum by the normal equations, and the decrease of chi-square that it
     /// promises; `None` where the curvature is singular.
     fn newton_step(&self) -> Option<(Parameters, f64)> {
-        let NormalEquations { gradient, curvature, .. } = &self.equations;
+        let NormalEquations {
+            gradient,
+            curvature,
+            ..
+        } = &self.equations;
         let held = self.bounds.held(&self.parameters, gradient);
         let step = cholesky::solve(self.bounds.n, curvature, gradient, 0.0, held)?;
         let decrease = (0..self.bounds.n).map(|j| step[j] * gradient[j]).sum();
@@ -160,11 +166,18 @@ pub trait Solver: Debug + Sync {
 
     /// Takes the sums at [`StarState::trial`] and decides. It need not keep to the bounds: the
     /// caller projects every trial onto the box.
-    fn update(&self, state: &mut StarState, equations: &NormalEquations, tolerances: &Tolerances) -> Update;
+    fn update(
+        &self,
+        state: &mut StarState,
+        equations: &NormalEquations,
+        tolerances: &Tolerances,
+    ) -> Update;
 }
 
 fn is_finite(equations: &NormalEquations, n: usize) -> bool {
     equations.chi2.is_finite()
         && equations.gradient[..n].iter().all(|g| g.is_finite())
-        && equations.curvature[..n * (n + 1) / 2].iter().all(|c| c.is_finite())
+        && equations.curvature[..n * (n + 1) / 2]
+            .iter()
+            .all(|c| c.is_finite())
 }

@@ -20,7 +20,12 @@ fn trials(batch: &Batch, model: &dyn Model, stars: &[u32]) -> Vec<Parameters> {
         .iter()
         .map(|&star| {
             let pixels = batch.chunk(0, batch.len()).pixels(star as usize);
-            let mut p = model.start(&starfit::moments::moments(&pixels, batch.height, None, None));
+            let mut p = model.start(&starfit::moments::moments(
+                &pixels,
+                batch.height,
+                None,
+                None,
+            ));
             for (value, _) in p.iter_mut().zip(model.parameters()) {
                 // The rounding to f32 is part of the input, not of the error.
                 *value = f64::from((*value * rng.random_range(0.8..1.25)) as f32);
@@ -31,7 +36,13 @@ fn trials(batch: &Batch, model: &dyn Model, stars: &[u32]) -> Vec<Parameters> {
 }
 
 /// The largest difference of any sum, in units of the sum of its absolute terms.
-fn worst(batch: &Batch, model: &dyn Model, stars: &[u32], trials: &[Parameters], found: &[NormalEquations]) -> f64 {
+fn worst(
+    batch: &Batch,
+    model: &dyn Model,
+    stars: &[u32],
+    trials: &[Parameters],
+    found: &[NormalEquations],
+) -> f64 {
     let chunk = batch.chunk(0, batch.len());
     let mut worst = 0.0_f64;
     for ((&star, p), found) in stars.iter().zip(trials).zip(found) {
@@ -41,7 +52,8 @@ fn worst(batch: &Batch, model: &dyn Model, stars: &[u32], trials: &[Parameters],
         // [chi2, gradient, curvature]: the absolute terms of each.
         let mut scale = NormalEquations::filled(0.0);
         for (at, (&data, &weight)) in pixels.data.iter().zip(pixels.weight).enumerate() {
-            let (value, g) = model.evaluate(p, (at % batch.width) as f64, (at / batch.width) as f64);
+            let (value, g) =
+                model.evaluate(p, (at % batch.width) as f64, (at / batch.width) as f64);
             // A residual is known as well as the numbers it is the difference of.
             let residual = data.abs() + value.abs();
             scale.chi2 += weight * residual * residual;
@@ -54,14 +66,22 @@ fn worst(batch: &Batch, model: &dyn Model, stars: &[u32], trials: &[Parameters],
         }
         let mut compare = |found: f64, truth: f64, scale: f64| {
             let error = (found - truth).abs() / scale.max(1e-30);
-            worst = if error.is_nan() { f64::INFINITY } else { worst.max(error) };
+            worst = if error.is_nan() {
+                f64::INFINITY
+            } else {
+                worst.max(error)
+            };
         };
         compare(found.chi2, truth.chi2, scale.chi2);
         for j in 0..n {
             compare(found.gradient[j], truth.gradient[j], scale.gradient[j]);
             for k in 0..=j {
                 let at = packed_index(j, k);
-                compare(found.curvature[at], truth.curvature[at], scale.curvature[at]);
+                compare(
+                    found.curvature[at],
+                    truth.curvature[at],
+                    scale.curvature[at],
+                );
             }
         }
     }
@@ -77,7 +97,9 @@ fn evaluate(
 ) -> Vec<NormalEquations> {
     // Poisoned: whatever is not written shows.
     let mut sums = vec![NormalEquations::filled(f64::NAN); stars.len()];
-    backend.load(model, Estimator::LeastSquares, &batch.chunk(0, batch.len())).unwrap();
+    backend
+        .load(model, Estimator::LeastSquares, &batch.chunk(0, batch.len()))
+        .unwrap();
     backend.evaluate(stars, trials, &mut sums).unwrap();
     sums
 }
@@ -94,14 +116,25 @@ fn agrees_with_the_reference(mut backend: impl Backend) {
                     let trials = trials(&batch, model, &stars);
                     let sums = evaluate(&mut backend, model, &batch, &stars, &trials);
                     let error = worst(&batch, model, &stars, &trials, &sums);
-                    assert!(error <= TOLERANCE, "{} {width}x{height}, {} stars: {error:e}", model.name(), stars.len());
+                    assert!(
+                        error <= TOLERANCE,
+                        "{} {width}x{height}, {} stars: {error:e}",
+                        model.name(),
+                        stars.len()
+                    );
                     most = most.max(error);
                 }
             }
         }
     }
-    println!("{}: largest error of a sum {most:.1e} of its absolute terms", backend.adapter());
-    assert!(most > 0.0 || backend.name() == "reference", "f32 cannot be exact: nothing was compared");
+    println!(
+        "{}: largest error of a sum {most:.1e} of its absolute terms",
+        backend.adapter()
+    );
+    assert!(
+        most > 0.0 || backend.name() == "reference",
+        "f32 cannot be exact: nothing was compared"
+    );
 }
 
 #[test]
@@ -128,7 +161,13 @@ fn a_wrong_sum_would_be_seen() {
     let batch = random_batch(1, model, 15, 15, 4, false);
     let stars = [0, 1, 2, 3];
     let trials = trials(&batch, model, &stars);
-    let good = evaluate(&mut ReferenceBackend::default(), model, &batch, &stars, &trials);
+    let good = evaluate(
+        &mut ReferenceBackend::default(),
+        model,
+        &batch,
+        &stars,
+        &trials,
+    );
     assert_eq!(worst(&batch, model, &stars, &trials, &good), 0.0);
     let n = model.parameters().len();
     let pairs: Vec<(usize, usize)> = (0..n).flat_map(|j| (0..=j).map(move |k| (j, k))).collect();
@@ -143,7 +182,10 @@ fn a_wrong_sum_would_be_seen() {
             let (j, k) = pairs[term - n];
             star.curvature[packed_index(j, k)] += 1e-4 * widths[j] * widths[k];
         }
-        assert!(worst(&batch, model, &stars, &trials, &wrong) > TOLERANCE, "term {term}");
+        assert!(
+            worst(&batch, model, &stars, &trials, &wrong) > TOLERANCE,
+            "term {term}"
+        );
     }
     // Stars mixed up, as a wrong index would.
     let mut swapped = good.clone();

@@ -26,8 +26,15 @@ pub(crate) fn data(path: &str) -> Option<PathBuf> {
     );
     let file = root.join(path);
     if !file.exists() {
-        assert!(!insists(), "{}: missing; set STARFIT_DATA to the folder of the data sets", file.display());
-        eprintln!("not tested: {} is missing; set STARFIT_DATA to the folder of the data sets", file.display());
+        assert!(
+            !insists(),
+            "{}: missing; set STARFIT_DATA to the folder of the data sets",
+            file.display()
+        );
+        eprintln!(
+            "not tested: {} is missing; set STARFIT_DATA to the folder of the data sets",
+            file.display()
+        );
         return None;
     }
     Some(file)
@@ -48,8 +55,10 @@ pub(crate) fn gpu() -> Option<GpuBackend> {
 
 /// Every backend of this machine, `reference` first.
 pub(crate) fn backends() -> Vec<Box<dyn Backend>> {
-    let mut all: Vec<Box<dyn Backend>> =
-        vec![Box::new(ReferenceBackend::default()), Box::new(CpuBackend::default())];
+    let mut all: Vec<Box<dyn Backend>> = vec![
+        Box::new(ReferenceBackend::default()),
+        Box::new(CpuBackend::default()),
+    ];
     if let Some(gpu) = gpu() {
         all.push(Box::new(gpu));
     }
@@ -61,13 +70,23 @@ pub(crate) fn rng(seed: u64) -> Pcg64 {
 }
 
 /// Weights of 1, no saturation.
-pub(crate) const UNIT: CutoutOptions = CutoutOptions { noise: Noise::Unit, saturation: f64::INFINITY };
+pub(crate) const UNIT: CutoutOptions = CutoutOptions {
+    noise: Noise::Unit,
+    saturation: f64::INFINITY,
+};
 
 /// A cutout of `model` at parameters drawn for its size, with noise; a tenth of the pixels missing
 /// where `masked`.
-pub(crate) fn random_cutout(rng: &mut Pcg64, model: &dyn Model, width: usize, height: usize, masked: bool) -> Cutout {
+pub(crate) fn random_cutout(
+    rng: &mut Pcg64,
+    model: &dyn Model,
+    width: usize,
+    height: usize,
+    masked: bool,
+) -> Cutout {
     let flux = rng.random_range(500.0..50_000.0);
-    let center = |rng: &mut Pcg64, side: usize| side as f64 / 2.0 - 0.5 + rng.random_range(-1.0..1.0);
+    let center =
+        |rng: &mut Pcg64, side: usize| side as f64 / 2.0 - 0.5 + rng.random_range(-1.0..1.0);
     let moments = starfit::model::Moments {
         flux,
         x: center(rng, width),
@@ -78,18 +97,37 @@ pub(crate) fn random_cutout(rng: &mut Pcg64, model: &dyn Model, width: usize, he
     let parameters = model.start(&moments);
     let pixels = Array2::from_shape_fn((height, width), |(y, x)| {
         let (value, _) = model.evaluate(&parameters, x as f64, y as f64);
-        if masked && rng.random_bool(0.1) { f64::NAN } else { value + rng.random_range(-20.0..20.0) }
+        if masked && rng.random_bool(0.1) {
+            f64::NAN
+        } else {
+            value + rng.random_range(-20.0..20.0)
+        }
     });
     Cutout::from_pixels(pixels.view(), &UNIT)
 }
 
 /// `count` random cutouts, each to be started from its moments.
-pub(crate) fn random_batch(seed: u64, model: &dyn Model, width: usize, height: usize, count: usize, masked: bool) -> Batch {
+pub(crate) fn random_batch(
+    seed: u64,
+    model: &dyn Model,
+    width: usize,
+    height: usize,
+    count: usize,
+    masked: bool,
+) -> Batch {
     let mut rng = rng(seed);
     let mut batch = Batch::new(width, height);
     for _ in 0..count {
         let cutout = random_cutout(&mut rng, model, width, height, masked);
-        batch.push(&cutout, Start::Moments { position: None, fwhm: None }).unwrap();
+        batch
+            .push(
+                &cutout,
+                Start::Moments {
+                    position: None,
+                    fwhm: None,
+                },
+            )
+            .unwrap();
     }
     batch
 }
@@ -97,10 +135,21 @@ pub(crate) fn random_batch(seed: u64, model: &dyn Model, width: usize, height: u
 /// The rows of a CSV file by column; what is no number is NaN.
 pub(crate) fn read_csv(path: &Path) -> Vec<HashMap<String, f64>> {
     let mut reader = csv::Reader::from_path(path).unwrap();
-    let names: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+    let names: Vec<String> = reader
+        .headers()
+        .unwrap()
+        .iter()
+        .map(str::to_owned)
+        .collect();
     let number = |text: &str| text.parse().unwrap_or(f64::NAN);
     reader
         .records()
-        .map(|record| names.iter().cloned().zip(record.unwrap().iter().map(number)).collect())
+        .map(|record| {
+            names
+                .iter()
+                .cloned()
+                .zip(record.unwrap().iter().map(number))
+                .collect()
+        })
         .collect()
 }

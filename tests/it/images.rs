@@ -18,11 +18,18 @@ use crate::common::{data, read_csv};
 
 fn fitter() -> Fitter {
     let model = model::by_name("gaussian").unwrap();
-    Fitter::new(model, Box::new(LevenbergMarquardt::default()), Box::new(CpuBackend::default()))
+    Fitter::new(
+        model,
+        Box::new(LevenbergMarquardt::default()),
+        Box::new(CpuBackend::default()),
+    )
 }
 
 fn measure(path: &str, hdu: Option<usize>, options: &MeasureOptions) -> Option<Measured> {
-    let path = FitsPath { path: data(path)?, hdu: hdu.map(HduName::Number) };
+    let path = FitsPath {
+        path: data(path)?,
+        hdu: hdu.map(HduName::Number),
+    };
     let image = FitsFile::open(&path).unwrap().image(0).unwrap();
     Some(measure_image(&image, None, options, &mut fitter()).unwrap())
 }
@@ -51,12 +58,27 @@ impl Score {
     fn new(rows: &[Row], truth: &[Truth]) -> Self {
         let clear = |t: &&Truth| t["nn_dist"] > 12.0 && t["saturated"] == 0.0 && t["edge"] == 0.0;
         let nearest = |star: &Truth| {
-            rows.iter().min_by(|a, b| distance(a, star).total_cmp(&distance(b, star))).filter(|row| distance(row, star) < 1.0)
+            rows.iter()
+                .min_by(|a, b| distance(a, star).total_cmp(&distance(b, star)))
+                .filter(|row| distance(row, star) < 1.0)
         };
-        let wanted: Vec<&Truth> = truth.iter().filter(clear).filter(|t| t["snr"] > 15.0).collect();
-        let pairs: Vec<(&Truth, &Row)> = wanted.iter().filter_map(|t| Some((*t, nearest(t)?))).collect();
-        let stars: Vec<&Row> = rows.iter().filter(|row| !row.flags.contains(Flags::SHARP)).collect();
-        let unknown = stars.iter().filter(|row| truth.iter().all(|t| distance(row, t) >= 2.0)).count();
+        let wanted: Vec<&Truth> = truth
+            .iter()
+            .filter(clear)
+            .filter(|t| t["snr"] > 15.0)
+            .collect();
+        let pairs: Vec<(&Truth, &Row)> = wanted
+            .iter()
+            .filter_map(|t| Some((*t, nearest(t)?)))
+            .collect();
+        let stars: Vec<&Row> = rows
+            .iter()
+            .filter(|row| !row.flags.contains(Flags::SHARP))
+            .collect();
+        let unknown = stars
+            .iter()
+            .filter(|row| truth.iter().all(|t| distance(row, t) >= 2.0))
+            .count();
         let median_of = |value: &dyn Fn(&Truth, &Row) -> f64, least: f64| {
             let mut values: Vec<f64> = pairs
                 .iter()
@@ -66,15 +88,21 @@ impl Score {
             assert!(values.len() > 500, "{} stars to judge by", values.len());
             median(&mut values).unwrap()
         };
-        let off = |column: &'static str| move |t: &Truth, row: &Row| row.get(column).unwrap() - t[column];
+        let off =
+            |column: &'static str| move |t: &Truth, row: &Row| row.get(column).unwrap() - t[column];
         let pull = |column: &'static str, error: &'static str| {
-            move |t: &Truth, row: &Row| (row.get(column).unwrap() - t[column]).abs() / row.get(error).unwrap()
+            move |t: &Truth, row: &Row| {
+                (row.get(column).unwrap() - t[column]).abs() / row.get(error).unwrap()
+            }
         };
         Self {
             found: pairs.len() as f64 / wanted.len() as f64,
             false_rows: unknown as f64 / stars.len() as f64,
             bias: (median_of(&off("x"), 15.0), median_of(&off("y"), 15.0)),
-            pulls: (median_of(&pull("x", "x_err"), 30.0), median_of(&pull("y", "y_err"), 30.0)),
+            pulls: (
+                median_of(&pull("x", "x_err"), 30.0),
+                median_of(&pull("y", "y_err"), 30.0),
+            ),
         }
     }
 
@@ -94,8 +122,12 @@ impl Score {
 fn simulated_fields_are_found_where_they_are_with_honest_errors() {
     for name in ["sim_dev_const", "sim_dev_vary"] {
         let options = MeasureOptions::default();
-        let Some(measured) = measure(&format!("data/sim/{name}.fits.fz"), None, &options) else { return };
-        let Some(path) = data(&format!("data/sim/{name}.truth.csv")) else { return };
+        let Some(measured) = measure(&format!("data/sim/{name}.fits.fz"), None, &options) else {
+            return;
+        };
+        let Some(path) = data(&format!("data/sim/{name}.truth.csv")) else {
+            return;
+        };
         let truth = read_csv(&path);
         let score = Score::new(&measured.rows, &truth);
         println!("{name}: {} rows, {score:?}", measured.rows.len());
@@ -123,20 +155,34 @@ fn simulated_fields_are_found_where_they_are_with_honest_errors() {
 
 /// Every value of every row but the status in one comparable form.
 fn values(rows: &[Row]) -> Vec<String> {
-    rows.iter().map(|row| format!("{:?}", row.values("").collect::<Vec<_>>())).collect()
+    rows.iter()
+        .map(|row| format!("{:?}", row.values("").collect::<Vec<_>>()))
+        .collect()
 }
 
 #[test]
 fn compressed_twins_give_the_same_rows() {
     let options = MeasureOptions::default();
-    let rows = |file: &str| Some(values(&measure(&format!("data/{file}"), None, &options)?.rows));
-    let (Some(m13), Some(real)) = (rows("m13.fits"), rows("m13_real.fits")) else { return };
+    let rows = |file: &str| {
+        Some(values(
+            &measure(&format!("data/{file}"), None, &options)?.rows,
+        ))
+    };
+    let (Some(m13), Some(real)) = (rows("m13.fits"), rows("m13_real.fits")) else {
+        return;
+    };
     assert!(m13.len() > 100 && m13 != real);
     for twin in ["rice", "gzip", "plio", "hcomp", "rice_tiles64x50"] {
-        assert!(rows(&format!("m13_{twin}.fits.fz")) == Some(m13.clone()), "{twin}");
+        assert!(
+            rows(&format!("m13_{twin}.fits.fz")) == Some(m13.clone()),
+            "{twin}"
+        );
     }
     for twin in ["gzip1", "gzip2"] {
-        assert!(rows(&format!("m13_real_{twin}.fits.fz")) == Some(real.clone()), "{twin}");
+        assert!(
+            rows(&format!("m13_real_{twin}.fits.fz")) == Some(real.clone()),
+            "{twin}"
+        );
     }
 }
 
@@ -151,7 +197,10 @@ const JUDGED: [(&str, &str, usize); 5] = [
 
 /// Part of `wanted` that has a row within 2 pixels.
 fn part_found(rows: &[Row], wanted: &[&Truth]) -> f64 {
-    let found = wanted.iter().filter(|star| rows.iter().any(|row| distance(row, star) < 2.0)).count();
+    let found = wanted
+        .iter()
+        .filter(|star| rows.iter().any(|row| distance(row, star) < 2.0))
+        .count();
     found as f64 / wanted.len() as f64
 }
 
@@ -166,8 +215,14 @@ fn detection_finds_what_sep_finds_and_little_in_the_negative() {
             return;
         };
         let (sep, fitted) = (read_csv(&sep), read_csv(&fitted));
-        let wanted: Vec<&Truth> = sep.iter().filter(|s| fitted.iter().any(|f| f["id"] == s["id"])).collect();
-        let path = FitsPath { path, hdu: Some(HduName::Number(hdu)) };
+        let wanted: Vec<&Truth> = sep
+            .iter()
+            .filter(|s| fitted.iter().any(|f| f["id"] == s["id"]))
+            .collect();
+        let path = FitsPath {
+            path,
+            hdu: Some(HduName::Number(hdu)),
+        };
         let image = FitsFile::open(&path).unwrap().image(0).unwrap();
         let options = MeasureOptions::default();
         let measured = measure_image(&image, None, &options, &mut fitter()).unwrap();
@@ -176,15 +231,28 @@ fn detection_finds_what_sep_finds_and_little_in_the_negative() {
         let mut negative = image.clone();
         let background = Background::estimate(image.pixels.view(), Background::CELL);
         negative.pixels = 2.0 * background.level_map() - &image.pixels;
-        let none = MeasureOptions { saturation: Some(f64::INFINITY), fwhm: measured.fwhm, ..options };
-        let false_rows = measure_image(&negative, None, &none, &mut fitter()).unwrap().rows.len();
+        let none = MeasureOptions {
+            saturation: Some(f64::INFINITY),
+            fwhm: measured.fwhm,
+            ..options
+        };
+        let false_rows = measure_image(&negative, None, &none, &mut fitter())
+            .unwrap()
+            .rows
+            .len();
         println!(
             "{name}: {} rows, sep {}; {:.1} % of {} isolated ones found; {false_rows} rows in the negative ({:.1} %)",
-            measured.rows.len(), sep.len(), 100.0 * detected, wanted.len(),
+            measured.rows.len(),
+            sep.len(),
+            100.0 * detected,
+            wanted.len(),
             100.0 * false_rows as f64 / measured.rows.len() as f64
         );
         assert!(detected >= 0.95, "{name}: {detected}");
-        assert!(false_rows as f64 <= 0.02 * measured.rows.len() as f64, "{name}: {false_rows}");
+        assert!(
+            false_rows as f64 <= 0.02 * measured.rows.len() as f64,
+            "{name}: {false_rows}"
+        );
         // Negative control: other places, and a threshold that lets noise through.
         let elsewhere: Vec<Truth> = wanted
             .iter()
@@ -195,8 +263,17 @@ fn detection_finds_what_sep_finds_and_little_in_the_negative() {
             })
             .collect();
         assert!(part_found(&measured.rows, &elsewhere.iter().collect::<Vec<_>>()) < 0.5);
-        let low = MeasureOptions { threshold: 2.5, ..none };
-        let noise = measure_image(&negative, None, &low, &mut fitter()).unwrap().rows.len();
-        assert!(noise as f64 > 0.02 * measured.rows.len() as f64, "{name}: {noise} at 2.5 sigma");
+        let low = MeasureOptions {
+            threshold: 2.5,
+            ..none
+        };
+        let noise = measure_image(&negative, None, &low, &mut fitter())
+            .unwrap()
+            .rows
+            .len();
+        assert!(
+            noise as f64 > 0.02 * measured.rows.len() as f64,
+            "{name}: {noise} at 2.5 sigma"
+        );
     }
 }

@@ -6,5 +6,6 @@ mod common;
 mod images;
 mod io;
 mod models;
+mod recovery;
 mod reference_fits;
 mod solvers;

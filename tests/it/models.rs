@@ -66,7 +66,13 @@ fn a_wrong_gradient_would_be_seen() {
 }
 
 fn start(model: &dyn Model) -> Parameters {
-    model.start(&Moments { flux: 1.0, x: 7.2, y: 6.9, sigma: 1.7, background: 0.3 })
+    model.start(&Moments {
+        flux: 1.0,
+        x: 7.2,
+        y: 6.9,
+        sigma: 1.7,
+        background: 0.3,
+    })
 }
 
 #[test]
@@ -80,13 +86,18 @@ fn the_flux_is_the_integral_of_the_star() {
         }
         let integral = |half: i32, step: f64| -> f64 {
             (-half..half)
-                .flat_map(|i| (-half..half).map(move |j| (f64::from(i) * step, f64::from(j) * step)))
+                .flat_map(|i| {
+                    (-half..half).map(move |j| (f64::from(i) * step, f64::from(j) * step))
+                })
                 .map(|(x, y)| model.evaluate(&p, 7.0 + x, 7.0 + y).0 * step * step)
                 .sum()
         };
         let found = integral(400, 0.1);
         assert!((found - 1.0).abs() < 1e-6, "{}: {found}", model.name());
-        assert!((integral(15, 0.1) - 1.0).abs() > 1e-3, "a part of the plane must not do");
+        assert!(
+            (integral(15, 0.1) - 1.0).abs() > 1e-3,
+            "a part of the plane must not do"
+        );
     }
 }
 
@@ -103,7 +114,12 @@ fn quantities_carry_their_derivatives() {
                 };
                 let (slope, uncertain) = central_difference(along, p[j]);
                 let error = (quantity.gradient[j] - slope).abs();
-                assert!(error <= 1e-7 * (1.0 + slope.abs()) + uncertain, "{} {}", model.name(), quantity.column);
+                assert!(
+                    error <= 1e-7 * (1.0 + slope.abs()) + uncertain,
+                    "{} {}",
+                    model.name(),
+                    quantity.column
+                );
             }
         }
     }
@@ -113,10 +129,25 @@ fn quantities_carry_their_derivatives() {
 fn peak_and_width_are_those_of_the_profile() {
     for &model in MODELS {
         let p = start(model);
-        let quantity = |name: &str| model.quantities(&p).iter().find(|q| q.column == name).unwrap().value;
+        let quantity = |name: &str| {
+            model
+                .quantities(&p)
+                .iter()
+                .find(|q| q.column == name)
+                .unwrap()
+                .value
+        };
         let (x, y, background) = (quantity("x"), quantity("y"), quantity("background"));
         let height = |dx: f64| model.evaluate(&p, x + dx, y).0 - background;
-        assert!((height(0.0) / quantity("peak") - 1.0).abs() < 1e-12, "{}", model.name());
-        assert!((height(quantity("fwhm") / 2.0) / height(0.0) - 0.5).abs() < 1e-12, "{}", model.name());
+        assert!(
+            (height(0.0) / quantity("peak") - 1.0).abs() < 1e-12,
+            "{}",
+            model.name()
+        );
+        assert!(
+            (height(quantity("fwhm") / 2.0) / height(0.0) - 0.5).abs() < 1e-12,
+            "{}",
+            model.name()
+        );
     }
 }

@@ -18,7 +18,10 @@ fn gaussian() -> &'static dyn Model {
 }
 
 fn descent(learning_rate: f64) -> Box<dyn Solver> {
-    let rates = gaussian().parameters().iter().map(|parameter| parameter.rate);
+    let rates = gaussian()
+        .parameters()
+        .iter()
+        .map(|parameter| parameter.rate);
     Box::new(GradientDescent::new(learning_rate, rates))
 }
 
@@ -26,12 +29,26 @@ fn descent(learning_rate: f64) -> Box<dyn Solver> {
 fn post(seed: u64) -> Batch {
     let (model, mut rng) = (gaussian(), rng(seed));
     let noise = Normal::new(0.0, 10.0).unwrap();
-    let truth = model.start(&Moments { flux: 10_000.0, x: 6.7, y: 7.2, sigma: 2.0, background: 0.0 });
+    let truth = model.start(&Moments {
+        flux: 10_000.0,
+        x: 6.7,
+        y: 7.2,
+        sigma: 2.0,
+        background: 0.0,
+    });
     let pixels = Array2::from_shape_fn((14, 14), |(y, x)| {
         model.evaluate(&truth, x as f64, y as f64).0 + noise.sample(&mut rng)
     });
     let mut batch = Batch::new(14, 14);
-    batch.push(&Cutout::from_pixels(pixels.view(), &UNIT), Start::Moments { position: None, fwhm: None }).unwrap();
+    batch
+        .push(
+            &Cutout::from_pixels(pixels.view(), &UNIT),
+            Start::Moments {
+                position: None,
+                fwhm: None,
+            },
+        )
+        .unwrap();
     batch
 }
 
@@ -57,8 +74,14 @@ fn the_demonstration_of_the_post() {
         let flux = |fit: &Fit| fit.parameters[0];
         println!(
             "seed {seed}: flux 10000; Levenberg-Marquardt {:.1} in {} steps; descent {:.1} in {} ({}), {:.1} in {} ({})",
-            flux(&best), best.n_iterations, flux(&short), short.n_iterations, short.status,
-            flux(&long), long.n_iterations, long.status
+            flux(&best),
+            best.n_iterations,
+            flux(&short),
+            short.n_iterations,
+            short.status,
+            flux(&long),
+            long.n_iterations,
+            long.status
         );
         assert_eq!(best.status, FitStatus::Converged);
         assert!(best.n_iterations <= 6);
@@ -67,7 +90,11 @@ fn the_demonstration_of_the_post() {
         for (j, truth) in truth.into_iter().enumerate() {
             let quantity = &gaussian().quantities(&best.parameters)[j];
             let error = best.error(gaussian(), quantity).unwrap();
-            assert!((quantity.value - truth).abs() < 4.5 * error, "{}", quantity.column);
+            assert!(
+                (quantity.value - truth).abs() < 4.5 * error,
+                "{}",
+                quantity.column
+            );
         }
         // Sixty steps are not enough, and the status says so.
         assert_eq!(short.status, FitStatus::MaxIterations);
@@ -94,12 +121,25 @@ fn levenberg_marquardt_converges_everywhere_in_a_few_steps() {
     for backend in backends() {
         for &model in MODELS {
             let batch = random_batch(3, model, 15, 15, 2000, false);
-            let mut fitter = Fitter::new(model, Box::new(LevenbergMarquardt::default()), backend_like(backend.as_ref()));
+            let mut fitter = Fitter::new(
+                model,
+                Box::new(LevenbergMarquardt::default()),
+                backend_like(backend.as_ref()),
+            );
             let fits = fitter.fit(&batch).unwrap();
             let mut steps: Vec<u32> = fits.iter().map(|fit| fit.n_iterations).collect();
             steps.sort_unstable();
-            assert!(fits.iter().all(|fit| fit.status == FitStatus::Converged), "{}", backend.name());
-            assert!(steps[1000] <= 6 && steps[1999] < 50, "median {}, most {}", steps[1000], steps[1999]);
+            assert!(
+                fits.iter().all(|fit| fit.status == FitStatus::Converged),
+                "{}",
+                backend.name()
+            );
+            assert!(
+                steps[1000] <= 6 && steps[1999] < 50,
+                "median {}, most {}",
+                steps[1000],
+                steps[1999]
+            );
         }
     }
 }
@@ -126,9 +166,16 @@ fn many_chunks_give_what_one_gives() {
         assert_eq!(parts.len(), 777);
         for (a, b) in whole.iter().zip(&parts) {
             let error = a.covariance.unwrap()[0].sqrt();
-            assert!((a.parameters[0] - b.parameters[0]).abs() <= 1e-3 * error, "{}", backend.name());
+            assert!(
+                (a.parameters[0] - b.parameters[0]).abs() <= 1e-3 * error,
+                "{}",
+                backend.name()
+            );
         }
-        assert!((whole[0].parameters[0] - parts[1].parameters[0]).abs() > 0.0, "one star against another");
+        assert!(
+            (whole[0].parameters[0] - parts[1].parameters[0]).abs() > 0.0,
+            "one star against another"
+        );
     }
 }
 
@@ -136,7 +183,15 @@ fn many_chunks_give_what_one_gives() {
 fn one(pixel: impl Fn(usize, usize) -> f64) -> Fit {
     let pixels = Array2::from_shape_fn((9, 9), |(y, x)| pixel(x, y));
     let mut batch = Batch::new(9, 9);
-    batch.push(&Cutout::from_pixels(pixels.view(), &UNIT), Start::Moments { position: None, fwhm: None }).unwrap();
+    batch
+        .push(
+            &Cutout::from_pixels(pixels.view(), &UNIT),
+            Start::Moments {
+                position: None,
+                fwhm: None,
+            },
+        )
+        .unwrap();
     fit(&batch, Box::new(LevenbergMarquardt::default()), 50)
 }
 
@@ -145,10 +200,17 @@ fn what_is_no_star_is_a_status_and_never_a_number() {
     let nothing = one(|_, _| f64::NAN);
     assert_eq!(nothing.status, FitStatus::TooFewPixels);
     assert!(nothing.flags.contains(Flags::MASKED));
-    assert_eq!(one(|x, y| if x == 4 && y < 4 { 1.0 } else { f64::NAN }).status, FitStatus::TooFewPixels);
+    assert_eq!(
+        one(|x, y| if x == 4 && y < 4 { 1.0 } else { f64::NAN }).status,
+        FitStatus::TooFewPixels
+    );
     // Flat, at any height: no flux, so nothing determines where it is.
     for level in [0.0, 42.0, -1e30, 1e-300] {
-        assert_eq!(one(|_, _| level).status, FitStatus::SingularCurvature, "{level}");
+        assert_eq!(
+            one(|_, _| level).status,
+            FitStatus::SingularCurvature,
+            "{level}"
+        );
     }
     // The same statuses from a column of pixels, which leaves x and width open.
     assert!(one(|x, _| if x == 4 { 1.0 } else { f64::NAN }).status != FitStatus::Converged);
@@ -168,13 +230,22 @@ fn values_of_any_size_and_pedestal_give_the_same_star() {
         200.0 * (-(dx * dx + dy * dy) / 5.0).exp() + ((x * 7 + y * 13) % 5) as f64
     };
     let plain = one(star);
-    for (scale, pedestal) in [(1e-20, 0.0), (1e30, 0.0), (1.0, 2e9), (1e-16, -1e-10), (1.0, -1e6)] {
+    for (scale, pedestal) in [
+        (1e-20, 0.0),
+        (1e30, 0.0),
+        (1.0, 2e9),
+        (1e-16, -1e-10),
+        (1.0, -1e6),
+    ] {
         let fit = one(|x, y| star(x, y) * scale + pedestal);
         assert_eq!(fit.status, FitStatus::Converged, "{scale} {pedestal}");
         for (j, factor) in [scale, 1.0, 1.0, 1.0].into_iter().enumerate() {
             let error = plain.covariance.unwrap()[j * (j + 3) / 2].sqrt();
             let off = (fit.parameters[j] / factor - plain.parameters[j]).abs();
-            assert!(off < 1e-3 * error, "{scale} {pedestal} {j}: {off} of {error}");
+            assert!(
+                off < 1e-3 * error,
+                "{scale} {pedestal} {j}: {off} of {error}"
+            );
         }
     }
 }

@@ -7,13 +7,23 @@ use super::shader::LanesPerStar;
 const CHUNK_BYTES: u64 = 512 << 20;
 
 /// Most stars of `pixels` pixels and `terms` sums that fit into one binding and one buffer each.
-pub(super) fn chunk_size(limits: &wgpu::Limits, lanes: LanesPerStar, pixels: usize, terms: usize) -> usize {
-    let binding = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(CHUNK_BYTES / 2);
+pub(super) fn chunk_size(
+    limits: &wgpu::Limits,
+    lanes: LanesPerStar,
+    pixels: usize,
+    terms: usize,
+) -> usize {
+    let binding = limits
+        .max_storage_buffer_binding_size
+        .min(limits.max_buffer_size)
+        .min(CHUNK_BYTES / 2);
     // Indices into the pixels are 32 bits wide on the device.
     let words = (binding / 4).min(u64::from(u32::MAX));
     let stars = words / (pixels.max(terms).max(1) as u64);
     let workgroups = u64::from(limits.max_compute_workgroups_per_dimension).pow(2);
-    let stars = stars.min(workgroups.saturating_mul(u64::from(lanes.stars()))).min(u64::from(u32::MAX));
+    let stars = stars
+        .min(workgroups.saturating_mul(u64::from(lanes.stars())))
+        .min(u64::from(u32::MAX));
     // Whole workgroups, as the pixels are interleaved by them.
     let stars = stars / u64::from(lanes.stars()) * u64::from(lanes.stars());
     usize::try_from(stars).unwrap_or(usize::MAX).max(1)
@@ -35,10 +45,19 @@ mod tests {
         for lanes in LanesPerStar::TESTED {
             for (pixels, terms) in [(25, 21), (225, 21), (441, 45), (1 << 20, 45)] {
                 let stars = chunk_size(&limits, lanes, pixels, terms) as u64;
-                assert!(stars * pixels as u64 * 4 <= limits.max_storage_buffer_binding_size, "{pixels}");
-                assert!(stars % u64::from(lanes.stars()) == 0 || stars == 1, "{pixels}");
+                assert!(
+                    stars * pixels as u64 * 4 <= limits.max_storage_buffer_binding_size,
+                    "{pixels}"
+                );
+                assert!(
+                    stars % u64::from(lanes.stars()) == 0 || stars == 1,
+                    "{pixels}"
+                );
                 let more = (stars + u64::from(lanes.stars())) * pixels as u64 * 4;
-                assert!(more > limits.max_storage_buffer_binding_size, "{pixels}: room is left");
+                assert!(
+                    more > limits.max_storage_buffer_binding_size,
+                    "{pixels}: room is left"
+                );
             }
         }
     }

@@ -25,7 +25,9 @@ impl AdapterSummary {
     fn new(info: &AdapterInfo) -> Self {
         Self {
             name: info.name.clone(),
-            driver: format!("{} {} {}", info.backend, info.driver, info.driver_info).trim().to_owned(),
+            driver: format!("{} {} {}", info.backend, info.driver, info.driver_info)
+                .trim()
+                .to_owned(),
             is_software: info.device_type == DeviceType::Cpu,
         }
     }
@@ -33,7 +35,10 @@ impl AdapterSummary {
 
 /// The adapters of this machine, the one to be preferred first.
 pub fn adapters() -> Vec<AdapterSummary> {
-    enumerate().iter().map(|adapter| AdapterSummary::new(&adapter.get_info())).collect()
+    enumerate()
+        .iter()
+        .map(|adapter| AdapterSummary::new(&adapter.get_info()))
+        .collect()
 }
 
 fn enumerate() -> Vec<wgpu::Adapter> {
@@ -66,7 +71,10 @@ impl Gpu {
     /// best there is.
     pub(super) fn open(name: Option<&str>) -> Result<Self> {
         let adapters = enumerate();
-        let names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+        let names: Vec<String> = adapters
+            .iter()
+            .map(|adapter| adapter.get_info().name)
+            .collect();
         let wanted = name.map(str::to_lowercase);
         let adapter = adapters
             .into_iter()
@@ -101,7 +109,10 @@ impl Gpu {
         let on_error = |fault: &Arc<Mutex<Option<String>>>| {
             let fault = Arc::clone(fault);
             move |text: String| {
-                fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+                fault
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get_or_insert(text);
             }
         };
         // Without a handler an error outside a call would be a panic.
@@ -111,13 +122,20 @@ impl Gpu {
         device.set_device_lost_callback(move |reason, text| {
             keep(format!("device lost ({reason:?}): {text}"));
         });
-        Ok(Self { device, queue, summary: AdapterSummary::new(&info), fault })
+        Ok(Self {
+            device,
+            queue,
+            summary: AdapterSummary::new(&info),
+            fault,
+        })
     }
 
     /// The error that the device reported since it was opened, if any.
     pub(super) fn check(&self) -> Result<()> {
         let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        fault.as_ref().map_or(Ok(()), |fault| Err(self.error(fault)))
+        fault
+            .as_ref()
+            .map_or(Ok(()), |fault| Err(self.error(fault)))
     }
 
     /// An error of this device.
@@ -130,7 +148,10 @@ impl Gpu {
 
     /// Waits until `submission` is done.
     pub(super) fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
-        let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(TIMEOUT) };
+        let wait = wgpu::PollType::Wait {
+            submission_index: Some(submission),
+            timeout: Some(TIMEOUT),
+        };
         self.device.poll(wait).map_err(|error| self.error(error))?;
         self.check()
     }

@@ -74,9 +74,17 @@ impl GpuBackend {
     /// [`Error::Option`](crate::Error::Option) where none has that name.
     pub fn new(name: Option<&str>) -> Result<Self> {
         let gpu = Gpu::open(name)?;
-        let lanes =
-            if gpu.summary.is_software { LanesPerStar::SINGLE } else { LanesPerStar::SUBGROUP };
-        Ok(Self { gpu, lanes, kernel: None, buffers: None })
+        let lanes = if gpu.summary.is_software {
+            LanesPerStar::SINGLE
+        } else {
+            LanesPerStar::SUBGROUP
+        };
+        Ok(Self {
+            gpu,
+            lanes,
+            kernel: None,
+            buffers: None,
+        })
     }
 
     /// The same with another number of lanes to a star.
@@ -99,7 +107,9 @@ impl GpuBackend {
             let device = &self.gpu.device;
             let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some("normal equations"),
-                source: wgpu::ShaderSource::Wgsl(shader::assemble(model, estimator, self.lanes).into()),
+                source: wgpu::ShaderSource::Wgsl(
+                    shader::assemble(model, estimator, self.lanes).into(),
+                ),
             });
             let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some("normal equations"),
@@ -114,23 +124,34 @@ impl GpuBackend {
                 cache: None,
             });
             self.gpu.check()?;
-            self.kernel = Some(Kernel { model, estimator, pipeline });
+            self.kernel = Some(Kernel {
+                model,
+                estimator,
+                pipeline,
+            });
         }
-        self.kernel.as_ref().ok_or_else(|| self.gpu.error("no kernel"))
+        self.kernel
+            .as_ref()
+            .ok_or_else(|| self.gpu.error("no kernel"))
     }
 
     /// The cutouts of a chunk as they lie on the device: see `shaders/batch.wgsl`.
     fn interleave(&self, values: &[f64], stars: usize, pixels: usize) -> Vec<f32> {
         let group = self.lanes.stars() as usize;
         let mut out = vec![0.0; stars.div_ceil(group) * group * pixels];
-        out.par_chunks_exact_mut(group * pixels).enumerate().for_each(|(g, out)| {
-            for place in 0..group.min(stars - g * group) {
-                let star = g * group + place;
-                for (at, value) in values[star * pixels..(star + 1) * pixels].iter().enumerate() {
-                    out[at * group + place] = *value as f32;
+        out.par_chunks_exact_mut(group * pixels)
+            .enumerate()
+            .for_each(|(g, out)| {
+                for place in 0..group.min(stars - g * group) {
+                    let star = g * group + place;
+                    for (at, value) in values[star * pixels..(star + 1) * pixels]
+                        .iter()
+                        .enumerate()
+                    {
+                        out[at * group + place] = *value as f32;
+                    }
                 }
-            }
-        });
+            });
         out
     }
 
@@ -150,7 +171,10 @@ impl Backend for GpuBackend {
     }
 
     fn adapter(&self) -> String {
-        format!("{} ({}), {} lanes a star", self.gpu.summary.name, self.gpu.summary.driver, self.lanes.0)
+        format!(
+            "{} ({}), {} lanes a star",
+            self.gpu.summary.name, self.gpu.summary.driver, self.lanes.0
+        )
     }
 
     fn epsilon(&self) -> f64 {
@@ -158,42 +182,75 @@ impl Backend for GpuBackend {
     }
 
     fn chunk_size(&self, model: &dyn Model, pixels: usize) -> usize {
-        chunk::chunk_size(&self.gpu.device.limits(), self.lanes, pixels, shader::terms(model))
+        chunk::chunk_size(
+            &self.gpu.device.limits(),
+            self.lanes,
+            pixels,
+            shader::terms(model),
+        )
     }
 
-    fn load(&mut self, model: &'static dyn Model, estimator: Estimator, chunk: &Chunk<'_>) -> Result<()> {
+    fn load(
+        &mut self,
+        model: &'static dyn Model,
+        estimator: Estimator,
+        chunk: &Chunk<'_>,
+    ) -> Result<()> {
         // What the last chunk took is free before this one asks for room.
         self.buffers = None;
         let (stars, pixels) = (chunk.len(), chunk.width * chunk.height);
         if chunk.is_empty() {
             return Ok(());
         }
-        let layout = self.kernel(model, estimator)?.pipeline.get_bind_group_layout(0);
+        let layout = self
+            .kernel(model, estimator)?
+            .pipeline
+            .get_bind_group_layout(0);
         let n = model.parameters().len();
         let input = BufferUsages::STORAGE | BufferUsages::COPY_DST;
         let upload = |label, values: &[f64]| {
             let values = self.interleave(values, stars, pixels);
             let buffer = self.buffer(label, values.len() * 4, input);
-            self.gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&values));
+            self.gpu
+                .queue
+                .write_buffer(&buffer, 0, bytemuck::cast_slice(&values));
             buffer
         };
         let (data, weight) = (upload("data", chunk.data), upload("weight", chunk.weight));
         let sum_bytes = stars * shader::terms(model) * 4;
-        let info = self.buffer("info", size_of::<BatchInfo>(), BufferUsages::UNIFORM | BufferUsages::COPY_DST);
+        let info = self.buffer(
+            "info",
+            size_of::<BatchInfo>(),
+            BufferUsages::UNIFORM | BufferUsages::COPY_DST,
+        );
         let indices = self.buffer("indices", stars * 4, input);
         let parameters = self.buffer("parameters", stars * n * 4, input);
-        let sums = self.buffer("sums", sum_bytes, BufferUsages::STORAGE | BufferUsages::COPY_SRC);
-        let staging = self.buffer("staging", sum_bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST);
+        let sums = self.buffer(
+            "sums",
+            sum_bytes,
+            BufferUsages::STORAGE | BufferUsages::COPY_SRC,
+        );
+        let staging = self.buffer(
+            "staging",
+            sum_bytes,
+            BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+        );
         let bindings = [&info, &data, &weight, &indices, &parameters, &sums];
         let entries: Vec<wgpu::BindGroupEntry<'_>> = (0u32..)
             .zip(bindings)
-            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+            .map(|(binding, buffer)| wgpu::BindGroupEntry {
+                binding,
+                resource: buffer.as_entire_binding(),
+            })
             .collect();
-        let bind_group = self.gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("batch"),
-            layout: &layout,
-            entries: &entries,
-        });
+        let bind_group = self
+            .gpu
+            .device
+            .create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some("batch"),
+                layout: &layout,
+                entries: &entries,
+            });
         self.gpu.check()?;
         self.buffers = Some(Buffers {
             stars,
@@ -220,17 +277,25 @@ impl Backend for GpuBackend {
         };
         let stars = active.len();
         if stars == 0 || stars > buffers.stars {
-            return Err(self.gpu.error(format!("{stars} stars to evaluate of {} loaded", buffers.stars)));
+            return Err(self.gpu.error(format!(
+                "{stars} stars to evaluate of {} loaded",
+                buffers.stars
+            )));
         }
         let n = kernel.model.parameters().len();
         let terms = shader::terms(kernel.model);
         let Gpu { device, queue, .. } = &self.gpu;
 
         let groups = (stars as u32).div_ceil(self.lanes.stars());
-        let info =
-            BatchInfo { width: buffers.width, pixels: buffers.pixels, stars: stars as u32, groups };
-        let columns: Vec<f32> =
-            (0..n).flat_map(|j| parameters.iter().map(move |star| star[j] as f32)).collect();
+        let info = BatchInfo {
+            width: buffers.width,
+            pixels: buffers.pixels,
+            stars: stars as u32,
+            groups,
+        };
+        let columns: Vec<f32> = (0..n)
+            .flat_map(|j| parameters.iter().map(move |star| star[j] as f32))
+            .collect();
         queue.write_buffer(&buffers.info, 0, bytemuck::bytes_of(&info));
         queue.write_buffer(&buffers.indices, 0, bytemuck::cast_slice(active));
         queue.write_buffer(&buffers.parameters, 0, bytemuck::cast_slice(&columns));
@@ -259,18 +324,23 @@ impl Backend for GpuBackend {
             .map_err(|_| self.gpu.error("the results did not arrive"))?
             .map_err(|error| self.gpu.error(error))?;
         {
-            let view = staging.get_mapped_range().map_err(|error| self.gpu.error(error))?;
+            let view = staging
+                .get_mapped_range()
+                .map_err(|error| self.gpu.error(error))?;
             let sums: &[f32] = bytemuck::cast_slice(&view);
-            out.par_iter_mut().enumerate().with_min_len(1024).for_each(|(star, out)| {
-                let sum = |term: usize| f64::from(sums[term * stars + star]);
-                out.chi2 = sum(0);
-                for j in 0..n {
-                    out.gradient[j] = sum(1 + j);
-                }
-                for at in 0..terms - 1 - n {
-                    out.curvature[at] = sum(1 + n + at);
-                }
-            });
+            out.par_iter_mut()
+                .enumerate()
+                .with_min_len(1024)
+                .for_each(|(star, out)| {
+                    let sum = |term: usize| f64::from(sums[term * stars + star]);
+                    out.chi2 = sum(0);
+                    for j in 0..n {
+                        out.gradient[j] = sum(1 + j);
+                    }
+                    for at in 0..terms - 1 - n {
+                        out.curvature[at] = sum(1 + n + at);
+                    }
+                });
         }
         buffers.staging.unmap();
         self.gpu.check()

@@ -52,7 +52,10 @@ pub fn assemble(model: &dyn Model, estimator: Estimator, lanes: LanesPerStar) ->
         model.wgsl(),
         estimator.wgsl(),
         reduce,
-        &unroll(include_str!("../../../shaders/normal_equations.wgsl"), parameters),
+        &unroll(
+            include_str!("../../../shaders/normal_equations.wgsl"),
+            parameters,
+        ),
     ]
     .join("\n")
 }
@@ -73,7 +76,10 @@ fn unroll(text: &str, parameters: usize) -> String {
             out.push('\n');
             continue;
         };
-        let body: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "// end").collect();
+        let body: Vec<&str> = lines
+            .by_ref()
+            .take_while(|line| line.trim() != "// end")
+            .collect();
         let body = body.join("\n") + "\n";
         let pairs = what.starts_with("jk");
         for j in 0..parameters {
@@ -98,7 +104,8 @@ mod tests {
     use crate::model::MODELS;
 
     fn check(text: &str) -> Result<naga::Module, String> {
-        let module = naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string(text))?;
+        let module =
+            naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string(text))?;
         Validator::new(ValidationFlags::all(), Capabilities::empty())
             .validate(&module)
             .map_err(|error| error.emit_to_string(text))?;
@@ -120,11 +127,24 @@ mod tests {
 
     #[test]
     fn batch_info_has_the_layout_of_the_shader() {
-        let module = check(&assemble(MODELS[0], Estimator::default(), LanesPerStar::SINGLE)).unwrap();
-        let (_, info) = module.types.iter().find(|(_, t)| t.name.as_deref() == Some("BatchInfo")).unwrap();
-        let naga::TypeInner::Struct { members, span } = &info.inner else { panic!("BatchInfo is no struct") };
-        let offsets: Vec<(&str, usize)> =
-            members.iter().map(|m| (m.name.as_deref().unwrap(), m.offset as usize)).collect();
+        let module = check(&assemble(
+            MODELS[0],
+            Estimator::default(),
+            LanesPerStar::SINGLE,
+        ))
+        .unwrap();
+        let (_, info) = module
+            .types
+            .iter()
+            .find(|(_, t)| t.name.as_deref() == Some("BatchInfo"))
+            .unwrap();
+        let naga::TypeInner::Struct { members, span } = &info.inner else {
+            panic!("BatchInfo is no struct")
+        };
+        let offsets: Vec<(&str, usize)> = members
+            .iter()
+            .map(|m| (m.name.as_deref().unwrap(), m.offset as usize))
+            .collect();
         assert_eq!(
             offsets,
             [

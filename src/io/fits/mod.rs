@@ -74,10 +74,17 @@ impl FitsFile {
         let mut units = Units::find(&bytes, &file)?;
         let hdu = units.choose(&file, path.hdu.as_ref())?;
         let constant = |unit: &Unit| unit.header.get("PIXVALUE").is_some();
-        let numbered = units.units.iter().enumerate().filter(|(_, unit)| constant(unit));
+        let numbered = units
+            .units
+            .iter()
+            .enumerate()
+            .filter(|(_, unit)| constant(unit));
         let constants: Vec<String> = numbered.map(|(number, _)| format!("[{number}]")).collect();
         if !constants.is_empty() {
-            tracing::warn!("{file}: no pixels but one constant, PIXVALUE, in HDU {}", constants.join(", "));
+            tracing::warn!(
+                "{file}: no pixels but one constant, PIXVALUE, in HDU {}",
+                constants.join(", ")
+            );
         }
         let mut all = std::mem::take(&mut units.units);
         let count = all.len();
