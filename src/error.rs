@@ -1,5 +1,5 @@
 //! What can stop a run. A star that cannot be fitted is never an error: it is a
-//! `Fit` with a [`FitStatus`](crate::fit::FitStatus).
+//! [`Fit`](crate::fit::Fit) with a [`FitStatus`](crate::fit::FitStatus).
 
 use std::path::{Path, PathBuf};
 

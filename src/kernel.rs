@@ -1,6 +1,6 @@
 //! The sums over the pixels of a star: what every backend computes, on the CPU.
 //!
-//! One pixel's arithmetic is written once ([`NormalEquations::add`]) and serves `f64`, star by
+//! One pixel's arithmetic is written once and serves `f64`, star by
 //! star, as well as registers of `f32` with a star in each lane.
 
 use fearless_simd::prelude::*;

@@ -1,4 +1,4 @@
-//! Fits star models to thousands or millions of cutouts of astronomical images at once.
+#![doc = include_str!("../README.md")]
 
 pub mod backend;
 pub mod background;

@@ -88,7 +88,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
         fitter.tolerance = args.tolerance;
         let timing = time(&mut fitter, &batch)?;
         let error = worst(fitter.model, &timing.fits, &optima);
-        if !(error <= TOLERATED) {
+        if error.is_nan() || error > TOLERATED {
             wrong_answers.push(format!("{}: {error:.3}", fitter.backend.name()));
             continue;
         }

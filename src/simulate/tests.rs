@@ -409,7 +409,7 @@ fn stacks_come_back_from_both_formats() {
         stack.write(&path).unwrap();
         let read = match name {
             "a.npy" => npy::read_stack(&path),
-            _ => fits::read_stack(&path),
+            _ => FitsFile::open(&FitsPath::from(path.clone())).and_then(|file| file.stack()),
         };
         let read = read.unwrap();
         assert_eq!(read, wanted);

@@ -135,16 +135,15 @@ impl LevenbergMarquardt {
         }
         // A damped step may promise little far from the minimum: only the undamped one decides.
         let limit = (tolerances.ftol * chi2).max(tolerances.epsilon.powi(2) * state.power);
-        if state.predicted_decrease() <= limit {
-            if let Some((newton, decrease)) = state.newton_step() {
-                if decrease <= limit {
-                    for j in 0..n {
-                        state.parameters[j] += newton[j];
-                    }
-                    state.bounds.project(&mut state.parameters);
-                    return Update::Finished(FitStatus::Converged);
-                }
+        if state.predicted_decrease() <= limit
+            && let Some((newton, decrease)) = state.newton_step()
+            && decrease <= limit
+        {
+            for j in 0..n {
+                state.parameters[j] += newton[j];
             }
+            state.bounds.project(&mut state.parameters);
+            return Update::Finished(FitStatus::Converged);
         }
         if state.iterations >= tolerances.max_iterations {
             return Update::Finished(FitStatus::MaxIterations);

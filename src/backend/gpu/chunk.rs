@@ -50,7 +50,7 @@ mod tests {
                     "{pixels}"
                 );
                 assert!(
-                    stars % u64::from(lanes.stars()) == 0 || stars == 1,
+                    stars.is_multiple_of(u64::from(lanes.stars())) || stars == 1,
                     "{pixels}"
                 );
                 let more = (stars + u64::from(lanes.stars())) * pixels as u64 * 4;
