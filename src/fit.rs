@@ -1,6 +1,54 @@
-//! How a fit ended and what to know about it.
+//! What a fit found, how it ended and what to know about it.
 
 use std::fmt;
+
+use crate::kernel::quadratic_form;
+use crate::model::{Model, Packed, Parameters, Quantity};
+
+/// What the fit of one star found, in the image's units and coordinates.
+#[derive(Debug, Clone)]
+pub struct Fit {
+    /// How it ended. Unless [`FitStatus::has_values`] the numbers below mean nothing.
+    pub status: FitStatus,
+    /// What to know about it.
+    pub flags: Flags,
+    /// The parameters, in the order of the model.
+    pub parameters: Parameters,
+    /// Covariance of the parameters: from the curvature where the noise is known, else the
+    /// sandwich HC3. Rows and columns of a parameter at its bound are 0, as nothing is known of
+    /// its error.
+    pub covariance: Option<Packed>,
+    /// Parameters that ended at a bound, one bit each.
+    pub held: u8,
+    /// Chi-square; with unit weights the sum of squared residuals in the image's units.
+    pub chi2: f64,
+    /// Pixels used.
+    pub n_pixels: usize,
+    /// Parameters fitted.
+    pub n_parameters: usize,
+    /// Steps made.
+    pub n_iterations: u32,
+    /// Sum of the absolute residuals.
+    pub absolute_residuals: f64,
+    /// Residual of the cutout's central pixel; NaN where it is not used.
+    pub central_residual: f64,
+}
+
+impl Fit {
+    /// Degrees of freedom: pixels used less parameters fitted.
+    pub fn dof(&self) -> i64 {
+        self.n_pixels as i64 - self.n_parameters as i64 + i64::from(self.held.count_ones())
+    }
+
+    /// One standard deviation of a quantity of the model, by the delta method; `None` where a
+    /// parameter that it depends on is at its bound or the curvature is singular.
+    pub fn error(&self, model: &dyn Model, quantity: &Quantity) -> Option<f64> {
+        let n = model.parameters().len();
+        let unknown = (0..n).any(|j| self.held >> j & 1 == 1 && quantity.gradient[j] != 0.0);
+        let variance = quadratic_form(n, self.covariance.as_ref()?, &quantity.gradient);
+        (!unknown && variance > 0.0 && variance.is_finite()).then(|| variance.sqrt())
+    }
+}
 
 /// How the fit of one star ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,9 +1,25 @@
 //! Fits star models to thousands or millions of cutouts of astronomical images at once.
 
+pub mod backend;
 pub mod background;
+pub mod batch;
+pub mod catalog;
+pub mod cutout;
 pub mod detect;
 pub mod error;
+pub mod estimator;
 pub mod fit;
+pub mod fitter;
 pub mod image;
+pub mod io;
+pub mod kernel;
+pub mod measure;
+pub mod model;
+pub mod moments;
+mod neighbours;
+pub mod real;
+pub mod simulate;
+pub mod solver;
+pub mod star;
 
 pub use error::{Error, Result};

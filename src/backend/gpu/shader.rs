@@ -1,0 +1,139 @@
+//! The kernel as text: constants, bindings, model, estimator, reduction and the kernel itself.
+
+use crate::estimator::Estimator;
+use crate::model::Model;
+
+/// Invocations to a workgroup: what every adapter has at least, and enough to hide latency.
+pub const WORKGROUP_SIZE: u32 = 64;
+
+/// How many invocations share the pixels of a star; must divide [`WORKGROUP_SIZE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LanesPerStar(pub u32);
+
+impl LanesPerStar {
+    /// One lane: as fast as it gets where there are more stars than invocations, and the only fast
+    /// way on a software driver, where every barrier is a loop over the workgroup.
+    pub const SINGLE: Self = Self(1);
+    /// A subgroup of most hardware: ten thousand stars alone would not fill a GPU.
+    pub const SUBGROUP: Self = Self(32);
+    /// What the tests cover.
+    pub const TESTED: [Self; 3] = [Self::SINGLE, Self(8), Self::SUBGROUP];
+
+    /// Stars to a workgroup.
+    pub fn stars(self) -> u32 {
+        WORKGROUP_SIZE / self.0
+    }
+}
+
+/// The complete shader for `model` and `estimator`.
+pub fn assemble(model: &dyn Model, estimator: Estimator, lanes: LanesPerStar) -> String {
+    let parameters = model.parameters().len();
+    let packed = parameters * (parameters + 1) / 2;
+    let constants = format!(
+        "const WORKGROUP_SIZE: u32 = {WORKGROUP_SIZE}u;\n\
+         const LANES: u32 = {}u;\n\
+         const STARS: u32 = {}u;\n\
+         const PARAMETERS: u32 = {parameters}u;\n\
+         const PACKED: u32 = {packed}u;\n\
+         const TERMS: u32 = {}u;\n\
+         const INVERSE_TWO_PI: f32 = {:?};\n",
+        lanes.0,
+        lanes.stars(),
+        terms(model),
+        std::f32::consts::TAU.recip(),
+    );
+    let reduce = match lanes {
+        LanesPerStar::SINGLE => include_str!("../../../shaders/reduce/single.wgsl"),
+        _ => include_str!("../../../shaders/reduce/lanes.wgsl"),
+    };
+    [
+        constants.as_str(),
+        include_str!("../../../shaders/batch.wgsl"),
+        model.wgsl(),
+        estimator.wgsl(),
+        reduce,
+        &unroll(include_str!("../../../shaders/normal_equations.wgsl"), parameters),
+    ]
+    .join("\n")
+}
+
+/// Sums of a star: chi-square, gradient and packed curvature.
+pub fn terms(model: &dyn Model) -> usize {
+    let n = model.parameters().len();
+    1 + n + n * (n + 1) / 2
+}
+
+/// Repeats the lines between `// unroll` and `// end` for every parameter or pair of parameters.
+fn unroll(text: &str, parameters: usize) -> String {
+    let mut out = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(what) = line.trim().strip_prefix("// unroll ") else {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        };
+        let body: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "// end").collect();
+        let body = body.join("\n") + "\n";
+        let pairs = what.starts_with("jk");
+        for j in 0..parameters {
+            for k in 0..if pairs { j + 1 } else { 1 } {
+                let at = crate::model::packed_index(j, k).to_string();
+                let text = body.replace("{jk}", &at).replace("{j}", &j.to_string());
+                out.push_str(&text.replace("{k}", &k.to_string()));
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::{offset_of, size_of};
+
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+    use super::super::BatchInfo;
+    use super::*;
+    use crate::model::MODELS;
+
+    fn check(text: &str) -> Result<naga::Module, String> {
+        let module = naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string(text))?;
+        Validator::new(ValidationFlags::all(), Capabilities::empty())
+            .validate(&module)
+            .map_err(|error| error.emit_to_string(text))?;
+        Ok(module)
+    }
+
+    #[test]
+    fn every_variant_is_valid_wgsl() {
+        for &model in MODELS {
+            for estimator in Estimator::ALL {
+                for lanes in LanesPerStar::TESTED {
+                    let text = assemble(model, estimator, lanes);
+                    check(&text).unwrap_or_else(|error| panic!("{}: {error}", model.name()));
+                    assert!(check(&text.replace("-> Terms", "-> Turms")).is_err());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn batch_info_has_the_layout_of_the_shader() {
+        let module = check(&assemble(MODELS[0], Estimator::default(), LanesPerStar::SINGLE)).unwrap();
+        let (_, info) = module.types.iter().find(|(_, t)| t.name.as_deref() == Some("BatchInfo")).unwrap();
+        let naga::TypeInner::Struct { members, span } = &info.inner else { panic!("BatchInfo is no struct") };
+        let offsets: Vec<(&str, usize)> =
+            members.iter().map(|m| (m.name.as_deref().unwrap(), m.offset as usize)).collect();
+        assert_eq!(
+            offsets,
+            [
+                ("width", offset_of!(BatchInfo, width)),
+                ("pixels", offset_of!(BatchInfo, pixels)),
+                ("stars", offset_of!(BatchInfo, stars)),
+                ("groups", offset_of!(BatchInfo, groups)),
+            ]
+        );
+        assert_eq!(*span as usize, size_of::<BatchInfo>());
+    }
+}

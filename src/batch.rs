@@ -1,0 +1,215 @@
+//! Equal cutouts as flat arrays, scaled to order 1: what solvers and backends work on.
+
+use crate::cutout::Cutout;
+use crate::error::{Error, Result};
+use crate::fit::Flags;
+use crate::kernel::Pixels;
+use crate::model::{Parameter, Parameters, Role};
+
+/// Where a fit starts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Start {
+    /// From moments of the pixels, within a window.
+    Moments {
+        /// Where the star is expected, in the image; `None`: at the brightest spot of the cutout.
+        position: Option<(f64, f64)>,
+        /// Full width at half maximum expected, pixels; `None`: a quarter of the cutout's side.
+        fwhm: Option<f64>,
+    },
+    /// From these parameters, in the image's units and coordinates.
+    Given(Parameters),
+}
+
+/// How a star's scaled pixels go back to the image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    /// Subtracted from every pixel.
+    pub pedestal: f64,
+    /// Range of the usable pixels, by which they are divided then.
+    pub range: f64,
+    /// Largest weight of the scaled pixels, by which all are divided.
+    pub weight: f64,
+    /// Column and row of the cutout's first pixel in the image.
+    pub corner: (f64, f64),
+}
+
+impl Scale {
+    /// Factor of one scaled parameter to its value in the image.
+    pub fn factor(&self, role: Role) -> f64 {
+        match role {
+            Role::Flux | Role::Background => self.range,
+            Role::X | Role::Y | Role::Shape => 1.0,
+        }
+    }
+
+    /// Added to one scaled parameter after its factor.
+    fn offset(&self, role: Role) -> f64 {
+        match role {
+            Role::Background => self.pedestal,
+            Role::X => self.corner.0,
+            Role::Y => self.corner.1,
+            Role::Flux | Role::Shape => 0.0,
+        }
+    }
+
+    /// From the scaled cutout to the image.
+    pub fn to_image(&self, parameters: &[Parameter], scaled: &Parameters) -> Parameters {
+        let mut values = *scaled;
+        for (value, parameter) in values.iter_mut().zip(parameters) {
+            *value = *value * self.factor(parameter.role) + self.offset(parameter.role);
+        }
+        values
+    }
+
+    /// From the image to the scaled cutout.
+    pub fn to_scaled(&self, parameters: &[Parameter], values: &Parameters) -> Parameters {
+        let mut scaled = *values;
+        for (value, parameter) in scaled.iter_mut().zip(parameters) {
+            *value = (*value - self.offset(parameter.role)) / self.factor(parameter.role);
+        }
+        scaled
+    }
+}
+
+/// What the batch knows of one star beside its pixels.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchStar {
+    /// The way back to the image.
+    pub scale: Scale,
+    /// Where the fit starts.
+    pub start: Start,
+    /// Pixels in use.
+    pub n_pixels: usize,
+    /// Whether the weights are inverse variances.
+    pub noise_known: bool,
+    /// Flags of the cutout.
+    pub flags: Flags,
+}
+
+/// Cutouts of one height and width.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Scaled values, star after star, row after row.
+    pub data: Vec<f64>,
+    /// Weights relative to the largest of each star; 0 = unused.
+    pub weight: Vec<f64>,
+    /// The stars, in order.
+    pub stars: Vec<BatchStar>,
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new(width: usize, height: usize) -> Self {
+        Self { width, height, data: Vec::new(), weight: Vec::new(), stars: Vec::new() }
+    }
+
+    /// Pixels of a cutout.
+    pub fn pixels_per_star(&self) -> usize {
+        self.width * self.height
+    }
+
+    /// Adds a star. Its pixels lose their pedestal and get a range of 1 before anything becomes
+    /// `f32`, so that neither a sky of 1e9 nor a flux of 1e-16 costs a digit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Option`] where the cutout is not of the batch's height and width.
+    pub fn push(&mut self, cutout: &Cutout, start: Start) -> Result<()> {
+        if (cutout.width, cutout.height) != (self.width, self.height) {
+            return Err(Error::Option {
+                option: "cutout".into(),
+                expected: format!("{} x {} pixels", self.width, self.height),
+                found: format!("{} x {}", cutout.width, cutout.height),
+                hint: None,
+            });
+        }
+        let used = || cutout.data.iter().zip(&cutout.weight).filter(|(_, w)| **w > 0.0);
+        let (low, high) =
+            used().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (d, _)| (low.min(*d), high.max(*d)));
+        let range = if high > low { high - low } else { 1.0 };
+        // The lowest pixel is a value of the data: for integers the difference is exact.
+        let pedestal = if low.is_finite() { low } else { 0.0 };
+        let largest = used().map(|(_, weight)| *weight).fold(0.0, f64::max);
+        let largest = if largest > 0.0 { largest } else { 1.0 };
+        for (&data, &weight) in cutout.data.iter().zip(&cutout.weight) {
+            self.data.push(if weight > 0.0 { (data - pedestal) / range } else { 0.0 });
+            self.weight.push(weight / largest);
+        }
+        self.stars.push(BatchStar {
+            scale: Scale {
+                pedestal,
+                range,
+                weight: largest * range * range,
+                corner: (cutout.corner.0 as f64, cutout.corner.1 as f64),
+            },
+            start,
+            n_pixels: cutout.n_pixels(),
+            noise_known: cutout.noise_known,
+            flags: cutout.flags,
+        });
+        Ok(())
+    }
+
+    /// Number of stars.
+    pub fn len(&self) -> usize {
+        self.stars.len()
+    }
+
+    /// Whether there is no star.
+    pub fn is_empty(&self) -> bool {
+        self.stars.is_empty()
+    }
+
+    /// The stars `from..to` and their pixels.
+    pub fn chunk(&self, from: usize, to: usize) -> Chunk<'_> {
+        let n = self.pixels_per_star();
+        Chunk {
+            width: self.width,
+            height: self.height,
+            data: &self.data[from * n..to * n],
+            weight: &self.weight[from * n..to * n],
+            stars: &self.stars[from..to],
+        }
+    }
+}
+
+/// Neighbouring stars of a batch: what is on a device at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Chunk<'a> {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Scaled values, star after star, row after row.
+    pub data: &'a [f64],
+    /// Weights relative to the largest of each star; 0 = unused.
+    pub weight: &'a [f64],
+    /// The stars, in order.
+    pub stars: &'a [BatchStar],
+}
+
+impl<'a> Chunk<'a> {
+    /// Number of stars.
+    pub fn len(&self) -> usize {
+        self.stars.len()
+    }
+
+    /// Whether there is no star.
+    pub fn is_empty(&self) -> bool {
+        self.stars.is_empty()
+    }
+
+    /// The pixels of one star.
+    pub fn pixels(&self, star: usize) -> Pixels<'a> {
+        let n = self.width * self.height;
+        Pixels {
+            width: self.width,
+            data: &self.data[star * n..(star + 1) * n],
+            weight: &self.weight[star * n..(star + 1) * n],
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The columns of a catalogue: names, order, units and meanings, written here and nowhere else.
+
+use std::borrow::Cow;
+
+/// One column of the catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// Name in every format.
+    pub name: &'static str,
+    /// Unit of the values.
+    pub unit: Unit,
+    /// Type of the values.
+    pub kind: Kind,
+    /// What the column is, in the words of the Virtual Observatory (UCD1+).
+    pub ucd: &'static str,
+    /// What the column is, in a few words.
+    pub description: &'static str,
+}
+
+/// Type of a column. Every column but `image`, `id`, `status` and `flags` may be null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// UTF-8.
+    Text,
+    /// Whole number.
+    Integer,
+    /// Double precision.
+    Float,
+}
+
+/// Unit of a column; those of fluxes depend on the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A pure number, or text.
+    None,
+    /// Pixels.
+    Pixel,
+    /// Degrees.
+    Degree,
+    /// Magnitudes.
+    Magnitude,
+    /// The image's unit.
+    Flux,
+    /// The image's unit for each pixel.
+    FluxPerPixel,
+}
+
+impl Unit {
+    /// The unit as FITS spells it, in an image whose header has this BUNIT; `None` for pure
+    /// numbers and text.
+    pub fn resolve(self, bunit: Option<&str>) -> Option<Cow<'_, str>> {
+        match self {
+            Self::None => None,
+            Self::Pixel => Some("pix".into()),
+            Self::Degree => Some("deg".into()),
+            Self::Magnitude => Some("mag".into()),
+            Self::Flux => Some(flux_unit(bunit).into()),
+            Self::FluxPerPixel => Some(format!("{}/pix", flux_unit(bunit)).into()),
+        }
+    }
+
+    /// Whether the unit is the image's.
+    pub fn is_of_image(self) -> bool {
+        matches!(self, Self::Flux | Self::FluxPerPixel)
+    }
+}
+
+/// BUNIT, else `adu`. Many headers have ADU, which is no FITS unit: those are case-sensitive.
+pub(crate) fn flux_unit(bunit: Option<&str>) -> &str {
+    match bunit.map(str::trim) {
+        None | Some("") => "adu",
+        Some(unit) if unit.eq_ignore_ascii_case("adu") => "adu",
+        Some(unit) => unit,
+    }
+}
+
+/// Number of columns.
+pub const N_COLUMNS: usize = COLUMNS.len();
+
+/// Position of a column. In a constant, a wrong name does not compile:
+/// `const FLUX: usize = position("flux");`
+///
+/// # Panics
+///
+/// If there is no such column.
+pub const fn position(name: &str) -> usize {
+    let mut at = 0;
+    while at < COLUMNS.len() {
+        if equal(COLUMNS[at].name.as_bytes(), name.as_bytes()) {
+            return at;
+        }
+        at += 1;
+    }
+    panic!("no such catalogue column");
+}
+
+// Traits cannot be called in constants yet.
+const fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < a.len() {
+        if a[at] != b[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+const fn column(
+    name: &'static str,
+    unit: Unit,
+    kind: Kind,
+    ucd: &'static str,
+    description: &'static str,
+) -> Column {
+    Column {
+        name,
+        unit,
+        kind,
+        ucd,
+        description,
+    }
+}
+
+const fn float(
+    name: &'static str,
+    unit: Unit,
+    ucd: &'static str,
+    description: &'static str,
+) -> Column {
+    column(name, unit, Kind::Float, ucd, description)
+}
+
+const fn integer(name: &'static str, ucd: &'static str, description: &'static str) -> Column {
+    column(name, Unit::None, Kind::Integer, ucd, description)
+}
+
+const fn text(name: &'static str, ucd: &'static str, description: &'static str) -> Column {
+    column(name, Unit::None, Kind::Text, ucd, description)
+}
+
+/// Every column, in the order of every format. An `_err` is one standard deviation.
+#[rustfmt::skip]
+pub const COLUMNS: &[Column] = &[
+    text("image", "meta.id;obs.image", "image: file name, HDU and, for a cube, plane"),
+    integer("id", "meta.id;meta.main", "number of the star in its image, from 0"),
+    float("x", Unit::Pixel, "pos.cartesian.x;instr.det", "centroid along a row; centre of the first pixel = 0"),
+    float("x_err", Unit::Pixel, "stat.error;pos.cartesian.x;instr.det", "standard error of x"),
+    float("y", Unit::Pixel, "pos.cartesian.y;instr.det", "centroid along a column; centre of the first pixel = 0"),
+    float("y_err", Unit::Pixel, "stat.error;pos.cartesian.y;instr.det", "standard error of y"),
+    float("ra", Unit::Degree, "pos.eq.ra;meta.main", "right ascension, ICRS"),
+    float("ra_err", Unit::Degree, "stat.error;pos.eq.ra", "standard error of ra, on the sky (times cos dec)"),
+    float("dec", Unit::Degree, "pos.eq.dec;meta.main", "declination, ICRS"),
+    float("dec_err", Unit::Degree, "stat.error;pos.eq.dec", "standard error of dec"),
+    float("flux", Unit::Flux, "phot.flux", "integral of the model over the plane"),
+    float("flux_err", Unit::Flux, "stat.error;phot.flux", "standard error of flux"),
+    float("mag", Unit::Magnitude, "phot.mag", "magnitude, from the given zero point"),
+    float("mag_err", Unit::Magnitude, "stat.error;phot.mag", "standard error of mag"),
+    float("background", Unit::FluxPerPixel, "instr.skyLevel", "level under the star"),
+    float("background_err", Unit::FluxPerPixel, "stat.error;instr.skyLevel", "standard error of background"),
+    float("peak", Unit::FluxPerPixel, "phot.flux;stat.max", "height of the model above the background"),
+    float("fwhm", Unit::Pixel, "phys.angSize;instr.det.psf", "full width at half maximum, geometric mean of both axes"),
+    float("fwhm_err", Unit::Pixel, "stat.error;phys.angSize;instr.det.psf", "standard error of fwhm"),
+    float("fwhm_major", Unit::Pixel, "phys.angSize.smajAxis;instr.det.psf", "full width at half maximum along the major axis"),
+    float("fwhm_major_err", Unit::Pixel, "stat.error;phys.angSize.smajAxis;instr.det.psf", "standard error of fwhm_major"),
+    float("fwhm_minor", Unit::Pixel, "phys.angSize.sminAxis;instr.det.psf", "full width at half maximum along the minor axis"),
+    float("fwhm_minor_err", Unit::Pixel, "stat.error;phys.angSize.sminAxis;instr.det.psf", "standard error of fwhm_minor"),
+    float("theta", Unit::Degree, "pos.posAng;instr.det.psf", "angle of the major axis from +x to +y, in [-90, 90)"),
+    float("theta_err", Unit::Degree, "stat.error;pos.posAng;instr.det.psf", "standard error of theta"),
+    float("ellipticity", Unit::None, "src.ellipticity", "1 - fwhm_minor / fwhm_major"),
+    float("beta", Unit::None, "src.morph.param", "exponent of the Moffat profile"),
+    float("beta_err", Unit::None, "stat.error;src.morph.param", "standard error of beta"),
+    float("snr", Unit::None, "stat.snr", "flux / flux_err"),
+    float("chi2", Unit::None, "stat.fit.chi2", "chi-square of the fit; poisson: twice the log-likelihood ratio"),
+    integer("dof", "stat.fit.dof", "degrees of freedom: pixels used less free parameters"),
+    float("reduced_chi2", Unit::None, "stat.fit.goodness", "chi2 / dof"),
+    float("qfit", Unit::None, "stat.fit.residual", "sum of absolute residuals / flux"),
+    float("cfit", Unit::None, "stat.fit.residual", "residual of the central pixel / flux"),
+    integer("n_pixels", "meta.number;instr.pixel", "pixels used"),
+    integer("n_iterations", "meta.number", "steps made"),
+    text("status", "meta.code.status", "how the fit ended"),
+    integer("flags", "meta.code.qual", "sum of 1 truncated, 2 masked, 4 saturated, 8 near_bound, 16 centroid_outside, 32 negative_flux, 64 crowded, 128 sharp, 256 undersampled, 512 duplicate"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::Flags;
+
+    #[test]
+    fn names_and_order_are_the_contract() {
+        let contract = "image id x x_err y y_err ra ra_err dec dec_err flux flux_err mag mag_err \
+            background background_err peak fwhm fwhm_err fwhm_major fwhm_major_err fwhm_minor \
+            fwhm_minor_err theta theta_err ellipticity beta beta_err snr chi2 dof reduced_chi2 \
+            qfit cfit n_pixels n_iterations status flags";
+        let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
+        assert_eq!(names, contract.split_whitespace().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn kinds_are_the_contract() {
+        let of = |kind| {
+            let named = COLUMNS.iter().filter(|column| column.kind == kind);
+            named.map(|column| column.name).collect::<Vec<_>>()
+        };
+        assert_eq!(of(Kind::Text), ["image", "status"]);
+        let integers = ["id", "dof", "n_pixels", "n_iterations", "flags"];
+        assert_eq!(of(Kind::Integer), integers);
+    }
+
+    #[test]
+    fn units_are_the_contract() {
+        for column in COLUMNS {
+            let expected = match column.name.trim_end_matches("_err") {
+                "x" | "y" | "fwhm" | "fwhm_major" | "fwhm_minor" => Some("pix"),
+                "ra" | "dec" | "theta" => Some("deg"),
+                "mag" => Some("mag"),
+                "flux" => Some("ct/s"),
+                "background" | "peak" => Some("ct/s/pix"),
+                _ => None,
+            };
+            assert_eq!(
+                column.unit.resolve(Some("ct/s")).as_deref(),
+                expected,
+                "{}",
+                column.name
+            );
+        }
+    }
+
+    #[test]
+    fn flux_units_default_to_adu() {
+        for bunit in [None, Some(""), Some("  "), Some("ADU"), Some("adu ")] {
+            assert_eq!(Unit::Flux.resolve(bunit).as_deref(), Some("adu"));
+            assert_eq!(
+                Unit::FluxPerPixel.resolve(bunit).as_deref(),
+                Some("adu/pix")
+            );
+        }
+        assert_eq!(Unit::Flux.resolve(Some("Jy")).as_deref(), Some("Jy"));
+    }
+
+    #[test]
+    fn errors_follow_their_column_and_share_its_unit() {
+        let mut errors = 0;
+        for pair in COLUMNS.windows(2) {
+            let [value, error] = pair else { continue };
+            if let Some(name) = error.name.strip_suffix("_err") {
+                assert_eq!(name, value.name);
+                assert_eq!(error.unit, value.unit);
+                assert_eq!(error.ucd.split(';').next(), Some("stat.error"));
+                errors += 1;
+            }
+        }
+        assert_eq!(errors, 12);
+    }
+
+    #[test]
+    fn the_description_of_flags_names_every_flag() {
+        let description = COLUMNS[position("flags")].description;
+        let listed: Vec<_> = description
+            .trim_start_matches("sum of ")
+            .split(", ")
+            .collect();
+        let table = Flags::TABLE.map(|(flag, name, _)| format!("{} {name}", flag.0));
+        assert_eq!(listed, table);
+    }
+
+    #[test]
+    fn positions_are_found() {
+        const FLUX: usize = position("flux");
+        assert_eq!(COLUMNS[FLUX].name, "flux");
+        assert!(std::panic::catch_unwind(|| position("flu")).is_err());
+    }
+}

@@ -1,0 +1,252 @@
+//! Catalogues: one row a star, the same columns in every format.
+//!
+//! [`create`] opens a catalogue before the long work starts, so that an output that cannot be
+//! written ends the run early; each image is then written by one call of
+//! [`CatalogWriter::write`].
+//!
+//! A new format is one file here, one variant of [`CatalogFormat`] and one arm of [`create`].
+
+pub mod columns;
+mod csv;
+mod row;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+use std::fmt;
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::image::{Header, Image, Source};
+
+pub use columns::{COLUMNS, Column, Kind, Unit};
+pub use row::{Row, Value};
+
+/// What a catalogue keeps about the run that wrote it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunInfo {
+    /// Version of starfit.
+    pub version: String,
+    /// The command as typed.
+    pub command_line: String,
+    /// Everything that the results depend on. An image with equal settings replaces its earlier
+    /// rows in a database.
+    pub settings: serde_json::Value,
+    /// Name of the backend.
+    pub backend: String,
+    /// Name of the device, for a backend that has one.
+    pub adapter: Option<String>,
+}
+
+/// What a catalogue keeps about an image: everything but the pixels.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ImageInfo {
+    /// Name in the catalogue, as [`Image::name`].
+    pub name: String,
+    /// The file that the pixels are from.
+    pub source: Source,
+    /// What the header says.
+    pub header: Header,
+    /// Number of columns, pixels; for a stack, of each cutout.
+    pub width: usize,
+    /// Number of rows, pixels; for a stack, of each cutout.
+    pub height: usize,
+    /// The WCS as text, where the image has one that is supported.
+    pub wcs: Option<String>,
+}
+
+impl ImageInfo {
+    /// The facts of an image, with its WCS as text where it has one.
+    pub fn new(image: &Image, wcs: Option<String>) -> Self {
+        Self {
+            name: image.name.clone(),
+            source: image.source.clone(),
+            header: image.header.clone(),
+            width: image.width(),
+            height: image.height(),
+            wcs,
+        }
+    }
+}
+
+/// A catalogue that is being written. One that is dropped without [`finish`](Self::finish) keeps
+/// no file, or, if it is a database, every image that was written whole.
+pub trait CatalogWriter: Send + fmt::Debug {
+    /// Adds the stars of one image.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Database`]. A database then has nothing of this image and can go
+    /// on with the next one; any other format is spoilt: abandon it.
+    fn write(&mut self, image: &ImageInfo, rows: &[Row]) -> Result<()>;
+
+    /// Whether the catalogue already has the stars of this image, from a file that has not
+    /// changed since and with the same settings. Formats that are written anew have none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    fn contains(&self, _image: &Source) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Completes the catalogue and puts it in its place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Database`].
+    fn finish(self: Box<Self>) -> Result<()>;
+
+    /// Nothing succeeded: removes what this run created.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Database`].
+    fn abandon(self: Box<Self>) -> Result<()>;
+}
+
+/// How a catalogue is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CatalogFormat {
+    /// An SQLite database, which runs are added to.
+    Sqlite,
+    /// Comma-separated values with one header row.
+    Csv,
+}
+
+impl CatalogFormat {
+    /// Endings of file names, without the dot.
+    const ENDINGS: [(&'static str, Self); 3] = [
+        ("db", Self::Sqlite),
+        ("sqlite", Self::Sqlite),
+        ("csv", Self::Csv),
+    ];
+
+    /// Endings that will mean something one day: better said so than called unknown.
+    const PLANNED: [&'static str; 3] = ["ecsv", "fits", "parquet"];
+
+    /// The format that the ending of a file name stands for, in any case. `-` is CSV on standard
+    /// output; so are devices and pipes without an ending.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for a format to come, [`Error::Option`] for any other ending.
+    pub fn from_path(path: &Path) -> Result<Self> {
+        if is_stdout(path) {
+            return Ok(Self::Csv);
+        }
+        let ending = path
+            .extension()
+            .map(|ending| ending.to_string_lossy().to_lowercase());
+        let Some(ending) = ending else {
+            return if fs::metadata(path).is_ok_and(|metadata| is_special(&metadata)) {
+                Ok(Self::Csv)
+            } else {
+                Err(unknown_ending(path, "none"))
+            };
+        };
+        if let Some((_, format)) = Self::ENDINGS.iter().find(|(known, _)| *known == ending) {
+            return Ok(*format);
+        }
+        if Self::PLANNED.contains(&ending.as_str()) {
+            return Err(Error::Unsupported {
+                file: path.display().to_string(),
+                what: format!("writing .{ending} catalogues"),
+                hint: Some(format!("supported: {}", supported())),
+            });
+        }
+        Err(unknown_ending(path, &format!(".{ending}")))
+    }
+}
+
+fn supported() -> String {
+    let endings = CatalogFormat::ENDINGS.map(|(ending, _)| format!(".{ending}"));
+    format!("{}, or - for CSV on standard output", endings.join(", "))
+}
+
+fn unknown_ending(path: &Path, found: &str) -> Error {
+    Error::Option {
+        option: format!("output {}", path.display()),
+        expected: format!("one of the endings {}", supported()),
+        found: found.to_owned(),
+        hint: None,
+    }
+}
+
+/// Opens a catalogue in the format that its ending stands for. A database is added to; any other
+/// file is replaced when [`CatalogWriter::finish`] is called.
+///
+/// # Errors
+///
+/// Those of [`CatalogFormat::from_path`]; [`Error::Io`] and [`Error::Database`] where the output
+/// cannot be written; [`Error::Malformed`] and [`Error::Unsupported`] for a database that is not,
+/// or not yet, starfit's.
+pub fn create(path: &Path, run: &RunInfo) -> Result<Box<dyn CatalogWriter>> {
+    match CatalogFormat::from_path(path)? {
+        CatalogFormat::Csv => Ok(Box::new(csv::CsvWriter::create(path)?)),
+        #[cfg(feature = "sqlite")]
+        CatalogFormat::Sqlite => Ok(Box::new(sqlite::SqliteWriter::create(path, run)?)),
+        #[cfg(not(feature = "sqlite"))]
+        CatalogFormat::Sqlite => {
+            let _ = run;
+            Err(Error::Unsupported {
+                file: path.display().to_string(),
+                what: "SQLite".to_owned(),
+                hint: Some("build starfit with its feature sqlite".to_owned()),
+            })
+        }
+    }
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// A device or a pipe: written as it is, never replaced.
+fn is_special(metadata: &Metadata) -> bool {
+    !metadata.is_file() && !metadata.is_dir()
+}
+
+/// What is at an output path now, if anything.
+///
+/// # Errors
+///
+/// [`Error::Io`] where a file can never be written: a folder, a file marked read-only (which
+/// replacing it would get round), a folder that does not exist.
+fn check_output(path: &Path) -> Result<Option<Metadata>> {
+    let refuse = |kind, why: String| Err(Error::io(path, io::Error::new(kind, why)));
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => refuse(
+            io::ErrorKind::IsADirectory,
+            "expected a file to write, found a folder".to_owned(),
+        ),
+        Ok(found) if found.is_file() && found.permissions().readonly() => refuse(
+            io::ErrorKind::PermissionDenied,
+            "the file is read-only".to_owned(),
+        ),
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = folder(path);
+            if folder.is_dir() {
+                Ok(None)
+            } else {
+                let why = format!("the folder {} does not exist", folder.display());
+                refuse(io::ErrorKind::NotFound, why)
+            }
+        }
+        Err(error) => Err(Error::io(path, error)),
+    }
+}
+
+/// The folder that a file is in.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! One star of a catalogue.
+
+use super::columns::{COLUMNS, Kind, N_COLUMNS, position};
+use crate::fit::{FitStatus, Flags};
+
+const IMAGE: usize = position("image");
+const ID: usize = position("id");
+const STATUS: usize = position("status");
+const FLAGS: usize = position("flags");
+
+/// One star: every column but `image`, which belongs to the image. What is not set is null.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Number in the image, from 0.
+    pub id: usize,
+    /// How the fit ended.
+    pub status: FitStatus,
+    /// What to know about the star.
+    pub flags: Flags,
+    /// By position of the column, NaN = null; those of the fields above are unused.
+    numbers: [f64; N_COLUMNS],
+}
+
+/// What is in one column of one row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// Does not apply.
+    Null,
+    /// Of an integer column.
+    Integer(i64),
+    /// Of a float column; always finite.
+    Float(f64),
+    /// Of a text column.
+    Text(&'a str),
+}
+
+impl Row {
+    /// A row that has nothing but its number, status and flags.
+    pub fn new(id: usize, status: FitStatus, flags: Flags) -> Self {
+        Self {
+            id,
+            status,
+            flags,
+            numbers: [f64::NAN; N_COLUMNS],
+        }
+    }
+
+    /// Sets a numeric column, in its unit; NaN and infinities are null. Integer columns take
+    /// whole numbers.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such column, or it is `image` or a field of `Row`: names are written in
+    /// programs, not read from files.
+    pub fn set(&mut self, name: &str, value: f64) {
+        let at = position(name);
+        assert!(
+            !matches!(at, IMAGE | ID | STATUS | FLAGS),
+            "{name} is not a measurement"
+        );
+        self.numbers[at] = value;
+    }
+
+    /// A numeric column, in its unit; `None` is null.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such column, or it is a text column.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        let at = position(name);
+        assert!(COLUMNS[at].kind != Kind::Text, "{name} is not a number");
+        match self.value(at) {
+            Value::Integer(value) => Some(value as f64),
+            Value::Float(value) => Some(value),
+            Value::Null | Value::Text(_) => None,
+        }
+    }
+
+    /// Every column, in the order of [`COLUMNS`], of a star in the image of this name.
+    pub fn values<'a>(&'a self, image: &'a str) -> impl Iterator<Item = Value<'a>> {
+        (0..N_COLUMNS).map(move |at| match at {
+            IMAGE => Value::Text(image),
+            _ => self.value(at),
+        })
+    }
+
+    fn value(&self, at: usize) -> Value<'_> {
+        match at {
+            ID => Value::Integer(i64::try_from(self.id).unwrap_or(i64::MAX)),
+            STATUS => Value::Text(self.status.name()),
+            FLAGS => Value::Integer(self.flags.0.into()),
+            _ => match (COLUMNS[at].kind, self.numbers[at]) {
+                (_, number) if !number.is_finite() => Value::Null,
+                (Kind::Integer, number) => Value::Integer(number as i64),
+                (_, number) => Value::Float(number),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> Row {
+        Row::new(7, FitStatus::Converged, Flags(5))
+    }
+
+    #[test]
+    fn what_is_not_set_is_null() {
+        let row = row();
+        for (column, value) in COLUMNS.iter().zip(row.values("a.fits[0]")) {
+            let expected = match column.name {
+                "image" => Value::Text("a.fits[0]"),
+                "id" => Value::Integer(7),
+                "status" => Value::Text("converged"),
+                "flags" => Value::Integer(5),
+                _ => Value::Null,
+            };
+            assert_eq!(value, expected, "{}", column.name);
+        }
+    }
+
+    #[test]
+    fn what_is_set_is_got() {
+        let mut row = row();
+        row.set("flux", 2.5);
+        row.set("dof", 220.0);
+        assert_eq!(row.get("flux"), Some(2.5));
+        assert_eq!(row.get("dof"), Some(220.0));
+        assert_eq!(row.get("flux_err"), None);
+        assert_eq!(row.get("id"), Some(7.0));
+        assert_eq!(row.value(position("dof")), Value::Integer(220));
+        assert_eq!(row.value(position("flux")), Value::Float(2.5));
+    }
+
+    #[test]
+    fn what_is_not_finite_is_null() {
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            for name in ["flux", "dof"] {
+                let mut row = row();
+                row.set(name, value);
+                assert_eq!(row.get(name), None);
+                assert_eq!(row.value(position(name)), Value::Null);
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_names_are_refused() {
+        for name in ["", "fluxx", "image", "id", "status", "flags"] {
+            let set = std::panic::catch_unwind(|| row().set(name, 1.0));
+            assert!(set.is_err(), "{name}");
+        }
+        for name in ["fluxx", "image", "status"] {
+            assert!(std::panic::catch_unwind(|| row().get(name)).is_err());
+        }
+    }
+}

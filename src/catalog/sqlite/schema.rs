@@ -1,0 +1,184 @@
+//! The tables of a database, and how it is known again.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, params};
+
+use crate::catalog::columns::{COLUMNS, Kind};
+use crate::catalog::is_special;
+use crate::error::{Error, Result};
+
+/// "stft": marks a database as starfit's, for `file` and for us.
+const APPLICATION_ID: i32 = 0x7374_6674;
+
+/// Raised with each change of the tables.
+pub(super) const SCHEMA_VERSION: i32 = 1;
+
+pub(super) fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(&schema())?;
+    let mut insert = transaction
+        .prepare("INSERT INTO columns (name, unit, ucd, description) VALUES (?, ?, ?, ?)")?;
+    for column in COLUMNS {
+        let unit = column.unit.resolve(None);
+        insert.execute(params![column.name, unit, column.ucd, column.description])?;
+    }
+    Ok(())
+}
+
+/// Numbers of runs and images are never used again: the name of a view never comes to mean
+/// another image. There is no `floor` in every SQLite; CAST rounds the same way, as dec + 90 is
+/// not negative.
+fn schema() -> String {
+    let definitions: String = COLUMNS
+        .iter()
+        .skip(1)
+        .map(|column| {
+            let kind = match column.kind {
+                Kind::Text => "TEXT NOT NULL",
+                Kind::Integer => "INTEGER",
+                Kind::Float => "REAL",
+            };
+            format!("    {} {kind},\n", column.name)
+        })
+        .collect();
+    let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
+    format!(
+        "PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+CREATE TABLE runs (
+    run_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    version TEXT NOT NULL,
+    command_line TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    backend TEXT NOT NULL,
+    adapter TEXT,
+    started TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+    finished TEXT
+) STRICT;
+CREATE TABLE images (
+    image_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    path TEXT NOT NULL,
+    hdu INTEGER NOT NULL,
+    plane INTEGER,
+    bytes INTEGER NOT NULL,
+    modified INTEGER NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    gain REAL,
+    read_noise REAL,
+    saturation REAL,
+    exposure REAL,
+    date TEXT,
+    filter TEXT,
+    unit TEXT NOT NULL,
+    wcs TEXT,
+    n_stars INTEGER NOT NULL
+) STRICT;
+CREATE INDEX images_source ON images (path, hdu, plane, run_id);
+CREATE INDEX images_run ON images (run_id);
+CREATE TABLE stars (
+    star_id INTEGER PRIMARY KEY,
+    image_id INTEGER NOT NULL REFERENCES images ON DELETE CASCADE,
+{definitions}    object_id INTEGER,
+    zone INTEGER GENERATED ALWAYS AS (CAST((dec + 90) * 120 AS INTEGER)) VIRTUAL
+) STRICT;
+CREATE INDEX stars_position ON stars (image_id, y, x);
+CREATE INDEX stars_sky ON stars (zone, ra);
+CREATE TABLE columns (
+    name TEXT PRIMARY KEY,
+    unit TEXT,
+    ucd TEXT NOT NULL,
+    description TEXT NOT NULL
+) STRICT;
+CREATE VIEW newest_images AS SELECT * FROM images WHERE NOT EXISTS (
+    SELECT 1 FROM images AS newer
+    WHERE newer.path = images.path AND newer.hdu = images.hdu AND newer.plane IS images.plane
+        AND newer.run_id > images.run_id
+);
+CREATE VIEW catalog ({}) AS SELECT newest_images.name, {}
+FROM newest_images JOIN stars USING (image_id);",
+        names.join(", "),
+        star_columns(),
+    )
+}
+
+/// The columns of `stars` that are in every catalogue.
+fn star_columns() -> String {
+    let names: Vec<_> = COLUMNS
+        .iter()
+        .skip(1)
+        .map(|column| format!("stars.{0} AS {0}", column.name))
+        .collect();
+    names.join(", ")
+}
+
+pub(super) fn insert_star() -> String {
+    let names: Vec<_> = COLUMNS.iter().skip(1).map(|column| column.name).collect();
+    let marks = vec!["?"; COLUMNS.len()];
+    format!(
+        "INSERT INTO stars (image_id, {}) VALUES ({})",
+        names.join(", "),
+        marks.join(", ")
+    )
+}
+
+/// Refuses what is not starfit's by the file's first bytes alone: even opening another program's
+/// database could complete a transaction that it left behind.
+pub(super) fn check_header(path: &Path) -> Result<()> {
+    const LENGTH: usize = 100;
+    let refuse = |field: &str, expected: &str, found: String| {
+        Err(Error::Malformed {
+            file: path.display().to_string(),
+            field: field.to_owned(),
+            expected: expected.to_owned(),
+            found,
+            hint: Some("choose another name for the catalogue".to_owned()),
+        })
+    };
+    let metadata = fs::metadata(path).map_err(|error| Error::io(path, error))?;
+    if is_special(&metadata) {
+        // Reading a pipe could take for ever.
+        let found = "a device or a pipe".to_owned();
+        return refuse("file", "an SQLite database", found);
+    }
+    let mut header = Vec::with_capacity(LENGTH);
+    File::open(path)
+        .and_then(|file| file.take(LENGTH as u64).read_to_end(&mut header))
+        .map_err(|error| Error::io(path, error))?;
+    if header.len() < LENGTH || !header.starts_with(b"SQLite format 3\0") {
+        let found = "another kind of file".to_owned();
+        return refuse("header", "an SQLite database", found);
+    }
+    // The format of SQLite files puts it there.
+    let id = header.get(68..72).and_then(|bytes| bytes.try_into().ok());
+    if id != Some(APPLICATION_ID.to_be_bytes()) {
+        let found = format!("{:#010x}", u32::from_be_bytes(id.unwrap_or_default()));
+        let expected = format!("{APPLICATION_ID:#010x} (a catalogue of starfit)");
+        return refuse("application_id", &expected, found);
+    }
+    Ok(())
+}
+
+pub(super) fn schema_version(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+pub(super) fn check_version(path: &Path, version: i32) -> Result<()> {
+    if version == SCHEMA_VERSION {
+        return Ok(());
+    }
+    let hint = if version > SCHEMA_VERSION {
+        "a newer starfit wrote it: use that one, or another catalogue"
+    } else {
+        "choose another name for the catalogue"
+    };
+    Err(Error::Unsupported {
+        file: path.display().to_string(),
+        what: format!("schema version {version} (expected {SCHEMA_VERSION})"),
+        hint: Some(hint.to_owned()),
+    })
+}

@@ -1,0 +1,75 @@
+//! `--backend` and `--device`.
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use starfit::backend::{Backend, CpuBackend, ReferenceBackend};
+
+/// Where the fits run.
+#[derive(Debug, Clone, Args)]
+pub(super) struct BackendArgs {
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t = BackendName::Auto)]
+    pub(super) backend: BackendName,
+    /// GPU to use: any part of a name that `starfit devices` lists.
+    #[arg(long, value_name = "NAME")]
+    pub(super) device: Option<String>,
+    /// CPU threads; by default one a core.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(super) jobs: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum BackendName {
+    /// A hardware GPU if there is one, else the CPU.
+    Auto,
+    /// The best GPU there is, or a software driver that speaks for one.
+    Gpu,
+    /// All cores, several stars to a register.
+    Cpu,
+    /// Plain double precision, for comparison.
+    Reference,
+}
+
+impl BackendArgs {
+    /// Opens the backend, and sets the number of threads for everything.
+    pub(super) fn open(&self) -> Result<Box<dyn Backend>> {
+        if let Some(jobs) = self.jobs {
+            // Fails only where a pool is running already, which is then as good.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(jobs.into()).build_global();
+        }
+        Ok(match (self.backend, &self.device) {
+            (BackendName::Cpu, _) => Box::new(CpuBackend::default()),
+            (BackendName::Reference, _) => Box::new(ReferenceBackend::default()),
+            (BackendName::Gpu, device) => gpu(device.as_deref())?,
+            (BackendName::Auto, Some(device)) => gpu(Some(device))?,
+            (BackendName::Auto, None) => automatic()?,
+        })
+    }
+}
+
+#[cfg(feature = "gpu")]
+fn gpu(device: Option<&str>) -> Result<Box<dyn Backend>> {
+    let gpu = starfit::backend::gpu::GpuBackend::new(device)?;
+    if gpu.summary().is_software && device.is_none() {
+        tracing::warn!("{} is a software driver: --backend cpu is faster", gpu.summary().name);
+    }
+    Ok(Box::new(gpu))
+}
+
+#[cfg(feature = "gpu")]
+fn automatic() -> Result<Box<dyn Backend>> {
+    match starfit::backend::gpu::adapters().first() {
+        Some(adapter) if !adapter.is_software => gpu(Some(&adapter.name)),
+        _ => Ok(Box::new(CpuBackend::default())),
+    }
+}
+
+#[cfg(not(feature = "gpu"))]
+fn gpu(_device: Option<&str>) -> Result<Box<dyn Backend>> {
+    anyhow::bail!("--backend gpu: this starfit was built without the feature `gpu`")
+}
+
+#[cfg(not(feature = "gpu"))]
+fn automatic() -> Result<Box<dyn Backend>> {
+    Ok(Box::new(CpuBackend::default()))
+}

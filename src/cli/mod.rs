@@ -1,0 +1,83 @@
+//! The commands, one file each.
+
+mod backend;
+mod bench;
+mod fit;
+mod list;
+mod log;
+mod simulate;
+mod summary;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Fits star models to thousands or millions of cutouts of astronomical images at once.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = "Exit codes: 0 every input done; 1 some inputs failed; 2 wrong usage, or no input succeeded.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print errors only.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say what was assumed of each image; twice: more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Fit the stars of images, or of stacks of cutouts, into a catalogue.
+    Fit(Box<fit::FitArgs>),
+    /// Make star fields or stacks of cutouts with known truth.
+    Simulate(simulate::SimulateArgs),
+    /// Measure the fits a second of every backend of this machine, checked against the reference.
+    Bench(bench::BenchArgs),
+    /// List the GPUs and software drivers of this machine.
+    Devices,
+    /// List the star models with their parameters.
+    Models,
+}
+
+/// Some inputs failed.
+const PARTIAL: u8 = 1;
+/// Wrong usage, or no input succeeded.
+const FAILED: u8 = 2;
+
+/// Runs the program.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log::init(cli.quiet, cli.verbose);
+    let done = match cli.command {
+        Command::Fit(args) => fit::run(&args, cli.quiet),
+        Command::Simulate(args) => simulate::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Devices => list::devices().map(|()| ExitCode::SUCCESS),
+        Command::Models => list::models().map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        // A reader that has seen enough, such as `head`, is no failure.
+        if is_broken_pipe(&error) {
+            return ExitCode::SUCCESS;
+        }
+        print_error(&error);
+        ExitCode::from(FAILED)
+    })
+}
+
+/// One line on stderr, and the advice, if any, on a second.
+fn print_error(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+    if let Some(hint) = error.downcast_ref::<starfit::Error>().and_then(starfit::Error::hint) {
+        eprintln!("hint: {hint}");
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(broken)
+            || matches!(cause.downcast_ref::<starfit::Error>(), Some(starfit::Error::Io { source, .. }) if broken(source))
+    })
+}

@@ -1,0 +1,166 @@
+//! The pixels round a star, with their weights.
+
+use ndarray::{ArrayView2, s};
+
+use crate::background::Background;
+use crate::fit::Flags;
+use crate::image::Image;
+
+/// What the noise of a pixel is made of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Noise {
+    /// Unknown: every pixel counts the same and errors come from the residuals.
+    Unit,
+    /// The background's rms (of an image) or the read noise (of a ready cutout), and photons.
+    Known {
+        /// Electrons for each unit of the image; `None`: no photon noise is added.
+        gain: Option<f64>,
+        /// Electrons. Of no use where a background has been measured, which contains it.
+        read_noise: f64,
+    },
+}
+
+/// How cutouts are made: the same for all stars of an image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CutoutOptions {
+    /// Noise of a pixel.
+    pub noise: Noise,
+    /// Pixels at or above this value are saturated; infinity: none.
+    pub saturation: f64,
+}
+
+/// The pixels round a star.
+///
+/// A pixel that is outside the image, without a finite value, masked or saturated has weight 0.
+#[derive(Debug, Clone)]
+pub struct Cutout {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Column and row of the first pixel in the image; may be negative.
+    pub corner: (i64, i64),
+    /// Values in the image's units, row after row; 0 where the weight is 0.
+    pub data: Vec<f64>,
+    /// Inverse variances, or 1 where the noise is unknown; 0 = unused.
+    pub weight: Vec<f64>,
+    /// Whether the weights are inverse variances, so that chi-square and errors have a scale.
+    pub noise_known: bool,
+    /// [`Flags::TRUNCATED`], [`Flags::MASKED`], [`Flags::SATURATED`].
+    pub flags: Flags,
+}
+
+impl Cutout {
+    /// The `size` x `size` pixels of `image` round (`x`, `y`), which is rounded half up.
+    pub fn from_image(
+        image: &Image,
+        background: &Background,
+        options: &CutoutOptions,
+        (x, y): (f64, f64),
+        size: usize,
+    ) -> Self {
+        let half = (size / 2) as i64;
+        // A position far outside, or none (NaN), gives a cutout without a pixel.
+        let first = |center: f64| match center.is_finite() {
+            true => ((center + 0.5).floor().clamp(-1e15, 1e15) as i64) - half,
+            false => i64::MIN / 2,
+        };
+        let corner = (first(x), first(y));
+        let (rows, columns) = (span(corner.1, size, image.height()), span(corner.0, size, image.width()));
+        let mut data = vec![f64::NAN; size * size];
+        for row in rows.clone() {
+            for column in columns.clone() {
+                let at = ((row as i64 - corner.1) as usize) * size + (column as i64 - corner.0) as usize;
+                data[at] = image.pixels[[row, column]];
+            }
+        }
+        let mut flags = Flags::default();
+        flags.set(Flags::TRUNCATED, rows.len() < size || columns.len() < size);
+        let mut cutout = Self::new((size, size), corner, data, flags, options.saturation);
+        // What is outside the image is missing, but only what is missing inside is masked.
+        let inside = rows.len() * columns.len();
+        let valued = cutout.data.iter().filter(|value| value.is_finite()).count();
+        cutout.flags.set(Flags::MASKED, valued < inside);
+        let (x, y) = ((x + 0.5).floor(), (y + 0.5).floor());
+        cutout.weigh(options.noise, background.level(x, y), background.noise(x, y).powi(2));
+        cutout
+    }
+
+    /// A ready cutout of any height and width, from which the bias `level` has been subtracted.
+    pub fn from_pixels(pixels: ArrayView2<'_, f64>, options: &CutoutOptions) -> Self {
+        let (height, width) = pixels.dim();
+        let data: Vec<f64> = pixels.slice(s![.., ..]).iter().copied().collect();
+        let mut cutout = Self::new((width, height), (0, 0), data, Flags::default(), options.saturation);
+        cutout.flags.set(Flags::MASKED, cutout.data.iter().any(|value| !value.is_finite()));
+        let read_variance = match options.noise {
+            Noise::Known { gain: Some(gain), read_noise } => (read_noise / gain).powi(2),
+            Noise::Known { gain: None, .. } | Noise::Unit => 0.0,
+        };
+        cutout.weigh(options.noise, 0.0, read_variance);
+        cutout
+    }
+
+    fn new(
+        (width, height): (usize, usize),
+        corner: (i64, i64),
+        data: Vec<f64>,
+        mut flags: Flags,
+        saturation: f64,
+    ) -> Self {
+        let weight = data.iter().map(|&value| f64::from(u8::from(value < saturation))).collect();
+        flags.set(Flags::SATURATED, data.iter().any(|&value| value.is_finite() && value >= saturation));
+        Self { width, height, corner, data, weight, noise_known: false, flags }
+    }
+
+    /// Sets the weights to inverse variances: `variance` and the photon noise of what stands above
+    /// `level`. The photon noise is taken from the mean of a pixel and its neighbours, not from
+    /// the pixel itself: weights that follow each pixel's own noise pull every fit low.
+    fn weigh(&mut self, noise: Noise, level: f64, variance: f64) {
+        if let Noise::Known { gain, .. } = noise {
+            let photons = gain.map_or(0.0, f64::recip);
+            let variances: Vec<f64> = (0..self.data.len())
+                .map(|at| variance + photons * (self.smoothed(at) - level).max(0.0))
+                .collect();
+            // No noise at all, as in a flat or a made-up image, says nothing about the errors.
+            if variances.iter().zip(&self.weight).all(|(v, w)| *w == 0.0 || (*v > 0.0 && v.is_finite())) {
+                for (weight, variance) in self.weight.iter_mut().zip(variances) {
+                    *weight = if *weight > 0.0 { variance.recip() } else { 0.0 };
+                }
+                self.noise_known = true;
+            }
+        }
+        for (data, weight) in self.data.iter_mut().zip(&mut self.weight) {
+            // A weight that overflows or vanishes would poison every sum.
+            if !weight.is_normal() || !data.is_finite() {
+                (*data, *weight) = (0.0, 0.0);
+            }
+        }
+    }
+
+    /// Mean of the usable pixels among the one `at` and its eight neighbours.
+    fn smoothed(&self, at: usize) -> f64 {
+        let (row, column) = (at / self.width, at % self.width);
+        let (mut sum, mut count) = (0.0, 0.0);
+        for row in row.saturating_sub(1)..(row + 2).min(self.height) {
+            for column in column.saturating_sub(1)..(column + 2).min(self.width) {
+                let at = row * self.width + column;
+                if self.weight[at] > 0.0 {
+                    sum += self.data[at];
+                    count += 1.0;
+                }
+            }
+        }
+        if count > 0.0 { sum / count } else { 0.0 }
+    }
+
+    /// Number of pixels in use.
+    pub fn n_pixels(&self) -> usize {
+        self.weight.iter().filter(|weight| **weight > 0.0).count()
+    }
+}
+
+/// The part of `start..start + size` that lies in `0..limit`.
+fn span(start: i64, size: usize, limit: usize) -> std::ops::Range<usize> {
+    let end = start.saturating_add(size as i64).clamp(0, limit as i64) as usize;
+    (start.clamp(0, limit as i64) as usize).min(end)..end
+}

@@ -1,0 +1,282 @@
+//! The step loop: evaluate the active stars, update each, drop those that are done.
+
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use crate::backend::Backend;
+use crate::batch::{Batch, Chunk, Start};
+use crate::error::Result;
+use crate::estimator::Estimator;
+use crate::fit::{Fit, FitStatus, Flags};
+use crate::kernel::NormalEquations;
+use crate::model::{MAX_PARAMETERS, Model, Packed, Parameters, Role, packed_index};
+use crate::moments::moments;
+use crate::solver::{Bounds, Solver, StarState, Tolerances, Update, cholesky};
+
+/// Fits a model to batches of cutouts.
+#[derive(Debug)]
+pub struct Fitter {
+    /// The model.
+    pub model: &'static dyn Model,
+    /// What a residual costs.
+    pub estimator: Estimator,
+    /// The way to the minimum.
+    pub solver: Box<dyn Solver>,
+    /// Where the sums are computed.
+    pub backend: Box<dyn Backend>,
+    /// Predicted decrease of chi-square over chi-square at which a fit is done; default 1e-6.
+    pub tolerance: f64,
+    /// Steps allowed; default 50.
+    pub max_iterations: u32,
+    /// Stars on the device at once; default: what the backend takes.
+    pub chunk: Option<usize>,
+    /// What the fits so far took.
+    pub tally: Tally,
+}
+
+/// Work done and time spent by a [`Fitter`].
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Tally {
+    /// Stars fitted.
+    pub stars: u64,
+    /// Times that a star was evaluated by the backend.
+    pub evaluations: u64,
+    /// Start values.
+    pub start: Duration,
+    /// Moving pixels to the backend.
+    pub load: Duration,
+    /// Sums over pixels.
+    pub evaluate: Duration,
+    /// The solver's steps on the host.
+    pub update: Duration,
+    /// Covariances and residuals at the solution.
+    pub finish: Duration,
+}
+
+/// Runs `work` and adds its time to `total`.
+fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = work();
+    *total += start.elapsed();
+    result
+}
+
+impl Fitter {
+    /// A fitter with the default tolerances.
+    pub fn new(model: &'static dyn Model, solver: Box<dyn Solver>, backend: Box<dyn Backend>) -> Self {
+        Self {
+            model,
+            estimator: Estimator::default(),
+            solver,
+            backend,
+            tolerance: 1e-6,
+            max_iterations: 50,
+            chunk: None,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Fits every star of `batch`, in its order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`](crate::Error::Device) where the device was lost. A star that cannot be
+    /// fitted is no error: see [`FitStatus`].
+    pub fn fit(&mut self, batch: &Batch) -> Result<Vec<Fit>> {
+        let most = self.backend.chunk_size(self.model, batch.pixels_per_star());
+        let size = self.chunk.map_or(most, |chunk| chunk.min(most)).max(1);
+        let mut fits = Vec::with_capacity(batch.len());
+        for from in (0..batch.len()).step_by(size) {
+            let chunk = batch.chunk(from, (from + size).min(batch.len()));
+            fits.extend(self.fit_chunk(&chunk)?);
+        }
+        Ok(fits)
+    }
+
+    fn fit_chunk(&mut self, chunk: &Chunk<'_>) -> Result<Vec<Fit>> {
+        let n = self.model.parameters().len();
+        let tolerances = Tolerances {
+            ftol: self.tolerance,
+            max_iterations: self.max_iterations,
+            epsilon: self.backend.epsilon(),
+        };
+        let mut tally = self.tally;
+        tally.stars += chunk.len() as u64;
+        timed(&mut tally.load, || self.backend.load(self.model, self.estimator, chunk))?;
+
+        let mut states = timed(&mut tally.start, || self.start(chunk));
+        let mut statuses: Vec<Option<FitStatus>> = chunk
+            .stars
+            .iter()
+            .map(|star| (star.n_pixels < n).then_some(FitStatus::TooFewPixels))
+            .collect();
+        let mut active: Vec<u32> = (0..chunk.len() as u32).filter(|&i| statuses[i as usize].is_none()).collect();
+        let mut sums = Vec::new();
+        while !active.is_empty() {
+            let trials: Vec<Parameters> = active.iter().map(|&i| states[i as usize].trial).collect();
+            sums.resize(active.len(), NormalEquations::filled(0.0));
+            tally.evaluations += active.len() as u64;
+            timed(&mut tally.evaluate, || self.backend.evaluate(&active, &trials, &mut sums))?;
+            timed(&mut tally.update, || {
+                let updates = update(self.solver.as_ref(), &mut states, &active, &sums, &tolerances);
+                for (&star, update) in active.iter().zip(updates) {
+                    if let Update::Finished(status) = update {
+                        statuses[star as usize] = Some(status);
+                    }
+                }
+                active.retain(|&star| statuses[star as usize].is_none());
+            });
+        }
+        let fits = timed(&mut tally.finish, || {
+            states
+                .par_iter()
+                .zip(&statuses)
+                .enumerate()
+                .map(|(star, (state, status))| {
+                    self.finish(chunk, star, state, status.unwrap_or(FitStatus::NotFinite))
+                })
+                .collect()
+        });
+        self.tally = tally;
+        Ok(fits)
+    }
+
+    /// The state of every star before its first evaluation.
+    fn start(&self, chunk: &Chunk<'_>) -> Vec<StarState> {
+        let bounds = self.bounds(chunk.width, chunk.height);
+        let start = |index: usize| {
+            let (star, pixels) = (&chunk.stars[index], chunk.pixels(index));
+            let mut parameters = match star.start {
+                Start::Given(parameters) => star.scale.to_scaled(self.model.parameters(), &parameters),
+                Start::Moments { position, fwhm } => {
+                    let corner = star.scale.corner;
+                    let position = position.map(|(x, y)| (x - corner.0, y - corner.1));
+                    self.model.start(&moments(&pixels, chunk.height, position, fwhm))
+                }
+            };
+            bounds.project(&mut parameters);
+            let power = pixels.data.iter().zip(pixels.weight).map(|(data, weight)| weight * data * data).sum();
+            StarState::new(parameters, bounds, star.n_pixels, power)
+        };
+        (0..chunk.len()).into_par_iter().map(start).collect()
+    }
+
+    fn bounds(&self, width: usize, height: usize) -> Bounds {
+        let parameters = self.model.parameters();
+        let mut bounds = Bounds {
+            n: parameters.len(),
+            low: [0.0; MAX_PARAMETERS],
+            high: [0.0; MAX_PARAMETERS],
+        };
+        for (j, parameter) in parameters.iter().enumerate() {
+            let side = match parameter.role {
+                Role::X => width,
+                Role::Y => height,
+                Role::Flux | Role::Background | Role::Shape => width.max(height),
+            };
+            (bounds.low[j], bounds.high[j]) = (parameter.bounds)(side as f64);
+        }
+        bounds
+    }
+
+    /// Covariance, residuals and flags at the solution, always in `f64`.
+    fn finish(&self, chunk: &Chunk<'_>, index: usize, state: &StarState, mut status: FitStatus) -> Fit {
+        let parameters = self.model.parameters();
+        let n = parameters.len();
+        let (star, pixels) = (&chunk.stars[index], chunk.pixels(index));
+        let scale = &star.scale;
+        let mut fit = Fit {
+            status,
+            flags: star.flags,
+            parameters: scale.to_image(parameters, &state.parameters),
+            covariance: None,
+            held: 0,
+            chi2: f64::NAN,
+            n_pixels: star.n_pixels,
+            n_parameters: n,
+            n_iterations: state.iterations,
+            absolute_residuals: f64::NAN,
+            central_residual: f64::NAN,
+        };
+        if !status.has_values() {
+            return fit;
+        }
+        let equations = self.model.normal_equations(self.estimator, &pixels, &state.parameters);
+        fit.chi2 = equations.chi2 * scale.weight;
+        fit.held = state.bounds.held(&state.parameters, &equations.gradient);
+        match cholesky::invert(n, &equations.curvature, fit.held) {
+            Some(inverse) => {
+                let covariance = if star.noise_known {
+                    inverse.map(|c| c / scale.weight)
+                } else {
+                    let sums = self.model.sandwich_sums(&pixels, &state.parameters, &inverse);
+                    cholesky::sandwich(n, &inverse, &sums)
+                };
+                fit.covariance = Some(to_image(&covariance, n, |j| scale.factor(parameters[j].role)));
+            }
+            None => status = FitStatus::SingularCurvature,
+        }
+        if !fit.chi2.is_finite() || fit.parameters[..n].iter().any(|p| !p.is_finite()) {
+            status = FitStatus::NotFinite;
+        }
+        fit.status = status;
+        fit.absolute_residuals = self.model.absolute_residuals(&pixels, &state.parameters) * scale.range;
+        let (x, y) = (chunk.width / 2, chunk.height / 2);
+        let center = y * chunk.width + x;
+        if pixels.weight[center] > 0.0 {
+            let (model, _) = self.model.evaluate(&state.parameters, x as f64, y as f64);
+            fit.central_residual = (pixels.data[center] - model) * scale.range;
+        }
+        fit.flags.set(Flags::NEAR_BOUND, fit.held != 0);
+        for (parameter, &value) in parameters.iter().zip(&state.parameters) {
+            let outside = |side: usize| value < -0.5 || value > side as f64 - 0.5;
+            match parameter.role {
+                Role::X => fit.flags.set(Flags::CENTROID_OUTSIDE, outside(chunk.width)),
+                Role::Y => fit.flags.set(Flags::CENTROID_OUTSIDE, outside(chunk.height)),
+                Role::Flux => fit.flags.set(Flags::NEGATIVE_FLUX, value < 0.0),
+                Role::Background | Role::Shape => {}
+            }
+        }
+        fit
+    }
+}
+
+/// The solver's decision about every active star.
+fn update(
+    solver: &dyn Solver,
+    states: &mut [StarState],
+    active: &[u32],
+    sums: &[NormalEquations],
+    tolerances: &Tolerances,
+) -> Vec<Update> {
+    // The states of the active stars, as `active` is in increasing order.
+    let mut next = active.iter().peekable();
+    let states: Vec<&mut StarState> = states
+        .iter_mut()
+        .enumerate()
+        .filter(|(index, _)| next.next_if(|&&star| star as usize == *index).is_some())
+        .map(|(_, state)| state)
+        .collect();
+    states
+        .into_par_iter()
+        .zip(sums)
+        .with_min_len(256)
+        .map(|(state, sums)| {
+            let update = solver.update(state, sums, tolerances);
+            state.bounds.project(&mut state.trial);
+            update
+        })
+        .collect()
+}
+
+/// A covariance in the image's units, from the factors of the parameters.
+fn to_image(scaled: &Packed, n: usize, factor: impl Fn(usize) -> f64) -> Packed {
+    let mut covariance = *scaled;
+    for j in 0..n {
+        for k in 0..=j {
+            covariance[packed_index(j, k)] *= factor(j) * factor(k);
+        }
+    }
+    covariance
+}

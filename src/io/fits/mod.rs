@@ -1,0 +1,426 @@
+//! FITS images: every BITPIX, extensions, cubes, gzip and tile compression; and a small writer.
+
+mod header;
+mod load;
+mod path;
+mod tiled;
+mod unit;
+mod write;
+
+use std::fs::Metadata;
+use std::sync::OnceLock;
+use std::time::UNIX_EPOCH;
+
+use fitsio_pure::BLOCK_SIZE;
+use fitsio_pure::checksum::{verify_checksum, verify_datasum};
+use fitsio_pure::hdu::Hdu;
+use fitsio_pure::image::{ImageData, read_image_data, read_image_section};
+use ndarray::{Array2, Array3};
+
+pub use header::Value;
+pub use path::{FitsPath, HduName};
+pub use write::{Card, PixelType, write_image, write_stack};
+
+use crate::image::{self, Image, Source};
+use crate::{Error, Result};
+use header::Header;
+use unit::{Kind, Unit, Units};
+
+/// An open FITS file with one image chosen in it.
+///
+/// The file is held in memory as it is stored; only the planes asked for become `f64`.
+#[derive(Debug)]
+pub struct FitsFile {
+    /// The file as the user named it, for messages.
+    file: String,
+    source: Source,
+    bytes: Vec<u8>,
+    primary: Option<Header>,
+    unit: Unit,
+    /// Pixels in x, pixels in y, planes.
+    axes: [usize; 3],
+    is_cube: bool,
+    scaling: Scaling,
+    facts: image::Header,
+    /// The pixels of a tile-compressed image, once a plane was asked for.
+    decoded: OnceLock<ImageData>,
+}
+
+/// From stored to physical values.
+#[derive(Debug, Clone, Copy)]
+struct Scaling {
+    scale: f64,
+    zero: f64,
+    /// The stored integer of a missing pixel.
+    blank: Option<i64>,
+}
+
+impl FitsFile {
+    /// Opens a file and finds the image asked for, else the first one: pixels, and two axes or
+    /// more. What is odd but harmless about the file is logged as a warning, one line a cause.
+    ///
+    /// Where a keyword is there twice, the first one counts.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Unsupported`] for other compressions of files, and
+    /// [`Error::Malformed`] for everything that is no FITS image or damaged.
+    pub fn open(path: &FitsPath) -> Result<Self> {
+        let (bytes, metadata) = load::load(&path.path)?;
+        Self::from_bytes(path, bytes, &metadata)
+    }
+
+    fn from_bytes(path: &FitsPath, bytes: Vec<u8>, metadata: &Metadata) -> Result<Self> {
+        let file = path.path.display().to_string();
+        let mut units = Units::find(&bytes, &file)?;
+        let hdu = units.choose(&file, path.hdu.as_ref())?;
+        let constant = |unit: &Unit| unit.header.get("PIXVALUE").is_some();
+        let numbered = units.units.iter().enumerate().filter(|(_, unit)| constant(unit));
+        let constants: Vec<String> = numbered.map(|(number, _)| format!("[{number}]")).collect();
+        if !constants.is_empty() {
+            tracing::warn!("{file}: no pixels but one constant, PIXVALUE, in HDU {}", constants.join(", "));
+        }
+        let mut all = std::mem::take(&mut units.units);
+        let count = all.len();
+        let unit = all.swap_remove(hdu);
+        let primary = (hdu > 0).then(|| all.swap_remove(0).header);
+
+        check_length(&bytes, &unit, &file)?;
+        if let Kind::Tiled { axes } = &unit.kind {
+            tiled::check(&bytes, &unit, axes, &file)?;
+        }
+        let (axes, is_cube) = image_axes(&unit);
+        let facts = facts(&file, &unit.header, primary.as_ref());
+        let scaling = Scaling::new(&file, &unit)?;
+        warn_of_oddities(&file, &bytes, &unit, primary.as_ref());
+        if scaling.scale == 0.0 {
+            tracing::warn!("{file}: BSCALE is 0: every pixel has the same value");
+        }
+        if hdu + 1 == count && unit.end() > bytes.len() {
+            tracing::warn!("{file}: the last block is not filled to {BLOCK_SIZE} bytes");
+        }
+        if let Some(e) = &units.broken {
+            tracing::warn!("{file}: HDU [{count}] is ignored: {e}");
+        } else if units.garbage {
+            tracing::warn!("{file}: what follows the last HDU is ignored: it is no FITS");
+        }
+        Ok(Self {
+            source: Source {
+                path: path.path.clone(),
+                hdu,
+                plane: None,
+                bytes: metadata.len(),
+                modified: modified(metadata),
+            },
+            file,
+            bytes,
+            primary,
+            unit,
+            axes,
+            is_cube,
+            scaling,
+            facts,
+            decoded: OnceLock::new(),
+        })
+    }
+
+    /// Number of columns, NAXIS1.
+    pub fn width(&self) -> usize {
+        self.axes[0]
+    }
+
+    /// Number of rows, NAXIS2.
+    pub fn height(&self) -> usize {
+        self.axes[1]
+    }
+
+    /// Number of planes: the product of all further axes, 1 for an image.
+    pub fn planes(&self) -> usize {
+        self.axes[2]
+    }
+
+    /// Whether there is a third axis longer than 1.
+    pub fn is_cube(&self) -> bool {
+        self.is_cube
+    }
+
+    /// Number of the HDU, 0 = primary.
+    pub fn hdu(&self) -> usize {
+        self.source.hdu
+    }
+
+    /// Keywords and values of the chosen HDU in file order, without comments.
+    pub fn cards(&self) -> impl Iterator<Item = (&str, Value)> {
+        self.unit.header.cards()
+    }
+
+    /// The same of the primary header, where the chosen HDU is an extension.
+    pub fn primary_cards(&self) -> impl Iterator<Item = (&str, Value)> {
+        self.primary.iter().flat_map(Header::cards)
+    }
+
+    /// One plane in physical values; missing and infinite pixels are NaN.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] where there is no such plane or its compressed pixels are damaged.
+    pub fn image(&self, plane: usize) -> Result<Image> {
+        let [width, height, planes] = self.axes;
+        if plane >= planes {
+            return Err(Error::Malformed {
+                file: self.file.clone(),
+                field: "plane".into(),
+                expected: format!("0 to {}", planes.saturating_sub(1)),
+                found: plane.to_string(),
+                hint: None,
+            });
+        }
+        let size = width * height;
+        let pixels = self.physical(plane * size, size)?;
+        let mut name = self.name();
+        let mut source = self.source.clone();
+        if self.is_cube {
+            name.push_str(&format!("[{plane}]"));
+            source.plane = Some(plane);
+        }
+        Ok(Image {
+            name,
+            source,
+            pixels: Array2::from_shape_vec((height, width), pixels).map_err(|e| self.shape(&e))?,
+            header: self.facts.clone(),
+        })
+    }
+
+    /// All planes, (planes, height, width), in physical values: a stack of cutouts. An image is
+    /// a stack of one.
+    ///
+    /// # Errors
+    /// As [`FitsFile::image`].
+    pub fn stack(&self) -> Result<Array3<f64>> {
+        let [width, height, planes] = self.axes;
+        let pixels = self.physical(0, width * height * planes)?;
+        Array3::from_shape_vec((planes, height, width), pixels).map_err(|e| self.shape(&e))
+    }
+
+    /// Name in the catalogue without the plane: `m13.fits[0]`.
+    fn name(&self) -> String {
+        let base = self.source.path.file_name().unwrap_or_default();
+        format!("{}[{}]", base.to_string_lossy(), self.source.hdu)
+    }
+
+    fn physical(&self, start: usize, count: usize) -> Result<Vec<f64>> {
+        if let Kind::Tiled { .. } = self.unit.kind {
+            let data = match self.decoded.get() {
+                Some(data) => data,
+                None => {
+                    let data = raw_hdu(&self.unit)
+                        .and_then(|hdu| read_image_data(&self.bytes, &hdu))
+                        .map_err(|e| self.damaged(e.to_string()))?;
+                    self.decoded.get_or_init(|| data)
+                }
+            };
+            return self.scaling.apply(data, start, count).ok_or_else(|| {
+                let found = "fewer pixels than the header declares";
+                self.damaged(found.into())
+            });
+        }
+        let data = raw_hdu(&self.unit)
+            .and_then(|hdu| read_image_section(&self.bytes, &hdu, start, count))
+            .map_err(|e| self.damaged(e.to_string()))?;
+        self.scaling
+            .apply(&data, 0, count)
+            .ok_or_else(|| self.damaged("fewer pixels than the header declares".into()))
+    }
+
+    fn damaged(&self, found: String) -> Error {
+        Error::Malformed {
+            file: self.file.clone(),
+            field: format!("HDU [{}]", self.source.hdu),
+            expected: self.unit.kind.describe(),
+            found,
+            hint: Some("the file is damaged: copy it again".into()),
+        }
+    }
+
+    fn shape(&self, e: &ndarray::ShapeError) -> Error {
+        self.damaged(e.to_string())
+    }
+}
+
+impl Scaling {
+    fn new(file: &str, unit: &Unit) -> Result<Self> {
+        let header = &unit.header;
+        let integer = |keyword| match header.get(keyword) {
+            Some(Value::Integer(n)) => Some(n),
+            _ => None,
+        };
+        let blank = match unit.kind {
+            Kind::Tiled { .. } => integer("BLANK").or_else(|| integer("ZBLANK")),
+            _ => integer("BLANK"),
+        };
+        Ok(Self {
+            scale: header.number(file, "BSCALE")?.unwrap_or(1.0),
+            zero: header.number(file, "BZERO")?.unwrap_or(0.0),
+            blank,
+        })
+    }
+
+    /// Physical values of a range of pixels; `None` where there are not so many.
+    fn apply(self, data: &ImageData, start: usize, count: usize) -> Option<Vec<f64>> {
+        let range = start..start.checked_add(count)?;
+        let Self { scale, zero, blank } = self;
+        let physical = |stored: f64| {
+            let value = zero + scale * stored;
+            if value.is_finite() { value } else { f64::NAN }
+        };
+        macro_rules! integers {
+            ($values:expr, $type:ty) => {{
+                // A BLANK that the type cannot hold marks no pixel.
+                let blank = blank.and_then(|b| <$type>::try_from(b).ok());
+                let convert = |&stored: &$type| {
+                    if Some(stored) == blank {
+                        f64::NAN
+                    } else {
+                        physical(stored as f64)
+                    }
+                };
+                $values.get(range)?.iter().map(convert).collect()
+            }};
+        }
+        Some(match data {
+            ImageData::U8(values) => integers!(values, u8),
+            ImageData::I16(values) => integers!(values, i16),
+            ImageData::I32(values) => integers!(values, i32),
+            ImageData::I64(values) => integers!(values, i64),
+            ImageData::F32(values) => {
+                let convert = |&stored: &f32| physical(f64::from(stored));
+                values.get(range)?.iter().map(convert).collect()
+            }
+            ImageData::F64(values) => values.get(range)?.iter().map(|&v| physical(v)).collect(),
+        })
+    }
+}
+
+/// The unit as the library knows it.
+fn raw_hdu(unit: &Unit) -> fitsio_pure::Result<Hdu> {
+    Hdu::from_cards(unit.header.raw.clone(), unit.start, unit.data_start)
+}
+
+/// Columns, rows and planes; whether there are more than two axes, leaving out those of length 1
+/// at the end. Their product fits: the pixels are known to be there.
+fn image_axes(unit: &Unit) -> ([usize; 3], bool) {
+    let axes: &[usize] = match &unit.kind {
+        Kind::Image { axes, .. } | Kind::Tiled { axes } => axes,
+        Kind::Other(_) => &[],
+    };
+    let mut axes = axes.iter().copied();
+    let (width, height) = (axes.next().unwrap_or(0), axes.next().unwrap_or(0));
+    let planes = axes.fold(1, usize::saturating_mul);
+    ([width, height, planes], planes > 1)
+}
+
+/// Sees that all pixels are there before anything is allocated for them.
+fn check_length(bytes: &[u8], unit: &Unit, file: &str) -> Result<()> {
+    let found = bytes.len().saturating_sub(unit.data_start) as u64;
+    if unit.data_length <= found {
+        return Ok(());
+    }
+    let what = match unit.kind {
+        Kind::Tiled { .. } => "compressed pixels",
+        _ => "pixels",
+    };
+    let expected = match unit.data_length {
+        u64::MAX => format!("more bytes of {what} than any file holds"),
+        n => format!("{n} bytes of {what}"),
+    };
+    Err(Error::Malformed {
+        file: file.into(),
+        field: "data".into(),
+        expected,
+        found: found.to_string(),
+        hint: Some("the file is cut short: copy it again".into()),
+    })
+}
+
+/// Reads what the header says about the detector; what an extension does not say its primary
+/// header may.
+fn facts(file: &str, header: &Header, primary: Option<&Header>) -> image::Header {
+    let headers = || std::iter::once(header).chain(primary);
+    let number = |keywords: &[&str]| {
+        headers().find_map(|header| {
+            keywords.iter().find_map(|keyword| {
+                header.number(file, keyword).unwrap_or_else(|e| {
+                    tracing::warn!("{e}: ignored");
+                    None
+                })
+            })
+        })
+    };
+    let text = |keyword: &str| {
+        headers().find_map(|header| {
+            header
+                .string(keyword)
+                .map(|s| s.trim().to_owned())
+                .filter(|s| !s.is_empty())
+        })
+    };
+    image::Header {
+        gain: number(&["GAIN", "EGAIN"]),
+        read_noise: number(&["RDNOISE", "READNOIS", "READNOISE"]),
+        saturation: number(&["SATURATE", "SATLEVEL"]),
+        exposure: number(&["EXPTIME", "EXPOSURE"]),
+        date: text("DATE-OBS"),
+        filter: text("FILTER"),
+        unit: text("BUNIT"),
+    }
+}
+
+/// Keywords whose values are used: where one is there twice with different values, say so.
+const USED: [&str; 20] = [
+    "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "BSCALE", "BZERO", "BLANK", "GAIN", "EGAIN",
+    "RDNOISE", "READNOIS", "SATURATE", "SATLEVEL", "EXPTIME", "EXPOSURE", "DATE-OBS", "FILTER",
+    "BUNIT", "EXTNAME",
+];
+
+/// Logs what is wrong with the headers that were read and can be lived with.
+fn warn_of_oddities(file: &str, bytes: &[u8], unit: &Unit, primary: Option<&Header>) {
+    let header = &unit.header;
+    let first = primary.unwrap_or(header);
+    if !first.is_true("SIMPLE") {
+        tracing::warn!("{file}: SIMPLE is not T: the file does not claim to be standard FITS");
+    }
+    let replaced = primary.map_or(0, |p| p.replaced) + header.replaced;
+    if replaced > 0 {
+        tracing::warn!("{file}: {replaced} bytes of the header are no ASCII text");
+    }
+    let matching = |test: &dyn Fn(&str) -> bool| {
+        let found: Vec<&str> = USED.into_iter().filter(|keyword| test(keyword)).collect();
+        (!found.is_empty()).then(|| found.join(", "))
+    };
+    let mandatory = |keyword: &str| matches!(keyword, "BITPIX") || keyword.starts_with("NAXIS");
+    if let Some(list) = matching(&|k| mandatory(k) && !header.is_fixed_format(k)) {
+        tracing::warn!("{file}: {list}: not in the fixed format that the standard wants");
+    }
+    if let Some(list) = matching(&|k| header.is_contradicted(k)) {
+        tracing::warn!("{file}: {list}: there more than once, the first value counts");
+    }
+    // Sums are over whole blocks: a last block that is not filled has its own warning.
+    if unit.end() <= bytes.len()
+        && let Ok(hdu) = raw_hdu(unit)
+        && !(verify_datasum(bytes, &hdu) && verify_checksum(bytes, &hdu))
+    {
+        tracing::warn!(
+            "{file}: CHECKSUM or DATASUM does not match: the file was changed or damaged"
+        );
+    }
+}
+
+/// Modification time, seconds since 1970; 0 where the system knows none.
+fn modified(metadata: &Metadata) -> i64 {
+    let Ok(time) = metadata.modified() else {
+        return 0;
+    };
+    let seconds = |d: std::time::Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => seconds(after),
+        Err(before) => -seconds(before.duration()),
+    }
+}

@@ -1,0 +1,368 @@
+//! Stacks of cutouts in numpy's `.npy` files.
+
+use std::io::{BufReader, Read, Seek};
+use std::path::Path;
+
+use ndarray::{Array3, ShapeBuilder};
+use ndarray_npy::npy::header::Header;
+use ndarray_npy::{WriteNpyError, WriteNpyExt};
+
+use super::{open_regular, replace_file};
+use crate::{Error, Result};
+
+/// Longest header read; numpy writes 118 bytes.
+const MAX_HEADER: u64 = 16 << 10;
+/// Values converted at a time.
+const CHUNK: usize = 16 << 10;
+
+/// Reads a stack of cutouts, (n, height, width), of any integer or float type, byte order and
+/// memory order; two axes are a single cutout. Values that are not finite become NaN.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Malformed`] for anything else than such an array;
+/// [`Error::Unsupported`] for other types.
+pub fn read_stack(path: impl AsRef<Path>) -> Result<Array3<f64>> {
+    let path = path.as_ref();
+    let (mut input, metadata) = open_regular(path)?;
+    let malformed = |field: &str, expected: &str, found: String| Error::Malformed {
+        file: path.display().to_string(),
+        field: field.into(),
+        expected: expected.into(),
+        found,
+        hint: None,
+    };
+    let mut start = Vec::new();
+    let io = |e| Error::io(path, e);
+    input
+        .by_ref()
+        .take(MAX_HEADER)
+        .read_to_end(&mut start)
+        .map_err(io)?;
+    let length = header_length(&start).ok_or_else(|| {
+        let found = if start.is_empty() {
+            "an empty file"
+        } else {
+            "other data"
+        };
+        malformed("content", "a .npy array", found.into())
+    })?;
+    let header = start
+        .get(..length)
+        // The parser of Python values calls itself for each bracket.
+        .filter(|bytes| bytes.iter().filter(|b| b"([{".contains(b)).count() <= 8)
+        .ok_or_else(|| malformed("header", "the shape of an array", "other data".into()))
+        .and_then(|mut bytes| {
+            Header::from_reader(&mut bytes)
+                .map_err(|e| malformed("header", "the shape of an array", e.to_string()))
+        })?;
+
+    let expected = "(n, height, width)";
+    let (n, height, width) = match *header.shape.as_slice() {
+        [n, height, width] => (n, height, width),
+        [height, width] => (1, height, width),
+        _ => return Err(malformed("shape", expected, tuple(&header.shape))),
+    };
+    if n == 0 || height == 0 || width == 0 {
+        return Err(malformed(
+            "shape",
+            "at least one pixel",
+            tuple(&header.shape),
+        ));
+    }
+    let element = header
+        .type_descriptor
+        .as_string()
+        .and_then(|s| Element::parse(s))
+        .ok_or_else(|| Error::Unsupported {
+            file: path.display().to_string(),
+            what: format!("element type {}", header.type_descriptor),
+            hint: Some("convert it in numpy: array.astype('float32')".into()),
+        })?;
+    let count = n.checked_mul(height).and_then(|k| k.checked_mul(width));
+    let bytes = count.and_then(|k| k.checked_mul(element.size));
+    let available = metadata.len().saturating_sub(length as u64);
+    let (Some(count), Some(bytes)) = (count, bytes) else {
+        return Err(malformed("shape", "fewer pixels", tuple(&header.shape)));
+    };
+    if bytes as u64 > available {
+        return Err(malformed(
+            "data",
+            &format!("{bytes} bytes of pixels"),
+            available.to_string(),
+        )
+        .with_hint("the file is cut short: copy it again"));
+    }
+
+    input
+        .seek(std::io::SeekFrom::Start(length as u64))
+        .map_err(io)?;
+    let values = element.read(BufReader::new(input), count).map_err(io)?;
+    let shape = (n, height, width).set_f(header.layout.is_fortran());
+    let stack = Array3::from_shape_vec(shape, values)
+        .map_err(|e| malformed("shape", expected, e.to_string()))?;
+    if stack.is_standard_layout() {
+        return Ok(stack);
+    }
+    Ok(stack.as_standard_layout().into_owned())
+}
+
+/// Writes a stack of cutouts, (n, height, width), as little-endian floats through a temporary
+/// file.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_stack(path: impl AsRef<Path>, stack: &Array3<f32>) -> Result<()> {
+    let path = path.as_ref();
+    replace_file(path, |out| {
+        stack.write_npy(out).map_err(|e| match e {
+            WriteNpyError::Io(e) => Error::io(path, e),
+            e => Error::io(path, std::io::Error::other(e.to_string())),
+        })
+    })
+}
+
+/// Length of everything before the data, bytes; `None` for what is no `.npy` file.
+fn header_length(start: &[u8]) -> Option<usize> {
+    let rest = start.strip_prefix(b"\x93NUMPY")?;
+    let (prefix, length) = match *rest {
+        [1, _, a, b, ..] => (10, usize::from(u16::from_le_bytes([a, b]))),
+        [2 | 3, _, a, b, c, d, ..] => (12, u32::from_le_bytes([a, b, c, d]) as usize),
+        _ => return None,
+    };
+    length.checked_add(prefix)
+}
+
+/// One pixel as it is stored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Element {
+    big_endian: bool,
+    kind: u8,
+    size: usize,
+}
+
+impl Element {
+    /// From numpy's descriptor: `<f4`, `>i2`, `|u1`.
+    fn parse(descriptor: &str) -> Option<Self> {
+        let &[order, kind, size] = descriptor.as_bytes() else {
+            return None;
+        };
+        let size = usize::from(size.checked_sub(b'0')?);
+        let known = match kind {
+            b'f' => matches!(size, 4 | 8),
+            b'i' | b'u' => matches!(size, 1 | 2 | 4 | 8),
+            _ => false,
+        };
+        let big_endian = match order {
+            b'<' | b'|' => false,
+            b'>' => true,
+            b'=' => cfg!(target_endian = "big"),
+            _ => return None,
+        };
+        known.then_some(Self {
+            big_endian,
+            kind,
+            size,
+        })
+    }
+
+    fn read(self, mut input: impl Read, count: usize) -> std::io::Result<Vec<f64>> {
+        let mut values = Vec::new();
+        values
+            .try_reserve_exact(count)
+            .map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+        let mut buffer = vec![0; CHUNK * self.size];
+        while values.len() < count {
+            let wanted = CHUNK.min(count - values.len()) * self.size;
+            let Some(chunk) = buffer.get_mut(..wanted) else {
+                break;
+            };
+            input.read_exact(chunk)?;
+            self.convert(chunk, &mut values);
+        }
+        Ok(values)
+    }
+
+    fn convert(self, bytes: &[u8], values: &mut Vec<f64>) {
+        macro_rules! numbers {
+            ($type:ty) => {{
+                let (stored, _) = bytes.as_chunks();
+                values.extend(stored.iter().map(|&bytes| {
+                    let value = if self.big_endian {
+                        <$type>::from_be_bytes(bytes)
+                    } else {
+                        <$type>::from_le_bytes(bytes)
+                    } as f64;
+                    if value.is_finite() { value } else { f64::NAN }
+                }));
+            }};
+        }
+        match (self.kind, self.size) {
+            (b'f', 4) => numbers!(f32),
+            (b'f', _) => numbers!(f64),
+            (b'i', 1) => numbers!(i8),
+            (b'i', 2) => numbers!(i16),
+            (b'i', 4) => numbers!(i32),
+            (b'i', _) => numbers!(i64),
+            (_, 1) => numbers!(u8),
+            (_, 2) => numbers!(u16),
+            (_, 4) => numbers!(u32),
+            _ => numbers!(u64),
+        }
+    }
+}
+
+fn tuple(shape: &[usize]) -> String {
+    let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
+    match shape.as_slice() {
+        [one] => format!("({one},)"),
+        all => format!("({})", all.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file as numpy writes it.
+    fn npy(descriptor: &str, fortran: bool, shape: &str, data: &[u8]) -> tempfile::NamedTempFile {
+        let order = if fortran { "True" } else { "False" };
+        let mut header =
+            format!("{{'descr': {descriptor}, 'fortran_order': {order}, 'shape': {shape}, }}");
+        while (header.len() + 11) % 64 != 0 {
+            header.push(' ');
+        }
+        header.push('\n');
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend(data);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn every_type_and_byte_order() {
+        macro_rules! check {
+            ($type:ty, $code:literal) => {
+                let values: [$type; 6] = [0, 1, 2, 100, 127, 5].map(|v: u8| v as $type);
+                let wanted = values.map(|v| v as f64);
+                let big: Vec<u8> = values.iter().flat_map(|v| v.to_be_bytes()).collect();
+                let little: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                for (order, data) in [(">", &big), ("<", &little)] {
+                    let descriptor = format!("'{order}{}'", $code);
+                    let file = npy(&descriptor, false, "(1, 2, 3)", data);
+                    let stack = read_stack(&file).unwrap();
+                    assert_eq!(stack.dim(), (1, 2, 3));
+                    assert!(stack.iter().eq(&wanted), "{descriptor}");
+                }
+                if size_of::<$type>() > 1 {
+                    let swapped = npy(concat!("'<", $code, "'"), false, "(1, 2, 3)", &big);
+                    assert!(!read_stack(&swapped).unwrap().iter().eq(&wanted));
+                }
+            };
+        }
+        check!(u8, "u1");
+        check!(u16, "u2");
+        check!(u32, "u4");
+        check!(u64, "u8");
+        check!(i8, "i1");
+        check!(i16, "i2");
+        check!(i32, "i4");
+        check!(i64, "i8");
+        check!(f32, "f4");
+        check!(f64, "f8");
+        let minus = read_stack(npy("'<i2'", false, "(1, 1)", &(-3_i16).to_le_bytes())).unwrap();
+        assert_eq!(minus[[0, 0, 0]], -3.0);
+    }
+
+    #[test]
+    fn fortran_order_and_single_cutouts() {
+        let data: Vec<u8> = (0..24).collect();
+        let c = read_stack(npy("'|u1'", false, "(2, 3, 4)", &data)).unwrap();
+        let f = read_stack(npy("'|u1'", true, "(2, 3, 4)", &data)).unwrap();
+        assert_eq!(c[[1, 2, 0]], f64::from(12 + 8));
+        assert_eq!(f[[1, 2, 0]], f64::from(1 + 2 * 2));
+        assert!(f.is_standard_layout());
+        let one = read_stack(npy("'|u1'", false, "(4, 6)", &data)).unwrap();
+        assert_eq!(one.dim(), (1, 4, 6));
+        let one = read_stack(npy("'|u1'", true, "(4, 6)", &data)).unwrap();
+        assert_eq!((one[[0, 1, 0]], one[[0, 0, 1]]), (1.0, 4.0));
+    }
+
+    #[test]
+    fn not_finite_is_missing() {
+        let values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.0];
+        let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let stack = read_stack(npy("'<f4'", false, "(1, 2, 2)", &data)).unwrap();
+        let nan: Vec<bool> = stack.iter().map(|v| v.is_nan()).collect();
+        assert_eq!(nan, [true, true, true, false]);
+    }
+
+    #[test]
+    fn arrays_that_are_no_stack() {
+        let refused = |descriptor, shape, bytes| {
+            let file = npy(descriptor, false, shape, &vec![0; bytes]);
+            let path = file.path().display().to_string();
+            let e = read_stack(&file).unwrap_err();
+            e.to_string().replace(&path, "a.npy")
+        };
+        insta::assert_snapshot!(
+            refused("'<f4'", "(12,)", 48),
+            @"a.npy: shape: expected (n, height, width), found (12,)"
+        );
+        insta::assert_snapshot!(
+            refused("'<f4'", "(1, 2, 3, 4)", 96),
+            @"a.npy: shape: expected (n, height, width), found (1, 2, 3, 4)"
+        );
+        insta::assert_snapshot!(
+            refused("'|b1'", "(1, 2, 3)", 6),
+            @"a.npy: element type '|b1' is not supported"
+        );
+        insta::assert_snapshot!(
+            refused("'<f4'", "(1, 2, 3)", 23),
+            @"a.npy: data: expected 24 bytes of pixels, found 23"
+        );
+        insta::assert_snapshot!(
+            refused("'<f8'", "(4294967296, 4294967296, 3)", 23),
+            @"a.npy: shape: expected fewer pixels, found (4294967296, 4294967296, 3)"
+        );
+        insta::assert_snapshot!(
+            refused("'<f8'", "(1000000000, 1000000, 1)", 23),
+            @"a.npy: data: expected 8000000000000000 bytes of pixels, found 23"
+        );
+        insta::assert_snapshot!(
+            refused("'<f4'", "(0, 2, 3)", 0),
+            @"a.npy: shape: expected at least one pixel, found (0, 2, 3)"
+        );
+        for descriptor in ["'<f2'", "'<c8'", "[('a', '<f4')]", "'<f4", "'|O'", "''"] {
+            refused(descriptor, "(1, 1, 1)", 64);
+        }
+        let nested = format!("({}", "(".repeat(5000));
+        refused("'<f4'", &nested, 64);
+    }
+
+    #[test]
+    fn cut_anywhere() {
+        let whole = std::fs::read(npy("'<f4'", false, "(1, 2, 3)", &[0; 24])).unwrap();
+        for length in 0..whole.len() {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(&file, &whole[..length]).unwrap();
+            assert!(read_stack(&file).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn written_stacks_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        let stack = Array3::from_shape_fn((3, 4, 5), |(n, y, x)| (100 * n + 10 * y + x) as f32);
+        write_stack(&path, &stack).unwrap();
+        assert_eq!(read_stack(&path).unwrap(), stack.mapv(f64::from));
+        let turned = stack.clone().reversed_axes();
+        write_stack(&path, &turned).unwrap();
+        let read = read_stack(&path).unwrap();
+        assert_eq!(read, turned.mapv(f64::from));
+        assert_eq!(read.dim(), (5, 4, 3));
+    }
+}

@@ -1,0 +1,167 @@
+//! Start values: windowed moments of a star.
+
+use crate::kernel::Pixels;
+use crate::model::Moments;
+
+/// `fwhm / sigma` of a Gaussian.
+pub const FWHM_OF_SIGMA: f64 = 2.354_820_045_030_949_3;
+
+/// Times that the window is moved onto the centroid found.
+const RECENTERINGS: usize = 3;
+
+/// Moments of the star in `pixels`, weighted with a Gaussian window, as if the star were a
+/// Gaussian. The background is the median of the rim. The window keeps neighbours and the noise of
+/// the outskirts out, which an unweighted centre of mass does not.
+///
+/// `position` is where the star is expected, in pixels from the centre of the first one; without
+/// it the brightest spot is taken. `fwhm` is its expected width; without it a quarter of the
+/// shorter side.
+pub fn moments(
+    pixels: &Pixels<'_>,
+    height: usize,
+    position: Option<(f64, f64)>,
+    fwhm: Option<f64>,
+) -> Moments {
+    let width = pixels.width;
+    let background = rim_median(pixels, height);
+    let fwhm = fwhm.unwrap_or(width.min(height) as f64 / 4.0);
+    let window = (fwhm / FWHM_OF_SIGMA).max(0.7);
+    let expected = position.unwrap_or_else(|| brightest(pixels, height));
+
+    let mut sums = Sums::new(pixels, height, background, expected, window);
+    let mut center = expected;
+    for _ in 0..RECENTERINGS {
+        let Some((dx, dy)) = sums.centroid() else { break };
+        // The window halves every offset of a star as wide as itself.
+        let moved = (center.0 + 2.0 * dx, center.1 + 2.0 * dy);
+        if (moved.0 - expected.0).hypot(moved.1 - expected.1) > fwhm {
+            break;
+        }
+        center = moved;
+        sums = Sums::new(pixels, height, background, center, window);
+    }
+
+    // A Gaussian of sigma s under a window of sigma w: the product has the variance
+    // s^2 w^2 / (s^2 + w^2) and the integral flux w^2 / (s^2 + w^2).
+    let seen = sums.variance();
+    let (low, high) = (0.5, window * 4.0);
+    let sigma = match seen {
+        Some(seen) if seen > 0.0 && seen < window * window => {
+            (seen * window * window / (window * window - seen)).sqrt().clamp(low, high)
+        }
+        Some(seen) if seen >= window * window => high.min(width.min(height) as f64 / 4.0),
+        _ => window,
+    };
+    let flux = sums.light * (sigma * sigma + window * window) / (window * window);
+    // A start of no flux at all would leave position and width undetermined.
+    let least = 1e-3 * sigma * sigma;
+    let flux = if flux.abs() < least { least } else { flux };
+    Moments { flux, x: center.0, y: center.1, sigma, background }
+}
+
+/// Sums over a window.
+struct Sums {
+    /// Light times window.
+    light: f64,
+    /// The same times the offset from the window's centre.
+    x: f64,
+    y: f64,
+    /// The same times the squared offset.
+    square: f64,
+}
+
+impl Sums {
+    fn new(pixels: &Pixels<'_>, height: usize, background: f64, (x, y): (f64, f64), window: f64) -> Self {
+        let profile = |length: usize, center: f64| -> Vec<(f64, f64)> {
+            (0..length)
+                .map(|i| i as f64 - center)
+                .map(|d| (d, (-0.5 * (d / window).powi(2)).exp()))
+                .collect()
+        };
+        let (columns, rows) = (profile(pixels.width, x), profile(height, y));
+        let mut sums = Self { light: 0.0, x: 0.0, y: 0.0, square: 0.0 };
+        let lines = pixels.data.chunks_exact(pixels.width).zip(pixels.weight.chunks_exact(pixels.width));
+        for ((data, weight), &(dy, row)) in lines.zip(&rows) {
+            for ((&data, &weight), &(dx, column)) in data.iter().zip(weight).zip(&columns) {
+                if weight > 0.0 {
+                    let light = (data - background) * row * column;
+                    sums.light += light;
+                    sums.x += light * dx;
+                    sums.y += light * dy;
+                    sums.square += light * (dx * dx + dy * dy);
+                }
+            }
+        }
+        sums
+    }
+
+    /// Offset of the centroid from the window's centre.
+    fn centroid(&self) -> Option<(f64, f64)> {
+        let centroid = (self.x / self.light, self.y / self.light);
+        (self.light > 0.0 && centroid.0.is_finite() && centroid.1.is_finite()).then_some(centroid)
+    }
+
+    /// Variance along an axis.
+    fn variance(&self) -> Option<f64> {
+        let (dx, dy) = self.centroid()?;
+        Some(0.5 * (self.square / self.light - dx * dx - dy * dy))
+    }
+}
+
+/// Median of the usable pixels on the rim; of all pixels where the rim has none.
+fn rim_median(pixels: &Pixels<'_>, height: usize) -> f64 {
+    let width = pixels.width;
+    let is_rim = |at: usize| {
+        let (row, column) = (at / width, at % width);
+        row == 0 || column == 0 || row + 1 == height || column + 1 == width
+    };
+    let values = |rim_only: bool| -> Vec<f64> {
+        let pixels = pixels.data.iter().zip(pixels.weight).enumerate();
+        pixels
+            .filter(|(at, (_, weight))| **weight > 0.0 && (!rim_only || is_rim(*at)))
+            .map(|(_, (data, _))| *data)
+            .collect()
+    };
+    let mut rim = values(true);
+    if rim.is_empty() {
+        rim = values(false);
+    }
+    median(&mut rim).unwrap_or(0.0)
+}
+
+/// The middle value; `None` for no values. The order of `values` is lost.
+pub fn median(values: &mut [f64]) -> Option<f64> {
+    if values.is_empty() {
+        return None;
+    }
+    let (middle, even) = (values.len() / 2, values.len() % 2 == 0);
+    let (below, &mut upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
+    if even {
+        let lower = below.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        return Some(0.5 * (lower + upper));
+    }
+    Some(upper)
+}
+
+/// The pixel whose 3 x 3 neighbourhood is brightest: a single hot pixel does not win against a star.
+fn brightest(pixels: &Pixels<'_>, height: usize) -> (f64, f64) {
+    let width = pixels.width;
+    let mut best = (f64::NEG_INFINITY, ((width / 2) as f64, (height / 2) as f64));
+    for row in 0..height {
+        for column in 0..width {
+            let (mut sum, mut count) = (0.0, 0.0);
+            for y in row.saturating_sub(1)..(row + 2).min(height) {
+                for x in column.saturating_sub(1)..(column + 2).min(width) {
+                    if pixels.weight[y * width + x] > 0.0 {
+                        sum += pixels.data[y * width + x];
+                        count += 1.0;
+                    }
+                }
+            }
+            if count > 0.0 && sum / count > best.0 {
+                best = (sum / count, (column as f64, row as f64));
+            }
+        }
+    }
+    best.1
+}

@@ -1,0 +1,60 @@
+//! Which of many positions have another one near.
+
+use std::collections::HashMap;
+
+/// Positions, sorted into square cells as wide as the distance asked about.
+#[derive(Debug)]
+pub(crate) struct Neighbours<'a> {
+    positions: &'a [(f64, f64)],
+    distance: f64,
+    cells: HashMap<(i64, i64), Vec<usize>>,
+}
+
+impl<'a> Neighbours<'a> {
+    /// Prepares to find neighbours closer than `distance`. Positions that are not finite have none
+    /// and are none.
+    pub(crate) fn new(positions: &'a [(f64, f64)], distance: f64) -> Self {
+        let mut cells: HashMap<_, Vec<usize>> = HashMap::new();
+        for (index, position) in positions.iter().enumerate() {
+            if position.0.is_finite() && position.1.is_finite() {
+                cells.entry(cell(*position, distance)).or_default().push(index);
+            }
+        }
+        Self { positions, distance, cells }
+    }
+
+    /// Whether another position is closer to the one at `index` than the distance.
+    pub(crate) fn has_neighbour(&self, index: usize) -> bool {
+        let here = self.positions[index];
+        if !(here.0.is_finite() && here.1.is_finite()) {
+            return false;
+        }
+        let (column, row) = cell(here, self.distance);
+        let around = (-1..=1).flat_map(|dy| (-1..=1).map(move |dx| (dx, dy)));
+        around
+            .filter_map(|(dx, dy)| self.cells.get(&(column.saturating_add(dx), row.saturating_add(dy))))
+            .flatten()
+            .filter(|&&other| other != index)
+            .map(|&other| self.positions[other])
+            .any(|there| (there.0 - here.0).hypot(there.1 - here.1) < self.distance)
+    }
+}
+
+fn cell((x, y): (f64, f64), side: f64) -> (i64, i64) {
+    ((x / side).floor() as i64, (y / side).floor() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_found_across_cells_and_only_within_the_distance() {
+        let positions = [(0.9, 0.9), (1.1, 1.1), (5.0, 5.0), (5.0, 6.5), (f64::NAN, 0.9), (-0.2, -0.1)];
+        let near = Neighbours::new(&positions, 1.0);
+        let found: Vec<bool> = (0..positions.len()).map(|i| near.has_neighbour(i)).collect();
+        assert_eq!(found, [true, true, false, false, false, false]);
+        let wide = Neighbours::new(&positions, 1.6);
+        assert!(wide.has_neighbour(2) && wide.has_neighbour(5) && !wide.has_neighbour(4));
+    }
+}

@@ -1,0 +1,222 @@
+//! Star fields and stacks of cutouts with known truth, for documentation, tests and benches.
+//!
+//! Stars are evaluated as their model defines it, at pixel centres unless the model integrates.
+//! The noise is that of a camera: photons of sky and star, and read noise. How bright a star is
+//! is said by its signal-to-noise ratio: flux over the smallest standard error that any unbiased
+//! fit with all parameters free can reach (Cramer-Rao bound), so that the errors of a fit can be
+//! held against the truth without another calculation.
+//!
+//! The same options and seed give the same pixels on any number of threads.
+
+mod bound;
+mod field;
+mod stack;
+mod truth;
+
+pub use field::StarField;
+pub use stack::{Stack, StackFormat};
+pub use truth::{Truth, truth_path};
+
+use rand::{RngExt, SeedableRng};
+use rand_distr::{Distribution, Poisson, StandardNormal};
+use rand_pcg::Pcg64;
+
+use crate::error::{Error, Result};
+use crate::model::{Gaussian, Model, Moments, Parameters, Role};
+
+/// Most stars of a field or cutouts of a stack.
+const MAX_STARS: usize = 10_000_000;
+
+/// Full width at half maximum of a Gaussian with a standard deviation of 1.
+const FWHM_OF_SIGMA: f64 = 2.354_820_045_030_949_3;
+
+/// How light becomes numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Camera {
+    /// Electrons for each adu.
+    pub gain: f64,
+    /// Standard deviation of the read noise, electrons.
+    pub read_noise: f64,
+}
+
+impl Camera {
+    /// Variance of a pixel whose expected value is `value` adu, adu squared.
+    pub fn variance(&self, value: f64) -> f64 {
+        (value.max(0.0) * self.gain + self.read_noise * self.read_noise) / (self.gain * self.gain)
+    }
+
+    /// One reading of a pixel whose expected value is `value` adu.
+    fn expose(&self, value: f64, rng: &mut Pcg64) -> f64 {
+        let expected = value * self.gain;
+        let mut electrons = match Poisson::new(expected) {
+            Ok(photons) => photons.sample(rng),
+            // No light, or so much that the noise is lost in its digits.
+            Err(_) => expected.max(0.0),
+        };
+        if self.read_noise > 0.0 {
+            let read: f64 = StandardNormal.sample(rng);
+            electrons += self.read_noise * read;
+        }
+        electrons / self.gain
+    }
+}
+
+/// What stars are simulated, and with what noise.
+#[derive(Debug, Clone, Copy)]
+pub struct SimulationOptions {
+    /// The stars' model; default: Gaussian.
+    pub model: &'static dyn Model,
+    /// Full width at half maximum, pixels, 1 to 100; default 3.
+    pub fwhm: f64,
+    /// Lowest and highest ratio of flux to its Cramer-Rao bound, drawn evenly in its logarithm,
+    /// 0.001 to 1e6; default 5 to 500.
+    pub snr: (f64, f64),
+    /// Level of the sky, adu in each pixel, 0 to 1e9; default 1000.
+    pub background: f64,
+    /// Gain, 1e-6 to 1e6, default 1.5, and read noise, up to 1e6, default 5.
+    pub camera: Camera,
+    /// Names the data set; default 1.
+    pub seed: u64,
+}
+
+impl Default for SimulationOptions {
+    fn default() -> Self {
+        Self {
+            model: &Gaussian,
+            fwhm: 3.0,
+            snr: (5.0, 500.0),
+            background: 1000.0,
+            camera: Camera {
+                gain: 1.5,
+                read_noise: 5.0,
+            },
+            seed: 1,
+        }
+    }
+}
+
+impl SimulationOptions {
+    /// Refuses what makes no sense, under the names of the fields.
+    fn check(&self) -> Result<()> {
+        let Camera { gain, read_noise } = self.camera;
+        in_range("fwhm", self.fwhm, 1.0, 100.0)?;
+        in_range("background", self.background, 0.0, 1e9)?;
+        in_range("gain", gain, 1e-6, 1e6)?;
+        in_range("read_noise", read_noise, 0.0, 1e6)?;
+        let (low, high) = self.snr;
+        if !(1e-3 <= low && low <= high && high <= 1e6) {
+            let expected = "LO:HI with 0.001 <= LO <= HI <= 1000000";
+            return Err(wrong("snr", expected, format!("{low}:{high}")));
+        }
+        if self.background == 0.0 && read_noise == 0.0 {
+            let expected = "more than 0, or some read noise: pixels need noise";
+            return Err(wrong("background", expected, "0"));
+        }
+        Ok(())
+    }
+
+    /// The model's parameters of a star of flux 1 at the origin, in cutouts of that side.
+    fn unit_star(&self, side: usize) -> Result<Parameters> {
+        let start = |sigma| {
+            self.model.start(&Moments {
+                flux: 1.0,
+                x: 0.0,
+                y: 0.0,
+                sigma,
+                background: self.background,
+            })
+        };
+        let mut sigma = self.fwhm / FWHM_OF_SIGMA;
+        // A model need not have the width at half maximum of a Gaussian of the same moments.
+        for _ in 0..8 {
+            let quantities = self.model.quantities(&start(sigma));
+            if let Some(fwhm) = quantities.iter().find(|q| q.column == "fwhm") {
+                sigma *= self.fwhm / fwhm.value;
+            }
+        }
+        let star = start(sigma);
+        let allowed = self.model.parameters().iter().zip(&star).all(|(p, value)| {
+            let (low, high) = (p.bounds)(side as f64);
+            p.role != Role::Shape || (low..=high).contains(value)
+        });
+        if !allowed {
+            let model = self.model.name();
+            let expected =
+                format!("a width that the model {model} allows in cutouts of {side} pixels");
+            return Err(wrong("fwhm", expected, self.fwhm));
+        }
+        Ok(star)
+    }
+
+    fn draw_snr(&self, rng: &mut Pcg64) -> f64 {
+        let (low, high) = self.snr;
+        low * (high / low).powf(rng.random::<f64>())
+    }
+
+    /// The error where a star cannot be made as bright as it should be.
+    fn out_of_reach(&self, side: usize) -> Error {
+        wrong(
+            "snr",
+            format!(
+                "ratios that stars with a fwhm of {} reach in cutouts of {side} pixels",
+                self.fwhm
+            ),
+            format!("{}:{}", self.snr.0, self.snr.1),
+        )
+    }
+}
+
+fn wrong(option: &str, expected: impl Into<String>, found: impl ToString) -> Error {
+    Error::Option {
+        option: option.into(),
+        expected: expected.into(),
+        found: found.to_string(),
+        hint: None,
+    }
+}
+
+fn in_range<T: PartialOrd + ToString>(option: &str, value: T, low: T, high: T) -> Result<()> {
+    if low <= value && value <= high {
+        return Ok(());
+    }
+    let expected = format!("{} to {}", low.to_string(), high.to_string());
+    Err(wrong(option, expected, value))
+}
+
+/// What a generator is for: no two of one seed are the same.
+#[derive(Debug, Clone, Copy)]
+enum Purpose {
+    Star,
+    Noise,
+}
+
+/// The generator of one star or one block of pixels, whichever thread works on it.
+fn generator(seed: u64, purpose: Purpose, index: usize) -> Pcg64 {
+    // SplitMix64 (Steele, Lea and Flood 2014, OOPSLA): one bit of difference changes half of them.
+    let mix = |x: u64| {
+        let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    };
+    Pcg64::seed_from_u64(mix(mix(mix(seed) ^ purpose as u64) ^ index as u64))
+}
+
+/// Sets the parameters of a role.
+fn set(model: &dyn Model, parameters: &mut Parameters, role: Role, value: f64) {
+    for (parameter, p) in parameters.iter_mut().zip(model.parameters()) {
+        if p.role == role {
+            *parameter = value;
+        }
+    }
+}
+
+/// The parameter of a role; NaN where the model has none.
+fn get(model: &dyn Model, parameters: &Parameters, role: Role) -> f64 {
+    let mut all = parameters.iter().zip(model.parameters());
+    all.find(|(_, p)| p.role == role)
+        .map_or(f64::NAN, |(value, _)| *value)
+}
+
+#[cfg(test)]
+mod tests;

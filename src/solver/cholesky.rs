@@ -1,0 +1,186 @@
+//! Small symmetric systems, solved on the stack.
+
+use crate::model::{MAX_PACKED, MAX_PARAMETERS, Packed, Parameters, packed_index};
+
+use super::Held;
+
+/// Smallest pivot of a matrix scaled to a unit diagonal that still counts as regular: the share of
+/// a parameter's information that the others leave it. A parameter left with less is not
+/// determined in any arithmetic that sums pixels.
+const SMALLEST_PIVOT: f64 = 1e-12;
+
+/// The Cholesky factor of a positive definite matrix, scaled to a unit diagonal.
+struct Factor {
+    n: usize,
+    lower: Packed,
+    scale: Parameters,
+}
+
+impl Factor {
+    /// Factors `matrix`, its diagonal enlarged by the factor `1 + damping`, without the rows and
+    /// columns that are `held`. `None` where it is not positive definite.
+    fn new(n: usize, matrix: &Packed, damping: f64, held: Held) -> Option<Self> {
+        let mut scale = [0.0; MAX_PARAMETERS];
+        for (j, scale) in scale.iter_mut().enumerate().take(n) {
+            if held >> j & 1 == 0 {
+                *scale = 1.0 / matrix[packed_index(j, j)].sqrt();
+                if !scale.is_finite() {
+                    return None;
+                }
+            }
+        }
+        let mut lower = [0.0; MAX_PACKED];
+        for j in 0..n {
+            for k in 0..=j {
+                let mut sum = match (j == k, scale[j] == 0.0) {
+                    (true, true) => 1.0,
+                    (true, false) => 1.0 + damping,
+                    (false, _) => matrix[packed_index(j, k)] * scale[j] * scale[k],
+                };
+                for i in 0..k {
+                    sum -= lower[packed_index(j, i)] * lower[packed_index(k, i)];
+                }
+                lower[packed_index(j, k)] = if j == k {
+                    if sum.is_nan() || sum <= SMALLEST_PIVOT {
+                        return None;
+                    }
+                    sum.sqrt()
+                } else {
+                    sum / lower[packed_index(k, k)]
+                };
+            }
+        }
+        Some(Self { n, lower, scale })
+    }
+
+    fn solve(&self, right: &Parameters) -> Parameters {
+        let (n, lower) = (self.n, &self.lower);
+        let mut x = [0.0; MAX_PARAMETERS];
+        for j in 0..n {
+            let mut sum = right[j] * self.scale[j];
+            for k in 0..j {
+                sum -= lower[packed_index(j, k)] * x[k];
+            }
+            x[j] = sum / lower[packed_index(j, j)];
+        }
+        for j in (0..n).rev() {
+            let mut sum = x[j];
+            for k in j + 1..n {
+                sum -= lower[packed_index(k, j)] * x[k];
+            }
+            x[j] = sum / lower[packed_index(j, j)];
+        }
+        for j in 0..n {
+            x[j] *= self.scale[j];
+        }
+        x
+    }
+}
+
+/// Solves `matrix * x = right` of `n` rows, the diagonal enlarged by the factor `1 + damping`.
+/// Parameters that are `held` get 0. `None` where the matrix is not positive definite.
+pub fn solve(n: usize, matrix: &Packed, right: &Parameters, damping: f64, held: Held) -> Option<Parameters> {
+    let x = Factor::new(n, matrix, damping, held)?.solve(right);
+    x[..n].iter().all(|x| x.is_finite()).then_some(x)
+}
+
+/// The inverse of a matrix of `n` rows; rows and columns that are `held` are 0.
+pub fn invert(n: usize, matrix: &Packed, held: Held) -> Option<Packed> {
+    let factor = Factor::new(n, matrix, 0.0, held)?;
+    let mut inverse = [0.0; MAX_PACKED];
+    for k in 0..n {
+        let mut unit = [0.0; MAX_PARAMETERS];
+        unit[k] = 1.0;
+        let column = factor.solve(&unit);
+        for j in k..n {
+            inverse[packed_index(j, k)] = column[j];
+        }
+    }
+    inverse[..n * (n + 1) / 2].iter().all(|x| x.is_finite()).then_some(inverse)
+}
+
+/// `A M A` for symmetric matrices of `n` rows.
+pub fn sandwich(n: usize, outer: &Packed, middle: &Packed) -> Packed {
+    let mut product = [[0.0; MAX_PARAMETERS]; MAX_PARAMETERS];
+    for j in 0..n {
+        for k in 0..n {
+            product[j][k] = (0..n).map(|i| outer[packed_index(j, i)] * middle[packed_index(i, k)]).sum();
+        }
+    }
+    let mut result = [0.0; MAX_PACKED];
+    for j in 0..n {
+        for k in 0..=j {
+            result[packed_index(j, k)] = (0..n).map(|i| product[j][i] * outer[packed_index(i, k)]).sum();
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hilbert's matrix of 5 rows, scaled badly on purpose.
+    fn matrix() -> Packed {
+        let mut matrix = [0.0; MAX_PACKED];
+        for j in 0..5 {
+            for k in 0..=j {
+                let scale = 10f64.powi(3 * j as i32 - 4) * 10f64.powi(3 * k as i32 - 4);
+                matrix[packed_index(j, k)] = scale / (1 + j + k) as f64;
+            }
+        }
+        matrix
+    }
+
+    fn product(matrix: &Packed, x: &Parameters) -> Parameters {
+        let mut right = [0.0; MAX_PARAMETERS];
+        for j in 0..5 {
+            right[j] = (0..5).map(|k| matrix[packed_index(j, k)] * x[k]).sum();
+        }
+        right
+    }
+
+    #[test]
+    fn solve_undoes_the_product() {
+        let truth = [3.0, -1.0, 0.5, 2.0, -4.0, 0.0, 0.0, 0.0];
+        let x = solve(5, &matrix(), &product(&matrix(), &truth), 0.0, 0).unwrap();
+        for j in 0..5 {
+            // The condition of the scaled matrix is 5e5.
+            assert!((x[j] - truth[j]).abs() < 1e-9 * truth[j].abs(), "{j}: {} {}", x[j], truth[j]);
+        }
+        let damped = solve(5, &matrix(), &product(&matrix(), &truth), 1e-3, 0).unwrap();
+        assert!((damped[0] - truth[0]).abs() > 1e-3, "damping has to shorten the step");
+    }
+
+    #[test]
+    fn a_held_parameter_stays_and_the_rest_is_solved_without_it() {
+        let truth = [3.0, -1.0, 0.0, 2.0, -4.0, 0.0, 0.0, 0.0];
+        let x = solve(5, &matrix(), &product(&matrix(), &truth), 0.0, 1 << 2).unwrap();
+        assert_eq!(x[2], 0.0);
+        for j in [0, 1, 3, 4] {
+            assert!((x[j] - truth[j]).abs() < 1e-8 * truth[j].abs());
+        }
+    }
+
+    #[test]
+    fn inverse_and_sandwich_agree() {
+        let inverse = invert(5, &matrix(), 0).unwrap();
+        let same = sandwich(5, &inverse, &matrix());
+        for at in 0..15 {
+            assert!((same[at] - inverse[at]).abs() < 1e-7 * inverse[at].abs());
+        }
+    }
+
+    #[test]
+    fn a_singular_matrix_is_refused() {
+        let mut singular = matrix();
+        for k in 0..5 {
+            singular[packed_index(4, k)] = singular[packed_index(3, k)];
+        }
+        singular[packed_index(4, 4)] = singular[packed_index(3, 3)];
+        assert!(invert(5, &singular, 0).is_none());
+        assert!(invert(5, &singular, 1 << 4).is_some());
+        assert!(invert(5, &[0.0; MAX_PACKED], 0).is_none());
+        assert!(invert(5, &[f64::NAN; MAX_PACKED], 0).is_none());
+    }
+}

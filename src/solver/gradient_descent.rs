@@ -1,0 +1,55 @@
+//! The blog post's gradient descent, its faults mended.
+
+use super::{Solver, StarState, Tolerances, Update, is_finite};
+use crate::fit::FitStatus;
+use crate::kernel::NormalEquations;
+use crate::model::Parameters;
+
+/// Gradient descent with a fixed rate for each parameter: `theta -= rate * mean over pixels of
+/// (model - data) * gradient`, on data scaled to a range of 1.
+///
+/// The post took a fixed number of steps and hoped. Here it ends as Levenberg-Marquardt does:
+/// where a Newton step promises a decrease of chi-square below the tolerance. That last step is
+/// not taken, since descent should give what descent found.
+#[derive(Debug, Clone, Copy)]
+pub struct GradientDescent {
+    /// Learning rate of each parameter: the common rate times [`Parameter::rate`](crate::model::Parameter::rate).
+    rates: Parameters,
+}
+
+impl GradientDescent {
+    /// Descent at the common `learning_rate`, with the `relative` rate of each parameter.
+    pub fn new(learning_rate: f64, relative: impl Iterator<Item = f64>) -> Self {
+        let mut rates = Parameters::default();
+        for (rate, relative) in rates.iter_mut().zip(relative) {
+            *rate = learning_rate * relative;
+        }
+        Self { rates }
+    }
+}
+
+impl Solver for GradientDescent {
+    fn name(&self) -> &'static str {
+        "gradient-descent"
+    }
+
+    fn update(&self, state: &mut StarState, equations: &NormalEquations, tolerances: &Tolerances) -> Update {
+        let started = state.equations.chi2.is_finite();
+        state.iterations += u32::from(started);
+        if !is_finite(equations, state.bounds.n) {
+            return Update::Finished(if started { FitStatus::Diverged } else { FitStatus::NotFinite });
+        }
+        state.accept(equations);
+        let limit = (tolerances.ftol * equations.chi2).max(tolerances.epsilon.powi(2) * state.power);
+        if state.newton_step().is_some_and(|(_, decrease)| decrease <= limit) {
+            return Update::Finished(FitStatus::Converged);
+        }
+        if state.iterations >= tolerances.max_iterations {
+            return Update::Finished(FitStatus::MaxIterations);
+        }
+        for j in 0..state.bounds.n {
+            state.trial[j] += self.rates[j] * equations.gradient[j] / state.n_pixels as f64;
+        }
+        Update::Continue
+    }
+}

@@ -1,0 +1,349 @@
+//! The program from outside: outputs, exit codes, messages, bad files.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::common::{data, read_csv};
+
+/// What a run of the program gave.
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs starfit in `folder`.
+fn starfit(folder: &Path, args: &[&str]) -> Ran {
+    let mut command = Command::cargo_bin("starfit").unwrap();
+    // A panic must not hide as an exit code, nor a hang as patience.
+    let output = command
+        .current_dir(folder)
+        .args(args)
+        .env("XDG_RUNTIME_DIR", folder)
+        .env_remove("STARFIT_LOG")
+        .timeout(std::time::Duration::from_secs(120))
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
+    let code = output.status.code().unwrap_or_else(|| panic!("{args:?}: killed: {stderr}"));
+    Ran { code, stdout, stderr }
+}
+
+fn shipped(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name).display().to_string()
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn count(database: &Path, sql: &str) -> i64 {
+    Connection::open(database).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn an_image_becomes_a_database_that_any_client_reads() {
+    let folder = folder();
+    let ran = starfit(folder.path(), &["fit", &shipped("panoptes.fits.fz")]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.stdout, "", "data on stdout only where asked for");
+    assert!(ran.stderr.contains("panoptes.fits.fz[1]: ") && ran.stderr.contains(" converged"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("written to starfit.db"), "{}", ran.stderr);
+
+    let database = folder.path().join("starfit.db");
+    let stars = count(&database, "SELECT count(*) FROM catalog");
+    assert!(stars > 500, "{stars}");
+    assert_eq!(stars, count(&database, "SELECT n_stars FROM images"));
+    assert_eq!(stars, count(&database, "SELECT count(*) FROM stars_1"));
+    // The view of an image is in the order of position.
+    let disorder = "SELECT count(*) FROM (SELECT y, lag(y) OVER () AS before FROM stars_1) WHERE y < before";
+    assert_eq!(count(&database, disorder), 0);
+    assert_eq!(count(&database, "SELECT count(*) FROM catalog WHERE status = 'converged' AND flux IS NULL"), 0);
+    assert_eq!(count(&database, "SELECT count(*) FROM catalog WHERE status = 'singular' AND flux IS NOT NULL"), 0);
+    assert!(count(&database, "SELECT count(*) FROM columns WHERE unit = 'pix'") > 3);
+
+    // The same again replaces; other settings add a run, and the catalogue shows the newest.
+    assert_eq!(starfit(folder.path(), &["fit", "-q", &shipped("panoptes.fits.fz")]).code, 0);
+    assert_eq!(count(&database, "SELECT count(*) FROM stars"), stars);
+    let ran = starfit(folder.path(), &["fit", "-q", "--threshold", "20", &shipped("panoptes.fits.fz")]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let fewer = count(&database, "SELECT count(*) FROM catalog");
+    assert!(fewer < stars && count(&database, "SELECT count(*) FROM stars") == stars + fewer);
+}
+
+#[test]
+fn six_stars_are_found_where_they_are_in_every_format_and_on_every_backend() {
+    let truth = read_csv(Path::new(&shipped("base_truth.csv")));
+    let gpu = crate::common::gpu().is_some();
+    for backend in ["auto", "cpu", "reference", "gpu"] {
+        if backend == "gpu" && !gpu {
+            continue;
+        }
+        let folder = folder();
+        let args = ["fit", "-q", "--backend", backend, "-o", "out.csv", "-o", "out.sqlite", &shipped("base.fits")];
+        let ran = starfit(folder.path(), &args);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let rows = read_csv(&folder.path().join("out.csv"));
+        assert_eq!(rows.len(), 6);
+        for star in &truth {
+            let close = |by: f64| {
+                rows.iter().any(|row| {
+                    (row["x"] - star["x"]).abs() < 4.5 * row["x_err"] + by
+                        && (row["y"] - star["y"]).abs() < 4.5 * row["y_err"] + by
+                        && (row["fwhm"] / 2.3548 - star["sigma"]).abs() < 4.5 * row["fwhm_err"]
+                })
+            };
+            assert!(close(0.0), "{backend}: ({}, {})", star["x"], star["y"]);
+        }
+        assert_eq!(count(&folder.path().join("out.sqlite"), "SELECT count(*) FROM catalog"), 6);
+    }
+}
+
+#[test]
+fn csv_on_stdout_is_csv_alone() {
+    let folder = folder();
+    let ran = starfit(folder.path(), &["fit", "-o", "-", &shipped("base.fits")]);
+    assert_eq!(ran.code, 0);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines.len(), 7, "{}", ran.stdout);
+    assert!(lines[0].starts_with("image,id,x,x_err,y,y_err,ra,") && lines[0].ends_with(",status,flags"));
+    assert!(lines[1].starts_with("base.fits[0],0,"));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing else is written");
+}
+
+#[test]
+fn given_stars_are_rows_in_the_given_order() {
+    let folder = folder();
+    std::fs::write(
+        folder.path().join("list.csv"),
+        "name,X_IMAGE,Y_IMAGE\nb,71.6,19.2\nnowhere,-500,20\na,21.3,16.7\nunknown,,\nc,1e300,3\n",
+    )
+    .unwrap();
+    let args = ["fit", "-q", "--stars", "list.csv", "-o", "out.csv", "--zero-point", "25", &shipped("base.fits")];
+    let ran = starfit(folder.path(), &args);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let rows = read_csv(&folder.path().join("out.csv"));
+    assert_eq!(rows.len(), 5);
+    // X_IMAGE counts from 1, the catalogue from 0.
+    assert!((rows[0]["x"] - 70.6).abs() < 0.1 && (rows[2]["x"] - 20.3).abs() < 0.1);
+    assert!((rows[0]["mag"] - (25.0 - 2.5 * rows[0]["flux"].log10())).abs() < 1e-9);
+    let text = std::fs::read_to_string(folder.path().join("out.csv")).unwrap();
+    assert_eq!(text.matches(",too_few_pixels,").count(), 3, "{text}");
+    assert!(rows[1]["x"] == -500.0 - 1.0 && rows[1]["flux"].is_nan() && rows[3]["x"].is_nan());
+
+    let one_based = starfit(folder.path(), &["fit", "-q", "--fits-pixels", "-o", "-", &shipped("base.fits")]);
+    let zero_based = starfit(folder.path(), &["fit", "-q", "-o", "-", &shipped("base.fits")]);
+    let x = |ran: &Ran| -> f64 { ran.stdout.lines().nth(1).unwrap().split(',').nth(2).unwrap().parse().unwrap() };
+    assert!((x(&one_based) - x(&zero_based) - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn one_bad_input_among_good_ones_is_named_and_the_others_are_done() {
+    let folder = folder();
+    let args = ["fit", "nowhere.fits", &shipped("base.fits"), "."];
+    let ran = starfit(folder.path(), &args);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("error: nowhere.fits: ") && ran.stderr.contains("error: .: "), "{}", ran.stderr);
+    assert_eq!(count(&folder.path().join("starfit.db"), "SELECT count(*) FROM catalog"), 6);
+
+    let ran = starfit(folder.path(), &["fit", "nowhere.fits", "-o", "new.db"]);
+    assert_eq!(ran.code, 2);
+    assert!(!folder.path().join("new.db").exists(), "a database of nothing is removed");
+    assert!(folder.path().join("starfit.db").exists());
+}
+
+#[test]
+fn wrong_usage_names_the_option_before_any_work() {
+    let folder = folder();
+    let base = shipped("base.fits");
+    std::fs::copy(&base, folder.path().join("in.csv")).unwrap();
+    std::fs::write(folder.path().join("not.db"), "this is no database").unwrap();
+    for (args, wanted) in [
+        (vec!["fit"], "INPUT"),
+        (vec!["fit", &base, "--size", "14"], "--size"),
+        (vec!["fit", &base, "--model", "sersic"], "gaussian"),
+        (vec!["fit", &base, "--threshold", "-1"], "--threshold"),
+        (vec!["fit", &base, "--gain", "nan"], "--gain"),
+        (vec!["fit", &base, "--chunk", "0"], "--chunk"),
+        (vec!["fit", &base, "-o", "out.xyz"], "out.xyz"),
+        (vec!["fit", &base, "-o", "no/such/folder/out.csv"], "no/such/folder"),
+        (vec!["fit", &base, "-o", "."], "error: "),
+        (vec!["fit", &base, "-o", "not.db"], "not.db"),
+        (vec!["fit", "in.csv", "-o", "in.csv"], "is an input"),
+        (vec!["fit", &base, "--stars", "nowhere.csv"], "nowhere.csv"),
+        (vec!["fit", &base, "--backend", "gpu", "--device", "no such thing"], "starfit devices"),
+        (vec!["fit", "no*match.fits"], "no file matches"),
+        (vec!["measure", &base], "measure"),
+    ] {
+        if wanted == "starfit devices" && crate::common::gpu().is_none() {
+            continue;
+        }
+        let ran = starfit(folder.path(), &args);
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(wanted), "{args:?}: {}", ran.stderr);
+    }
+    assert_eq!(std::fs::read_to_string(folder.path().join("not.db")).unwrap(), "this is no database");
+    assert!(!folder.path().join("starfit.db").exists(), "nothing is written on wrong usage");
+}
+
+#[test]
+fn extensions_planes_and_stacks_are_chosen() {
+    let folder = folder();
+    for (args, image, rows) in [
+        (vec!["data/bad/cube3.fits", "--plane", "0"], "cube3.fits[0][0]", 6),
+        (vec!["data/bad/cube3.fits", "--plane", "2"], "", 0),
+        (vec!["data/bad/base_rice.fits.fz[1]"], "base_rice.fits.fz[1]", 6),
+        (vec!["reference/gauss_circ_15.npy"], "gauss_circ_15.npy", 512),
+        (vec!["data/bad/cube3.fits", "--cutouts"], "cube3.fits", 3),
+    ] {
+        let name = args[0].split('[').next().unwrap();
+        let Some(path) = data(name) else { return };
+        let full = args[0].replace(name, &path.display().to_string());
+        let mut all = vec!["fit", "-q", "-o", "-", &full];
+        all.extend(&args[1..]);
+        let ran = starfit(folder.path(), &all);
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.stderr);
+        assert_eq!(ran.stdout.lines().count(), rows + 1, "{args:?}");
+        assert!(ran.stdout.lines().skip(1).all(|line| line.starts_with(&format!("{image},"))), "{args:?}");
+    }
+    let Some(cube) = data("data/bad/cube3.fits") else { return };
+    let ran = starfit(folder.path(), &["fit", "-o", "-", &cube.display().to_string()]);
+    assert!(ran.stderr.contains("warning: ") && ran.stderr.contains("3 planes"), "{}", ran.stderr);
+    assert_eq!(ran.stdout.lines().count(), 1 + 6 + 6);
+    for (wrong, wanted) in [("[7]", "[7]"), ("[SCI]", "SCI")] {
+        let path = format!("{}{wrong}", cube.display());
+        let ran = starfit(folder.path(), &["fit", &path]);
+        assert!(ran.code == 2 && ran.stderr.contains(wanted), "{}", ran.stderr);
+    }
+    let ran = starfit(folder.path(), &["fit", "--plane", "9", &cube.display().to_string()]);
+    assert!(ran.code == 2 && ran.stderr.contains("plane"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_stack_of_the_reference_set_is_fitted_to_its_optima() {
+    let (Some(stack), Some(optima)) =
+        (data("reference/gauss_circ_15.npy"), data("reference/gauss_circ_15_opt_lsq.csv"))
+    else {
+        return;
+    };
+    let folder = folder();
+    let ran = starfit(folder.path(), &["fit", "-q", "-o", "out.csv", "--weights", "unit", &stack.display().to_string()]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let (found, truth) = (read_csv(&folder.path().join("out.csv")), read_csv(&optima));
+    let worst = |shift: f64| {
+        let columns = [("x", "x"), ("y", "y"), ("flux", "flux"), ("background", "bg")];
+        let distance = |(ours, theirs): &(&str, &str), i: usize| {
+            (found[i][*ours] + shift - truth[i][*theirs]).abs() / truth[i][&format!("err_{theirs}")]
+        };
+        columns.iter().flat_map(|c| (0..512).map(move |i| distance(c, i))).fold(0.0, f64::max)
+    };
+    println!("gauss_circ_15: worst of 512 stars {:.4} of its error from the optimum", worst(0.0));
+    assert!(worst(0.0) < 0.01 && worst(0.001) > 0.01, "{} {}", worst(0.0), worst(0.001));
+}
+
+/// `file,want` of the odd and broken files.
+fn expectations() -> Option<Vec<(String, String)>> {
+    let mut reader = csv::Reader::from_path(data("data/bad/expected.csv")?).unwrap();
+    Some(reader.records().map(|r| r.unwrap()).map(|r| (r[0].to_owned(), r[1].to_owned())).collect())
+}
+
+#[test]
+fn odd_and_broken_files_end_as_they_should() {
+    let Some(expectations) = expectations() else { return };
+    assert!(expectations.len() > 60);
+    // Sky positions are not computed yet, so what is odd about them cannot be warned of.
+    let silent = ["wcs_singular.fits", "wcs_unknown_projection.fits", "wcs_bad_values.fits"];
+    for (file, want) in expectations {
+        let folder = folder();
+        let path = data(&format!("data/bad/{file}")).unwrap();
+        let ran = starfit(folder.path(), &["fit", "-o", "out.db", &path.display().to_string()]);
+        let refused = ran.code == 2 && !folder.path().join("out.db").exists();
+        let errors = ran.stderr.lines().filter(|line| line.starts_with("error: ")).count();
+        let warned = ran.stderr.contains("warning: ");
+        let outcomes: BTreeSet<&str> = want.split('|').collect();
+        let good = match (refused, ran.code) {
+            (true, _) => outcomes.contains("refuse") && errors == 1 && ran.stderr.contains(&file),
+            (_, 0) => outcomes.contains("read") || (outcomes.contains("read+warn") && (warned || silent.contains(&file.as_str()))),
+            _ => false,
+        };
+        assert!(good, "{file}: wanted {want}, got exit code {}: {}", ran.code, ran.stderr);
+    }
+}
+
+#[test]
+fn the_six_stars_survive_every_way_of_storing_them() {
+    let Some(truth) = data("data/bad/base_truth.csv") else { return };
+    let truth = read_csv(&truth);
+    for file in [
+        "base_rice.fits.fz", "gzip_no_suffix.fits", "uint16_bzero.fits", "int64.fits", "naxis3_len1.fits",
+        "naxis4_degenerate.fits", "negative_sky.fits", "pedestal_1e6_f64.fits", "scale_1e-20_f32.fits",
+        "scale_1e30_f32.fits", "free_format_scale.fits", "long_strings.fits", "no_padding.fits",
+    ] {
+        let folder = folder();
+        let path = data(&format!("data/bad/{file}")).unwrap();
+        let ran = starfit(folder.path(), &["fit", "-q", "-o", "out.csv", &path.display().to_string()]);
+        assert_eq!(ran.code, 0, "{file}: {}", ran.stderr);
+        let rows = read_csv(&folder.path().join("out.csv"));
+        assert_eq!(rows.len(), 6, "{file}");
+        for star in &truth {
+            let near = |d: f64| rows.iter().any(|r| (r["x"] - star["x"]).hypot(r["y"] - star["y"]) < d);
+            assert!(near(0.15), "{file}: ({}, {})", star["x"], star["y"]);
+        }
+    }
+}
+
+#[test]
+fn missing_pixels_leave_no_nan_in_unflagged_rows() {
+    for file in ["nan_inf_pixels.fits", "blank_int16.fits"] {
+        let Some(path) = data(&format!("data/bad/{file}")) else { return };
+        let folder = folder();
+        let ran = starfit(folder.path(), &["fit", "-q", "-o", "out.csv", &path.display().to_string()]);
+        assert_eq!(ran.code, 0);
+        let rows = read_csv(&folder.path().join("out.csv"));
+        assert!(rows.len() >= 5 && rows.iter().any(|row| row["flags"] as u16 & 2 != 0), "{file}");
+        for row in rows.iter().filter(|row| row["flags"] == 0.0) {
+            assert!(["x", "x_err", "flux", "flux_err", "fwhm", "chi2"].iter().all(|c| row[*c].is_finite()));
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    if !PathBuf::from("/dev/full").exists() {
+        return;
+    }
+    let folder = folder();
+    let ran = starfit(folder.path(), &["fit", "-o", "/dev/full", &shipped("base.fits")]);
+    assert!(ran.code == 2 && ran.stderr.contains("/dev/full"), "{} {}", ran.code, ran.stderr);
+}
+
+#[test]
+fn names_with_blanks_and_letters_of_any_language_work() {
+    let folder = folder();
+    let name = "mein Stern Ω.fits";
+    std::fs::copy(shipped("base.fits"), folder.path().join(name)).unwrap();
+    let ran = starfit(folder.path(), &["fit", "-q", "-o", "größe.csv", name]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let text = std::fs::read_to_string(folder.path().join("größe.csv")).unwrap();
+    assert!(text.contains("mein Stern Ω.fits[0],0,"));
+}
+
+#[test]
+fn devices_and_models_list_what_there_is() {
+    let folder = folder();
+    let devices = starfit(folder.path(), &["devices"]);
+    assert!(devices.code == 0 && devices.stdout.contains("cpu ") && devices.stdout.contains("reference "));
+    let models = starfit(folder.path(), &["models"]);
+    for model in starfit::model::MODELS {
+        assert!(models.stdout.contains(model.name()));
+        for parameter in model.parameters() {
+            assert!(models.stdout.contains(parameter.description));
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The tests of what the crate does as a whole, one binary.
+
+mod backends;
+mod cli;
+mod common;
+mod images;
+mod io;
+mod models;
+mod reference_fits;
+mod solvers;

@@ -1,0 +1,122 @@
+//! Each model against its own definition: derivatives, integral, catalogue quantities.
+
+use proptest::prelude::*;
+use starfit::model::{MODELS, Model, Moments, Parameters, Role};
+
+/// Parameters anywhere in the allowed range of a 15 x 15 cutout.
+fn parameters(model: &'static dyn Model) -> impl Strategy<Value = Parameters> {
+    let draw: Vec<BoxedStrategy<f64>> = model
+        .parameters()
+        .iter()
+        .map(|parameter| {
+            let (low, high) = (parameter.bounds)(15.0);
+            match parameter.role {
+                Role::Flux => (-2.0..100.0_f64).boxed(),
+                Role::Background => (-2.0..2.0_f64).boxed(),
+                Role::X | Role::Y | Role::Shape => (low..high).boxed(),
+            }
+        })
+        .collect();
+    draw.prop_map(|values| {
+        let mut parameters = Parameters::default();
+        parameters[..values.len()].copy_from_slice(&values);
+        parameters
+    })
+}
+
+fn central_difference(f: impl Fn(f64) -> f64, at: f64) -> (f64, f64) {
+    let step = 1e-4 * at.abs().max(0.1);
+    // Richardson: two steps cancel the third derivative.
+    let slope = |h: f64| (f(at + h) - f(at - h)) / (2.0 * h);
+    let (wide, narrow) = (slope(2.0 * step), slope(step));
+    ((4.0 * narrow - wide) / 3.0, (narrow - wide).abs())
+}
+
+#[test]
+fn gradients_are_the_derivatives() {
+    for &model in MODELS {
+        proptest!(ProptestConfig::with_cases(2000), |(p in parameters(model), x in -1.0..16.0, y in -1.0..16.0)| {
+            let (_, gradient) = model.evaluate(&p, x, y);
+            for j in 0..model.parameters().len() {
+                let along = |value: f64| { let mut q = p; q[j] = value; model.evaluate(&q, x, y).0 };
+                let (slope, uncertain) = central_difference(along, p[j]);
+                let tolerance = 1e-7 * (1.0 + gradient[j].abs()) + uncertain;
+                prop_assert!((gradient[j] - slope).abs() <= tolerance,
+                    "{} by {}: {} against {}", model.name(), model.parameters()[j].name, gradient[j], slope);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_wrong_gradient_would_be_seen() {
+    for &model in MODELS {
+        let p = start(model);
+        for j in 0..model.parameters().len() {
+            let along = |value: f64| {
+                let mut q = p;
+                q[j] = value;
+                model.evaluate(&q, 8.3, 7.6).0
+            };
+            let (slope, uncertain) = central_difference(along, p[j]);
+            let wrong = 1.001 * slope + 1e-3;
+            assert!((wrong - slope).abs() > 1e-7 * (1.0 + wrong.abs()) + uncertain);
+        }
+    }
+}
+
+fn start(model: &dyn Model) -> Parameters {
+    model.start(&Moments { flux: 1.0, x: 7.2, y: 6.9, sigma: 1.7, background: 0.3 })
+}
+
+#[test]
+fn the_flux_is_the_integral_of_the_star() {
+    for &model in MODELS {
+        let mut p = start(model);
+        for (value, parameter) in p.iter_mut().zip(model.parameters()) {
+            if parameter.role == Role::Background {
+                *value = 0.0;
+            }
+        }
+        let integral = |half: i32, step: f64| -> f64 {
+            (-half..half)
+                .flat_map(|i| (-half..half).map(move |j| (f64::from(i) * step, f64::from(j) * step)))
+                .map(|(x, y)| model.evaluate(&p, 7.0 + x, 7.0 + y).0 * step * step)
+                .sum()
+        };
+        let found = integral(400, 0.1);
+        assert!((found - 1.0).abs() < 1e-6, "{}: {found}", model.name());
+        assert!((integral(15, 0.1) - 1.0).abs() > 1e-3, "a part of the plane must not do");
+    }
+}
+
+#[test]
+fn quantities_carry_their_derivatives() {
+    for &model in MODELS {
+        let p = start(model);
+        for (index, quantity) in model.quantities(&p).iter().enumerate() {
+            for j in 0..model.parameters().len() {
+                let along = |value: f64| {
+                    let mut q = p;
+                    q[j] = value;
+                    model.quantities(&q)[index].value
+                };
+                let (slope, uncertain) = central_difference(along, p[j]);
+                let error = (quantity.gradient[j] - slope).abs();
+                assert!(error <= 1e-7 * (1.0 + slope.abs()) + uncertain, "{} {}", model.name(), quantity.column);
+            }
+        }
+    }
+}
+
+#[test]
+fn peak_and_width_are_those_of_the_profile() {
+    for &model in MODELS {
+        let p = start(model);
+        let quantity = |name: &str| model.quantities(&p).iter().find(|q| q.column == name).unwrap().value;
+        let (x, y, background) = (quantity("x"), quantity("y"), quantity("background"));
+        let height = |dx: f64| model.evaluate(&p, x + dx, y).0 - background;
+        assert!((height(0.0) / quantity("peak") - 1.0).abs() < 1e-12, "{}", model.name());
+        assert!((height(quantity("fwhm") / 2.0) / height(0.0) - 0.5).abs() < 1e-12, "{}", model.name());
+    }
+}
