@@ -253,21 +253,25 @@ fn cell_sky(values: &mut [f64]) -> Option<Sky> {
             values.partition_point(|&value| value < centre - CLIP * sigma),
             values.partition_point(|&value| value <= centre + CLIP * sigma),
         );
-        if clipped == bounds {
+        let sample = values.get(clipped.0..clipped.1).unwrap_or_default();
+        if clipped == bounds || sample.is_empty() {
             break;
         }
         bounds = clipped;
-        let sample = &values[bounds.0..bounds.1];
         centre = sorted_median(sample);
-        // Taken from the centre in units of the range, squares neither cancel nor leave f64.
+        let unit = sigma;
+        // Taken from the centre in units of the sigma so far, squares neither cancel nor leave f64.
         let (sum, squares) = sample.iter().fold((0.0, 0.0), |(sum, squares), &value| {
-            let deviation = (value - centre) / range;
+            let deviation = (value - centre) / unit;
             (sum + deviation, squares + deviation * deviation)
         });
         let n = sample.len() as f64;
         let shift: f64 = sum / n;
-        mean = centre + range * shift;
-        sigma = range * (squares / n - shift * shift).max(0.0).sqrt();
+        mean = centre + unit * shift;
+        sigma = unit * (squares / n - shift * shift).max(0.0).sqrt();
+        if sigma <= 0.0 {
+            break;
+        }
     }
     let step = values
         .windows(2)

@@ -49,7 +49,7 @@ pub(super) fn significance(
                 {
                     // One pixel of 1e40 must not make its neighbours infinite.
                     *out = ((pixel - level) / noise).clamp(-1e30, 1e30) as f32;
-                    if out.is_nan() {
+                    if !pixel.is_finite() || out.is_nan() {
                         *out = 0.0;
                         missing = true;
                     }
