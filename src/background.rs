@@ -57,11 +57,28 @@ impl Background {
     where
         T: Copy + Into<f64> + Sync,
     {
-        Self::sampled(pixels, cell, 1)
+        Self::measure(pixels, cell, 1, |_, sky| sky)
     }
 
-    /// The same from every `step`-th pixel of every `step`-th row.
-    pub(crate) fn sampled<T>(pixels: ArrayView2<'_, T>, cell: usize, step: usize) -> Self
+    /// The same of an image convolved with the shape of a star.
+    ///
+    /// Convolved pixels are alike, so that every fourth says as much as all. Faint stars stand
+    /// out from convolved noise and would count as noise in a crowded field: there are none below
+    /// the level, so the noise is taken from the pixels there where that is less.
+    pub(crate) fn estimate_convolved(pixels: ArrayView2<'_, f32>, cell: usize) -> Self {
+        Self::measure(pixels, cell, 2, |values, sky| Sky {
+            noise: sky.noise.min(noise_below(values, sky)),
+            ..sky
+        })
+    }
+
+    /// Every `step`-th pixel of every `step`-th row; `refine` sees the sorted values of a cell.
+    fn measure<T>(
+        pixels: ArrayView2<'_, T>,
+        cell: usize,
+        step: usize,
+        refine: impl Fn(&[f64], Sky) -> Sky + Sync,
+    ) -> Self
     where
         T: Copy + Into<f64> + Sync,
     {
@@ -83,7 +100,7 @@ impl Background {
                     );
                 }
                 let trusted = 2 * values.len() >= sample.len();
-                (cell_sky(values), trusted)
+                (cell_sky(values).map(|sky| refine(values, sky)), trusted)
             })
             .collect();
 
@@ -236,21 +253,25 @@ fn cell_sky(values: &mut [f64]) -> Option<Sky> {
             values.partition_point(|&value| value < centre - CLIP * sigma),
             values.partition_point(|&value| value <= centre + CLIP * sigma),
         );
-        if clipped == bounds {
+        let sample = values.get(clipped.0..clipped.1).unwrap_or_default();
+        if clipped == bounds || sample.is_empty() {
             break;
         }
         bounds = clipped;
-        let sample = &values[bounds.0..bounds.1];
         centre = sorted_median(sample);
-        // Taken from the centre in units of the range, squares neither cancel nor leave f64.
+        let unit = sigma;
+        // Taken from the centre in units of the sigma so far, squares neither cancel nor leave f64.
         let (sum, squares) = sample.iter().fold((0.0, 0.0), |(sum, squares), &value| {
-            let deviation = (value - centre) / range;
+            let deviation = (value - centre) / unit;
             (sum + deviation, squares + deviation * deviation)
         });
         let n = sample.len() as f64;
         let shift: f64 = sum / n;
-        mean = centre + range * shift;
-        sigma = range * (squares / n - shift * shift).max(0.0).sqrt();
+        mean = centre + unit * shift;
+        sigma = unit * (squares / n - shift * shift).max(0.0).sqrt();
+        if sigma <= 0.0 {
+            break;
+        }
     }
     let step = values
         .windows(2)
@@ -266,6 +287,23 @@ fn cell_sky(values: &mut [f64]) -> Option<Sky> {
         level,
         noise: sigma.max(step / 12f64.sqrt()),
     })
+}
+
+/// Standard deviation of the sorted `values` that are lower than the level.
+fn noise_below(values: &[f64], sky: Sky) -> f64 {
+    let least = values.partition_point(|&value| value < sky.level - CLIP * sky.noise);
+    let level = values.partition_point(|&value| value < sky.level);
+    let below = values.get(least..level).unwrap_or_default();
+    if below.is_empty() {
+        return sky.noise;
+    }
+    let mean = below
+        .iter()
+        .map(|value| ((value - sky.level) / sky.noise).powi(2))
+        .sum::<f64>()
+        / below.len() as f64;
+    // A normal deviate cut off at 3 sigma varies by 0.9866 sigma.
+    sky.noise * mean.sqrt() / 0.9866
 }
 
 /// Gives cells without a value the mean of their nearest neighbours' values, ring by ring.

@@ -49,7 +49,7 @@ pub(super) fn significance(
                 {
                     // One pixel of 1e40 must not make its neighbours infinite.
                     *out = ((pixel - level) / noise).clamp(-1e30, 1e30) as f32;
-                    if out.is_nan() {
+                    if !pixel.is_finite() || out.is_nan() {
                         *out = 0.0;
                         missing = true;
                     }
@@ -95,10 +95,9 @@ pub(super) fn significance(
         });
     }
 
-    // A filtered image is smooth: every fourth pixel knows its noise as well as all of them.
-    let mesh = Background::sampled(value.view(), background.cell(), 2);
+    let mesh = Background::estimate_convolved(value.view(), background.cell());
     par_rows(&mut value).enumerate().for_each_init(
-        || vec![0.0; width],
+        || vec![0f64; width],
         |noise, (y, row)| {
             mesh.noise_row(y, noise);
             for (value, noise) in row.iter_mut().zip(&*noise) {
@@ -107,7 +106,7 @@ pub(super) fn significance(
         },
     );
     let sum: f64 = kernel.iter().copied().map(f64::from).sum();
-    let root: f64 = squared.iter().copied().map(f64::from).sum::<f64>();
+    let root: f64 = squared.iter().copied().map(f64::from).sum();
     Filtered {
         value,
         pixel_sigma: mesh.median_noise().max(MIN_NOISE) * root / (sum * sum),

@@ -168,7 +168,7 @@ fn root(islands: &mut [Island], mut number: u32) -> u32 {
 }
 
 /// Makes every plateau of saturated pixels as high in `value` as its highest pixel, so that it has
-/// one peak, and does the same to holes without pixel values in the middle of stars. Returns which
+/// one peak, and does the same to wide holes without pixel values in the middle of stars. Returns which
 /// pixels belong to them, if any does.
 pub(super) fn level_plateaus(
     value: &mut Array2<f32>,
@@ -206,6 +206,10 @@ pub(super) fn level_plateaus(
         }
     }
     for members in connected(&missing, value.dim()) {
+        // The filter sees across small holes.
+        if members.iter().all(|&index| !value[index].is_nan()) {
+            continue;
+        }
         let mut rim: Vec<f32> = members
             .iter()
             .flat_map(|&index| neighbours(value.dim(), index))
