@@ -43,9 +43,13 @@ struct Sky {
 }
 
 impl Background {
-    /// Side of a cell, pixels, that suits most images: several times a star, smaller than
-    /// gradients and halos.
-    pub const CELL: usize = 64;
+    /// Side of a cell, pixels, for an image of `width` x `height`: several times a star, smaller
+    /// than gradients and halos. That is 64, as in SExtractor, but a tenth of a small image, whose
+    /// few cells could not follow the noise from the middle of a cluster to its outskirts, and at
+    /// least 32.
+    pub fn cell_for(width: usize, height: usize) -> usize {
+        (width.min(height) / 10).clamp(32, 64)
+    }
 
     /// Measures the background of `pixels`, `[[y, x]]`, in cells of about `cell` pixels a side
     /// (8 at least).

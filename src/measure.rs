@@ -102,7 +102,8 @@ pub fn measure_image(
     options: &MeasureOptions,
     fitter: &mut Fitter,
 ) -> Result<Measured> {
-    let background = Background::estimate(image.pixels.view(), Background::CELL);
+    let cell = Background::cell_for(image.width(), image.height());
+    let background = Background::estimate(image.pixels.view(), cell);
     let gain = options.gain.or_else(|| believed_gain(image));
     let saturation = options
         .saturation
