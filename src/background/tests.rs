@@ -182,7 +182,11 @@ fn any_size_and_content() {
     // One pixel out of all proportion.
     let mut far = sky(100, 100, 7);
     far[[40, 55]] = 1e200;
-    assert!(is_close(Background::estimate(far.view(), 64).median_noise(), 1.0, 0.05));
+    assert!(is_close(
+        Background::estimate(far.view(), 64).median_noise(),
+        1.0,
+        0.05
+    ));
     let mixed = array![[f64::MAX, -f64::MAX, 1.0], [f64::NAN, 2.0, 3.0]];
     assert!(
         Background::estimate(mixed.view(), 64)
