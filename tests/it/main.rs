@@ -3,6 +3,7 @@
 mod backends;
 mod cli;
 mod common;
+mod detect;
 mod images;
 mod io;
 mod models;
