@@ -166,7 +166,9 @@ mod tests {
 
     /// The largest error of `x`, scales taken out.
     fn error(x: &Parameters, truth: &Parameters) -> f64 {
-        (0..5).map(|j| (x[j] - truth[j]).abs() * SCALES[j]).fold(0.0, f64::max)
+        (0..5)
+            .map(|j| (x[j] - truth[j]).abs() * SCALES[j])
+            .fold(0.0, f64::max)
     }
 
     /// The condition of Hilbert's matrix, 5e5, times the rounding of `f64`.
@@ -179,7 +181,10 @@ mod tests {
         let x = solve(5, &matrix(), &right, 0.0, 0).unwrap();
         assert!(error(&x, &truth) < TOLERANCE, "{}", error(&x, &truth));
         let damped = solve(5, &matrix(), &right, 1e-3, 0).unwrap();
-        assert!(error(&damped, &truth) > 1e-3, "damping has to shorten the step");
+        assert!(
+            error(&damped, &truth) > 1e-3,
+            "damping has to shorten the step"
+        );
     }
 
     #[test]
