@@ -2,17 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use fearless_simd::Level;
 use rayon::prelude::*;
 
 use crate::backend::Backend;
 use crate::batch::{Batch, Chunk, Start};
 use crate::error::Result;
 use crate::estimator::Estimator;
-use crate::fit::{Fit, FitStatus, Flags};
+use crate::finish::Finisher;
+use crate::fit::{Fit, FitStatus};
 use crate::kernel::NormalEquations;
-use crate::model::{MAX_PARAMETERS, Model, Packed, Parameters, Role, packed_index};
+use crate::model::{MAX_PARAMETERS, Model, Parameters, Role};
 use crate::moments::moments;
-use crate::solver::{Bounds, Solver, StarState, Tolerances, Update, cholesky};
+use crate::solver::{Bounds, Solver, StarState, Tolerances, Update};
 
 /// Fits a model to batches of cutouts.
 #[derive(Debug)]
@@ -145,13 +147,26 @@ impl Fitter {
                 active.retain(|&star| statuses[star as usize].is_none());
             });
         }
+        // Whatever is still without a status was never evaluated.
+        let statuses: Vec<FitStatus> = statuses
+            .into_iter()
+            .map(|status| status.unwrap_or(FitStatus::NotFinite))
+            .collect();
+        let finisher = Finisher {
+            model: self.model,
+            estimator: self.estimator,
+            chunk: *chunk,
+            level: (self.backend.epsilon() > f64::EPSILON).then(Level::new),
+        };
         let fits = timed(&mut tally.finish, || {
-            states
-                .par_iter()
-                .zip(&statuses)
-                .enumerate()
-                .map(|(star, (state, status))| {
-                    self.finish(chunk, star, state, status.unwrap_or(FitStatus::NotFinite))
+            let size = finisher.block();
+            let blocks = states
+                .par_chunks(size)
+                .zip(statuses.par_chunks(size))
+                .enumerate();
+            blocks
+                .flat_map_iter(|(block, (states, statuses))| {
+                    finisher.finish(block * size..block * size + states.len(), states, statuses)
                 })
                 .collect()
         });
@@ -204,83 +219,6 @@ impl Fitter {
         }
         bounds
     }
-
-    /// Covariance, residuals and flags at the solution, always in `f64`.
-    fn finish(
-        &self,
-        chunk: &Chunk<'_>,
-        index: usize,
-        state: &StarState,
-        mut status: FitStatus,
-    ) -> Fit {
-        let parameters = self.model.parameters();
-        let n = parameters.len();
-        let (star, pixels) = (&chunk.stars[index], chunk.pixels(index));
-        let scale = &star.scale;
-        let mut fit = Fit {
-            status,
-            flags: star.flags,
-            parameters: scale.to_image(parameters, &state.parameters),
-            covariance: None,
-            held: 0,
-            chi2: f64::NAN,
-            n_pixels: star.n_pixels,
-            n_parameters: n,
-            n_iterations: state.iterations,
-            absolute_residuals: f64::NAN,
-            central_residual: f64::NAN,
-        };
-        if !status.has_values() {
-            return fit;
-        }
-        let equations = self
-            .model
-            .normal_equations(self.estimator, &pixels, &state.parameters);
-        fit.chi2 = equations.chi2 * scale.weight;
-        fit.held = state.bounds.held(&state.parameters, &equations.gradient);
-        let inverse = cholesky::invert(n, &equations.curvature, fit.held);
-        let sandwich = inverse.as_ref().filter(|_| !star.noise_known);
-        let residuals = self
-            .model
-            .residual_sums(&pixels, &state.parameters, sandwich);
-        fit.absolute_residuals = residuals.absolute * scale.range;
-        match inverse {
-            Some(inverse) => {
-                let covariance = if star.noise_known {
-                    inverse.map(|c| c / scale.weight)
-                } else {
-                    cholesky::sandwich(n, &inverse, &residuals.sandwich)
-                };
-                fit.covariance = Some(to_image(&covariance, n, |j| {
-                    scale.factor(parameters[j].role)
-                }));
-            }
-            None => status = FitStatus::SingularCurvature,
-        }
-        if !fit.chi2.is_finite() || fit.parameters[..n].iter().any(|p| !p.is_finite()) {
-            status = FitStatus::NotFinite;
-        }
-        fit.status = status;
-        let (x, y) = (chunk.width / 2, chunk.height / 2);
-        let center = y * chunk.width + x;
-        if pixels.weight[center] > 0.0 {
-            let (model, _) = self.model.evaluate(&state.parameters, x as f64, y as f64);
-            fit.central_residual = (pixels.data[center] - model) * scale.range;
-        }
-        fit.flags.set(Flags::NEAR_BOUND, fit.held != 0);
-        for (parameter, &value) in parameters.iter().zip(&state.parameters) {
-            let outside = |side: usize| value < -0.5 || value > side as f64 - 0.5;
-            match parameter.role {
-                Role::X => fit.flags.set(Flags::CENTROID_OUTSIDE, outside(chunk.width)),
-                Role::Y => fit
-                    .flags
-                    .set(Flags::CENTROID_OUTSIDE, outside(chunk.height)),
-                Role::Flux => fit.flags.set(Flags::NEGATIVE_FLUX, value < 0.0),
-                Role::Background | Role::Shape => {}
-            }
-        }
-        fit
-    }
 }
 
 /// The solver's decision about every active star.
@@ -309,15 +247,4 @@ fn update(
             update
         })
         .collect()
-}
-
-/// A covariance in the image's units, from the factors of the parameters.
-fn to_image(scaled: &Packed, n: usize, factor: impl Fn(usize) -> f64) -> Packed {
-    let mut covariance = *scaled;
-    for j in 0..n {
-        for k in 0..=j {
-            covariance[packed_index(j, k)] *= factor(j) * factor(k);
-        }
-    }
-    covariance
 }

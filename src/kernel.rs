@@ -107,6 +107,32 @@ pub struct LaneBlock<'a> {
     pub weight: &'a [f32],
 }
 
+impl LaneBlock<'_> {
+    /// Calls `visit` with values, weights, x and y of each pixel.
+    #[inline(always)]
+    fn for_each_pixel<S: Simd>(
+        &self,
+        simd: S,
+        mut visit: impl FnMut(Lanes<S>, Lanes<S>, Lanes<S>, Lanes<S>),
+    ) {
+        let lanes = Lanes::<S>::COUNT;
+        let row = self.width * lanes;
+        for (y, (data, weight)) in self
+            .data
+            .chunks_exact(row)
+            .zip(self.weight.chunks_exact(row))
+            .enumerate()
+        {
+            let y = Lanes::splat(simd, y as f32);
+            let pixels = data.chunks_exact(lanes).zip(weight.chunks_exact(lanes));
+            for (x, (data, weight)) in pixels.enumerate() {
+                let x = Lanes::splat(simd, x as f32);
+                visit(Lanes::load(simd, data), Lanes::load(simd, weight), x, y);
+            }
+        }
+    }
+}
+
 /// The sums of as many stars as a register has lanes.
 #[inline(always)]
 pub fn normal_equations_in_lanes<P: Profile, E: Estimate, S: Simd>(
@@ -115,51 +141,80 @@ pub fn normal_equations_in_lanes<P: Profile, E: Estimate, S: Simd>(
     parameters: &[Parameters],
     sums: &mut [NormalEquations],
 ) {
-    let lanes = Lanes::<S>::COUNT;
     let n = P::PARAMETERS.len();
-    let zero = Lanes::splat(simd, 0.0);
-    let mut p = [zero; MAX_PARAMETERS];
-    for (j, p) in p.iter_mut().enumerate().take(n) {
-        *p = Lanes(S::f32s::from_fn(simd, |lane| parameters[lane][j] as f32));
-    }
-    let mut total = NormalEquations::filled(zero);
-    let mut gradient = [zero; MAX_PARAMETERS];
-    let row = block.width * lanes;
-    for (y, (data, weight)) in block
-        .data
-        .chunks_exact(row)
-        .zip(block.weight.chunks_exact(row))
-        .enumerate()
-    {
-        let y = Lanes::splat(simd, y as f32);
-        let pixels = data.chunks_exact(lanes).zip(weight.chunks_exact(lanes));
-        for (x, (data, weight)) in pixels.enumerate() {
-            let x = Lanes::splat(simd, x as f32);
-            let model = P::evaluate(&p, x, y, &mut gradient);
-            let terms = E::terms(Lanes::load(simd, data), model, Lanes::load(simd, weight));
-            total.add(n, terms, &gradient);
-        }
-    }
+    let p = gather(simd, n, |lane, j| parameters[lane][j]);
+    let mut total = NormalEquations::filled(Lanes::splat(simd, 0.0));
+    let mut gradient = [Lanes::splat(simd, 0.0); MAX_PARAMETERS];
+    block.for_each_pixel(simd, |data, weight, x, y| {
+        let model = P::evaluate(&p, x, y, &mut gradient);
+        total.add(n, E::terms(data, model, weight), &gradient);
+    });
     for (lane, sums) in sums.iter_mut().enumerate() {
-        sums.chi2 = f64::from(total.chi2.0.as_slice()[lane]);
+        sums.chi2 = total.chi2.lane(lane);
         for j in 0..n {
-            sums.gradient[j] = f64::from(total.gradient[j].0.as_slice()[lane]);
+            sums.gradient[j] = total.gradient[j].lane(lane);
         }
         for at in 0..n * (n + 1) / 2 {
-            sums.curvature[at] = f64::from(total.curvature[at].0.as_slice()[lane]);
+            sums.curvature[at] = total.curvature[at].lane(lane);
         }
     }
 }
 
 /// Sums over the residuals at the solution.
 #[derive(Debug, Clone, Copy)]
-pub struct ResidualSums {
+pub struct ResidualSums<T = f64> {
     /// Sum of the absolute residuals.
-    pub absolute: f64,
+    pub absolute: T,
     /// `sum (w r / (1 - h))^2 g g^T` with the leverage `h = w g^T C g`, where `C` is the inverse
     /// curvature: the middle of the sandwich covariance HC3 (MacKinnon and White 1985,
     /// J. Econometrics 29, 305).
-    pub sandwich: Packed,
+    pub sandwich: Packed<T>,
+}
+
+impl<T: Copy> ResidualSums<T> {
+    /// Every sum set to `value`.
+    #[inline(always)]
+    pub fn filled(value: T) -> Self {
+        Self {
+            absolute: value,
+            sandwich: [value; MAX_PACKED],
+        }
+    }
+}
+
+impl<T: Real> ResidualSums<T> {
+    /// Adds one pixel of a model with `n` parameters; a weight of 0 adds nothing.
+    #[inline(always)]
+    fn add(
+        &mut self,
+        n: usize,
+        residual: T,
+        weight: T,
+        gradient: &Parameters<T>,
+        inverse: Option<&Packed<T>>,
+    ) {
+        self.absolute = residual.abs().mul_add(weight.is_used(), self.absolute);
+        let Some(inverse) = inverse else { return };
+        let mut leverage = gradient[0].constant(0.0);
+        for j in 0..n {
+            let mut row = inverse[packed_index(j, j)] * gradient[j];
+            for k in 0..j {
+                row = (inverse[packed_index(j, k)] * 2.0).mul_add(gradient[k], row);
+            }
+            leverage = row.mul_add(gradient[j], leverage);
+        }
+        // A pixel that alone determines a parameter has a leverage of 1 and no residual.
+        let rest = (-(weight * leverage) + 1.0).at_least(1e-6);
+        let score = weight * residual / rest;
+        let square = score * score;
+        for j in 0..n {
+            let scaled = square * gradient[j];
+            for k in 0..=j {
+                let at = packed_index(j, k);
+                self.sandwich[at] = scaled.mul_add(gradient[k], self.sandwich[at]);
+            }
+        }
+    }
 }
 
 /// The residual sums of one star; without the `inverse` curvature the sandwich stays 0.
@@ -168,27 +223,54 @@ pub fn residual_sums<P: Profile>(
     parameters: &Parameters,
     inverse: Option<&Packed>,
 ) -> ResidualSums {
-    let n = P::PARAMETERS.len();
-    let mut sums = ResidualSums {
-        absolute: 0.0,
-        sandwich: [0.0; MAX_PACKED],
-    };
+    let mut sums = ResidualSums::filled(0.0);
     let mut gradient = [0.0; MAX_PARAMETERS];
     pixels.for_each_used(|data, weight, x, y| {
         let residual = data - P::evaluate(parameters, x, y, &mut gradient);
-        sums.absolute += residual.abs();
-        if let Some(inverse) = inverse {
-            let leverage = weight * quadratic_form(n, inverse, &gradient);
-            // A pixel that alone determines a parameter has a leverage of 1 and no residual.
-            let score = weight * residual / (1.0 - leverage).max(1e-6);
-            for j in 0..n {
-                for k in 0..=j {
-                    sums.sandwich[packed_index(j, k)] += score * score * gradient[j] * gradient[k];
-                }
-            }
-        }
+        sums.add(P::PARAMETERS.len(), residual, weight, &gradient, inverse);
     });
     sums
+}
+
+/// The residual sums of as many stars as a register has lanes.
+#[inline(always)]
+pub fn residual_sums_in_lanes<P: Profile, S: Simd>(
+    simd: S,
+    block: &LaneBlock<'_>,
+    parameters: &[Parameters],
+    inverses: Option<&[Packed]>,
+    sums: &mut [ResidualSums],
+) {
+    let n = P::PARAMETERS.len();
+    let p = gather(simd, n, |lane, j| parameters[lane][j]);
+    let inverse: Option<Packed<Lanes<S>>> =
+        inverses.map(|inverses| gather(simd, n * (n + 1) / 2, |lane, at| inverses[lane][at]));
+    let mut total = ResidualSums::filled(Lanes::splat(simd, 0.0));
+    let mut gradient = [Lanes::splat(simd, 0.0); MAX_PARAMETERS];
+    block.for_each_pixel(simd, |data, weight, x, y| {
+        let residual = data - P::evaluate(&p, x, y, &mut gradient);
+        total.add(n, residual, weight, &gradient, inverse.as_ref());
+    });
+    for (lane, sums) in sums.iter_mut().enumerate() {
+        sums.absolute = total.absolute.lane(lane);
+        for at in 0..n * (n + 1) / 2 {
+            sums.sandwich[at] = total.sandwich[at].lane(lane);
+        }
+    }
+}
+
+/// The first `n` values of each star, side by side.
+#[inline(always)]
+fn gather<S: Simd, const N: usize>(
+    simd: S,
+    n: usize,
+    value: impl Fn(usize, usize) -> f64,
+) -> [Lanes<S>; N] {
+    let mut all = [Lanes::splat(simd, 0.0); N];
+    for (j, all) in all.iter_mut().enumerate().take(n) {
+        *all = Lanes(S::f32s::from_fn(simd, |lane| value(lane, j) as f32));
+    }
+    all
 }
 
 /// `v^T M v` for a symmetric matrix of `n` rows.

@@ -25,6 +25,10 @@ pub trait Real:
     fn exp(self) -> Self;
     /// Absolute value.
     fn abs(self) -> Self;
+    /// The larger of `self` and `least`.
+    fn at_least(self, least: f64) -> Self;
+    /// 1 where `self` is above 0, else 0.
+    fn is_used(self) -> Self;
 }
 
 impl Real for f64 {
@@ -44,6 +48,14 @@ impl Real for f64 {
     #[inline(always)]
     fn abs(self) -> Self {
         Self::abs(self)
+    }
+    #[inline(always)]
+    fn at_least(self, least: f64) -> Self {
+        self.max(least)
+    }
+    #[inline(always)]
+    fn is_used(self) -> Self {
+        f64::from(u8::from(self > 0.0))
     }
 }
 
@@ -65,6 +77,12 @@ impl<S: Simd> Lanes<S> {
     #[inline(always)]
     pub fn load(simd: S, values: &[f32]) -> Self {
         Self(S::f32s::from_slice(simd, &values[..Self::COUNT]))
+    }
+
+    /// The value in one lane.
+    #[inline(always)]
+    pub fn lane(&self, lane: usize) -> f64 {
+        f64::from(self.0.as_slice()[lane])
     }
 }
 
@@ -151,6 +169,17 @@ impl<S: Simd> Real for Lanes<S> {
     #[inline(always)]
     fn abs(self) -> Self {
         Self(self.0.abs())
+    }
+
+    #[inline(always)]
+    fn at_least(self, least: f64) -> Self {
+        Self(self.0.max(self.constant(least).0))
+    }
+
+    #[inline(always)]
+    fn is_used(self) -> Self {
+        let (zero, one) = (self.constant(0.0).0, self.constant(1.0).0);
+        Self(self.0.simd_gt(zero).select(one, zero))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The CPU backend: one `f32` of several stars to a register, all cores.
 
-use fearless_simd::{Level, Simd, SimdBase, dispatch};
+use fearless_simd::Level;
 use rayon::prelude::*;
 
 use super::Backend;
@@ -8,6 +8,7 @@ use crate::batch::Chunk;
 use crate::error::Result;
 use crate::estimator::Estimator;
 use crate::kernel::{LaneBlock, NormalEquations};
+use crate::lanes::{self, MAX_LANES};
 use crate::model::{MODELS, Model, Parameters};
 
 /// Evaluates as many stars at once as a register of the machine holds `f32`.
@@ -43,7 +44,7 @@ impl Default for CpuBackend {
         let level = Level::new();
         Self {
             level,
-            lanes: dispatch!(level, simd => register_length(simd)),
+            lanes: lanes::count(level),
             model: MODELS[0],
             estimator: Estimator::default(),
             width: 0,
@@ -51,11 +52,6 @@ impl Default for CpuBackend {
             packed: Packing::default(),
         }
     }
-}
-
-#[inline(always)]
-fn register_length<S: Simd>(_simd: S) -> usize {
-    S::f32s::LEN
 }
 
 impl CpuBackend {
@@ -183,9 +179,6 @@ impl Backend for CpuBackend {
         Ok(())
     }
 }
-
-/// Stars to the widest register there is, 512 bits.
-const MAX_LANES: usize = 16;
 
 /// Where each of the `active` stars stands in `packed`; both in increasing order.
 fn places(active: &[u32], packed: &[u32]) -> Vec<usize> {

@@ -173,6 +173,15 @@ pub trait Model: Debug + Sync {
         parameters: &Parameters,
         inverse: Option<&Packed>,
     ) -> ResidualSums;
+    /// The same of several stars at once, one to a lane.
+    fn residual_sums_in_lanes(
+        &self,
+        level: Level,
+        block: &LaneBlock<'_>,
+        parameters: &[Parameters],
+        inverses: Option<&[Packed]>,
+        sums: &mut [ResidualSums],
+    );
 }
 
 impl<P: Profile> Model for P {
@@ -231,5 +240,16 @@ impl<P: Profile> Model for P {
         inverse: Option<&Packed>,
     ) -> ResidualSums {
         kernel::residual_sums::<P>(pixels, parameters, inverse)
+    }
+    fn residual_sums_in_lanes(
+        &self,
+        level: Level,
+        block: &LaneBlock<'_>,
+        parameters: &[Parameters],
+        inverses: Option<&[Packed]>,
+        sums: &mut [ResidualSums],
+    ) {
+        dispatch!(level, simd =>
+            kernel::residual_sums_in_lanes::<P, _>(simd, block, parameters, inverses, sums));
     }
 }

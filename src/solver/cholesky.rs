@@ -18,8 +18,8 @@ struct Factor {
 
 impl Factor {
     /// Factors `matrix`, its diagonal enlarged by the factor `1 + damping`, without the rows and
-    /// columns that are `held`. `None` where it is not positive definite.
-    fn new(n: usize, matrix: &Packed, damping: f64, held: Held) -> Option<Self> {
+    /// columns that are `held`. `None` where a pivot is not above the `smallest`.
+    fn new(n: usize, matrix: &Packed, damping: f64, held: Held, smallest: f64) -> Option<Self> {
         let mut scale = [0.0; MAX_PARAMETERS];
         for (j, scale) in scale.iter_mut().enumerate().take(n) {
             if held >> j & 1 == 0 {
@@ -41,7 +41,7 @@ impl Factor {
                     sum -= lower[packed_index(j, i)] * lower[packed_index(k, i)];
                 }
                 lower[packed_index(j, k)] = if j == k {
-                    if sum.is_nan() || sum <= SMALLEST_PIVOT {
+                    if sum.is_nan() || sum <= smallest {
                         return None;
                     }
                     sum.sqrt()
@@ -86,13 +86,19 @@ pub fn solve(
     damping: f64,
     held: Held,
 ) -> Option<Parameters> {
-    let x = Factor::new(n, matrix, damping, held)?.solve(right);
+    let x = Factor::new(n, matrix, damping, held, SMALLEST_PIVOT)?.solve(right);
     x[..n].iter().all(|x| x.is_finite()).then_some(x)
 }
 
 /// The inverse of a matrix of `n` rows; rows and columns that are `held` are 0.
 pub fn invert(n: usize, matrix: &Packed, held: Held) -> Option<Packed> {
-    let factor = Factor::new(n, matrix, 0.0, held)?;
+    invert_if_clear(n, matrix, held, SMALLEST_PIVOT)
+}
+
+/// The same, but `None` already where a pivot of the matrix scaled to a unit diagonal is not above
+/// `smallest`: sums in low precision would put noise in its place.
+pub fn invert_if_clear(n: usize, matrix: &Packed, held: Held, smallest: f64) -> Option<Packed> {
+    let factor = Factor::new(n, matrix, 0.0, held, smallest)?;
     let mut inverse = [0.0; MAX_PACKED];
     for k in 0..n {
         let mut unit = [0.0; MAX_PARAMETERS];

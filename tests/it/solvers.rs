@@ -249,3 +249,42 @@ fn values_of_any_size_and_pedestal_give_the_same_star() {
         }
     }
 }
+
+/// The largest relative difference of chi-square, residuals and errors between two sets of fits.
+fn differs(a: &[Fit], b: &[Fit]) -> f64 {
+    let mut worst = 0.0_f64;
+    for (a, b) in a.iter().zip(b) {
+        let mut compare = |a: f64, b: f64| worst = worst.max((a / b - 1.0).abs());
+        compare(a.chi2, b.chi2);
+        compare(a.absolute_residuals, b.absolute_residuals);
+        let (a, b) = (a.covariance.unwrap(), b.covariance.unwrap());
+        for j in 0..5 {
+            let at = j * (j + 3) / 2;
+            compare(a[at].sqrt(), b[at].sqrt());
+        }
+    }
+    worst
+}
+
+#[test]
+fn errors_and_residuals_are_the_same_on_every_backend() {
+    for masked in [false, true] {
+        let batch = random_batch(6, gaussian(), 15, 13, 333, masked);
+        let run = |backend: Box<dyn Backend>| {
+            let mut fitter =
+                Fitter::new(gaussian(), Box::new(LevenbergMarquardt::default()), backend);
+            fitter.tolerance = 1e-10;
+            fitter.fit(&batch).unwrap()
+        };
+        let reference = run(Box::new(ReferenceBackend::default()));
+        for backend in backends() {
+            let name = backend.name();
+            let worst = differs(&run(backend), &reference);
+            println!("{name}: errors and residuals within {worst:.1e} of the reference's");
+            assert!(worst < 1e-3, "{name}: {worst:e}");
+        }
+        let mut shuffled = reference.clone();
+        shuffled.rotate_left(1);
+        assert!(differs(&shuffled, &reference) > 0.1);
+    }
+}

@@ -1,0 +1,68 @@
+//! Stars evaluated a second: model x cutout size x backend.
+
+#![allow(missing_docs, reason = "criterion's macros make public items")]
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use starfit::backend::{Backend, CpuBackend, ReferenceBackend};
+use starfit::cutout::Noise;
+use starfit::estimator::Estimator;
+use starfit::kernel::NormalEquations;
+use starfit::model::{MODELS, Parameters};
+use starfit::simulate::{SimulationOptions, Stack};
+
+const STARS: usize = 8192;
+
+fn backends() -> Vec<Box<dyn Backend>> {
+    let mut all: Vec<Box<dyn Backend>> = vec![
+        Box::new(ReferenceBackend::default()),
+        Box::new(CpuBackend::default()),
+    ];
+    #[cfg(feature = "gpu")]
+    if let Ok(gpu) = starfit::backend::gpu::GpuBackend::new(None) {
+        all.push(Box::new(gpu));
+    }
+    all
+}
+
+fn evaluate(criterion: &mut Criterion) {
+    for &model in MODELS {
+        for size in [9, 15, 21] {
+            let options = SimulationOptions {
+                model,
+                ..SimulationOptions::default()
+            };
+            let stack = Stack::new(STARS, size, &options).expect("a sound simulation");
+            let batch = stack.batch(Noise::Unit, None);
+            let chunk = batch.chunk(0, STARS);
+            let active: Vec<u32> = (0..STARS as u32).collect();
+            let trials: Vec<Parameters> = chunk
+                .stars
+                .iter()
+                .zip(&stack.truth)
+                .map(|(star, truth)| star.scale.to_scaled(model.parameters(), &truth.parameters))
+                .collect();
+            let mut sums = vec![NormalEquations::filled(0.0); STARS];
+            let mut group =
+                criterion.benchmark_group(format!("evaluate {} {size}x{size}", model.name()));
+            group
+                .throughput(Throughput::Elements(STARS as u64))
+                .sample_size(20);
+            for mut backend in backends() {
+                backend
+                    .load(model, Estimator::default(), &chunk)
+                    .expect("room for the chunk");
+                let name = backend.name();
+                group.bench_function(name, |bencher| {
+                    bencher.iter(|| {
+                        backend
+                            .evaluate(&active, &trials, &mut sums)
+                            .expect("a working device")
+                    });
+                });
+            }
+        }
+    }
+}
+
+criterion_group!(benches, evaluate);
+criterion_main!(benches);
