@@ -56,7 +56,7 @@ fn evaluate(criterion: &mut Criterion) {
                     bencher.iter(|| {
                         backend
                             .evaluate(&active, &trials, &mut sums)
-                            .expect("a working device")
+                            .expect("a working device");
                     });
                 });
             }

@@ -32,7 +32,7 @@ fn stack(criterion: &mut Criterion) {
         let batch = stack.batch(Noise::Unit, start);
         let mut fitter = fitter();
         group.bench_function(name, |bencher| {
-            bencher.iter(|| fitter.fit(&batch).expect("a working device"))
+            bencher.iter(|| fitter.fit(&batch).expect("a working device"));
         });
     }
 }
@@ -45,7 +45,7 @@ fn image(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("2048x2048 image, 3000 stars");
     group.sample_size(10);
     group.bench_function("background", |bencher| {
-        bencher.iter(|| Background::estimate(image.pixels.view(), cell))
+        bencher.iter(|| Background::estimate(image.pixels.view(), cell));
     });
     let background = Background::estimate(image.pixels.view(), cell);
     group.bench_function("detection", |bencher| {
