@@ -276,7 +276,7 @@ fn errors_and_residuals_are_the_same_on_every_backend() {
             fitter.tolerance = 1e-10;
             fitter.fit(&batch).unwrap()
         };
-        let reference = run(Box::new(ReferenceBackend::default()));
+        let reference = run(Box::<ReferenceBackend>::default());
         for backend in backends() {
             let name = backend.name();
             let worst = differs(&run(backend), &reference);
