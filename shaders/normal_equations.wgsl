@@ -41,7 +41,7 @@ fn normal_equations(
     let width = f32(info.width);
     let inverse_width = 1.0 / width;
     for (var i = lane; i < info.pixels; i += LANES) {
-        // Exact below four million pixels, and cheaper than an integer division.
+        // Exact up to the largest cutout, and cheaper than an integer division.
         let y = floor((f32(i) + 0.5) * inverse_width);
         let x = f32(i) - y * width;
         let at = first + i * STARS;

@@ -11,6 +11,7 @@ mod spline;
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
+use crate::moments::median;
 use spline::Mesh;
 
 /// Clipping, in sigma.
@@ -363,11 +364,6 @@ fn window(
     let across = column.saturating_sub(1)..(column + 2).min(columns);
     (row.saturating_sub(1)..(row + 2).min(rows))
         .flat_map(move |row| across.clone().map(move |column| (row, column)))
-}
-
-fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    (!values.is_empty()).then(|| sorted_median(values))
 }
 
 fn sorted_median(values: &[f64]) -> f64 {

@@ -6,7 +6,7 @@ use crate::background::Background;
 use crate::fit::Flags;
 use crate::image::Image;
 use crate::kernel::Pixels;
-use crate::moments::rim_median;
+use crate::moments::{rim_median, rim_scatter};
 
 /// What the noise of a pixel is made of.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,6 +21,10 @@ pub enum Noise {
         read_noise: f64,
     },
 }
+
+/// How far the variance of a rim must exceed what gain and read noise say before it is believed
+/// instead: in a rim of 30 pixels the scatter itself is uncertain by a quarter.
+const LYING_SCATTER: f64 = 2.5;
 
 /// How cutouts are made: the same for all stars of an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -111,19 +115,26 @@ impl Cutout {
             Flags::MASKED,
             cutout.data.iter().any(|value| !value.is_finite()),
         );
-        let sky = rim_median(
-            &Pixels {
-                width,
-                data: &cutout.data,
-                weight: &cutout.weight,
-            },
-            height,
-        );
+        let view = Pixels {
+            width,
+            data: &cutout.data,
+            weight: &cutout.weight,
+        };
+        let sky = rim_median(&view, height);
         let variance = match options.noise {
             Noise::Known {
                 gain: Some(gain),
                 read_noise,
-            } => (read_noise / gain).powi(2) + sky.max(0.0) / gain,
+            } => {
+                let told = (read_noise / gain).powi(2) + sky.max(0.0) / gain;
+                // Once a sky has been subtracted, its level no longer tells of its noise.
+                let seen = rim_scatter(&view, height).powi(2);
+                if seen > LYING_SCATTER * told {
+                    seen
+                } else {
+                    told
+                }
+            }
             Noise::Known { gain: None, .. } | Noise::Unit => 0.0,
         };
         cutout.weigh(options.noise, sky, variance);

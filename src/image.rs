@@ -56,7 +56,7 @@ pub struct Source {
 }
 
 /// Facts of a header that bear on noise, saturation and bookkeeping, as written there: only
-/// `Noise` and the options decide what is believed.
+/// [`measure`](crate::measure) and the options decide what is believed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Header {
     /// GAIN or EGAIN, electrons for each unit of the image.

@@ -8,7 +8,7 @@ use crate::batch::{Batch, Start};
 use crate::catalog::Row;
 use crate::cutout::{Cutout, CutoutOptions, Noise};
 use crate::detect::{DetectOptions, Detection, detect};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fit::{Fit, FitStatus, Flags};
 use crate::fitter::Fitter;
 use crate::image::{Header, Image};
@@ -24,11 +24,16 @@ pub const DEFAULT_SIZE: usize = 15;
 /// Widest cutout that is chosen without being asked for, pixels.
 const LARGEST_DEFAULT_SIZE: usize = 255;
 
+/// Most pixels of a cutout: a thousand by a thousand. Pixels are counted in `f32` on a GPU, and
+/// many cutouts have to fit side by side.
+const LARGEST_CUTOUT: usize = 1 << 20;
+
 /// Width assumed where no star can be measured, pixels.
 const DEFAULT_FWHM: f64 = 3.0;
 
-/// Stars cut out at a time: keeps the memory of an image with millions of stars bounded.
-const STARS_AT_ONCE: usize = 32_768;
+/// Memory that the cutouts of a batch may take, bytes: an image may have millions of stars, a
+/// cutout a million pixels.
+const BATCH_BYTES: usize = 256 << 20;
 
 /// What the user says about the measurement; `None` is: find out.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,7 +109,9 @@ pub fn measure_image(
 ) -> Result<Measured> {
     let cell = Background::cell_for(image.width(), image.height());
     let background = Background::estimate(image.pixels.view(), cell);
-    let gain = options.gain.or_else(|| believed_gain(image));
+    let gain = options
+        .gain
+        .or_else(|| believed_gain(&image.name, &image.header));
     let saturation = options
         .saturation
         .unwrap_or_else(|| believed_saturation(image, &background));
@@ -136,7 +143,7 @@ pub fn measure_image(
     };
     let cut = CutoutOptions { noise, saturation };
     let mut fits = Vec::with_capacity(stars.len());
-    for stars in stars.chunks(STARS_AT_ONCE) {
+    for stars in stars.chunks(stars_at_once(size * size)) {
         let mut batch = Batch::new(size, size);
         for star in stars {
             let cutout = Cutout::from_image(image, &background, &cut, (star.x, star.y), size);
@@ -168,27 +175,44 @@ pub fn measure_image(
     })
 }
 
-/// Measures ready cutouts, (n, height, width), each with its star somewhere near the middle.
+/// Measures ready cutouts, (n, height, width), each with its star somewhere near the middle; `name`
+/// is what messages call them.
 ///
 /// The noise is known where the gain is; else every pixel counts the same.
 ///
 /// # Errors
 ///
-/// Those of the fitter's backend.
+/// [`Error::Malformed`] for cutouts of more than a million pixels; those of the fitter's backend.
 pub fn measure_stack(
+    name: &str,
     stack: &Array3<f64>,
     header: &Header,
     options: &MeasureOptions,
     fitter: &mut Fitter,
 ) -> Result<Measured> {
+    /// Pixels looked at for the level of the sky.
+    const SAMPLE: usize = 1 << 20;
     let (n, height, width) = stack.dim();
-    let gain = options
-        .gain
-        .or(header.gain.filter(|gain| is_plausible_gain(*gain)));
-    let saturation = options
-        .saturation
-        .or(header.saturation.filter(|s| *s > 0.0))
-        .unwrap_or(f64::INFINITY);
+    if width * height > LARGEST_CUTOUT {
+        return Err(Error::Malformed {
+            file: name.into(),
+            field: "cutouts".into(),
+            expected: format!("at most {LARGEST_CUTOUT} pixels each"),
+            found: format!("{width} x {height}"),
+            hint: Some("an image is fitted without --cutouts, and as FITS".into()),
+        });
+    }
+    let gain = options.gain.or_else(|| believed_gain(name, header));
+    // Most pixels of most cutouts are sky.
+    let mut sample: Vec<f64> = stack
+        .iter()
+        .copied()
+        .filter(|v| v.is_finite())
+        .take(SAMPLE)
+        .collect();
+    let sky = median(&mut sample).unwrap_or(0.0);
+    let stated = || stated_saturation(name, header, sky);
+    let saturation = options.saturation.or_else(stated).unwrap_or(f64::INFINITY);
     let noise = match (options.weighted, gain) {
         (true, Some(_)) => {
             let read_noise = options
@@ -207,9 +231,10 @@ pub fn measure_stack(
         saturation: saturation - options.bias,
     };
     let mut fits = Vec::with_capacity(n);
-    for from in (0..n).step_by(STARS_AT_ONCE) {
+    let at_once = stars_at_once(width * height);
+    for from in (0..n).step_by(at_once) {
         let mut batch = Batch::new(width, height);
-        for index in from..(from + STARS_AT_ONCE).min(n) {
+        for index in from..(from + at_once).min(n) {
             let pixels = stack
                 .index_axis(ndarray::Axis(0), index)
                 .mapv(|value| value - options.bias);
@@ -252,6 +277,11 @@ pub fn measure_stack(
     })
 }
 
+/// Cutouts of that many pixels, data and weights in `f64`, that a batch may have.
+fn stars_at_once(pixels: usize) -> usize {
+    (BATCH_BYTES / (pixels.max(1) * 16)).clamp(1, 32_768)
+}
+
 /// The odd side of a cutout for stars of that width.
 fn size_for(fwhm: f64) -> usize {
     let grown = (4.0 * fwhm).ceil().clamp(0.0, LARGEST_DEFAULT_SIZE as f64) as usize;
@@ -265,38 +295,44 @@ fn is_plausible_gain(gain: f64) -> bool {
 }
 
 /// The header's gain where it can be one: a plausible number, of an image that still counts.
-fn believed_gain(image: &Image) -> Option<f64> {
-    let Header { gain, unit, .. } = &image.header;
-    let gain = (*gain)?;
+fn believed_gain(name: &str, header: &Header) -> Option<f64> {
+    let unit = header
+        .unit
+        .as_deref()
+        .map(|unit| unit.trim().to_lowercase());
     // Calibrated units, such as MJy/sr or counts/s, are no longer what the gain converts.
-    let counts = unit.as_deref().is_none_or(|unit| {
-        ["adu", "dn", "count", "counts", "ct", "cts"].contains(&unit.trim().to_lowercase().as_str())
-    });
+    let is_one_of = |names: &[&str]| unit.as_deref().is_some_and(|unit| names.contains(&unit));
+    if is_one_of(&["electron", "electrons", "e-", "e"]) {
+        return Some(1.0);
+    }
+    let gain = header.gain?;
+    let counts = unit.is_none() || is_one_of(&["", "adu", "dn", "count", "counts", "ct", "cts"]);
     if !is_plausible_gain(gain) || !counts {
         let unit = unit
-            .as_deref()
-            .map_or_else(String::new, |unit| format!(" in an image of {unit}"));
-        tracing::info!(
-            "{}: GAIN {gain}{unit} is not believed; --gain sets it",
-            image.name
-        );
+            .as_ref()
+            .map_or_else(String::new, |unit| format!(" in units of {unit}"));
+        tracing::info!("{name}: GAIN {gain}{unit} is not believed; --gain sets it");
         return None;
     }
     Some(gain)
 }
 
-/// The header's saturation where it lies above the background, else the image's highest value
-/// where several pixels share it, as clipped ones do.
+/// The header's saturation where it lies above the sky.
+fn stated_saturation(name: &str, header: &Header, sky: f64) -> Option<f64> {
+    let level = header.saturation?;
+    if level <= sky {
+        tracing::info!("{name}: SATURATE {level} is not above the sky and not believed");
+        return None;
+    }
+    Some(level)
+}
+
+/// The header's saturation where it can be, else the image's highest value where several pixels
+/// share it, as clipped ones do.
 fn believed_saturation(image: &Image, background: &Background) -> f64 {
     let sky = background.median_level() + 10.0 * background.median_noise();
-    if let Some(level) = image.header.saturation {
-        if level > sky {
-            return level;
-        }
-        tracing::info!(
-            "{}: SATURATE {level} is not above the background and not believed",
-            image.name
-        );
+    if let Some(level) = stated_saturation(&image.name, &image.header, sky) {
+        return level;
     }
     const CLIPPED: usize = 4;
     let highest = image

@@ -133,6 +133,24 @@ impl Sums {
 
 /// Median of the usable pixels on the rim; of all pixels where the rim has none.
 pub(crate) fn rim_median(pixels: &Pixels<'_>, height: usize) -> f64 {
+    median(&mut rim(pixels, height)).unwrap_or(0.0)
+}
+
+/// Standard deviation of the usable pixels on the rim, from their median absolute deviation, which
+/// a neighbour that reaches into the rim hardly moves.
+pub(crate) fn rim_scatter(pixels: &Pixels<'_>, height: usize) -> f64 {
+    /// Standard deviation of a normal deviate over its median absolute deviation.
+    const SIGMA_OF_MAD: f64 = 1.482_602_218_505_602;
+    let mut values = rim(pixels, height);
+    let middle = median(&mut values).unwrap_or(0.0);
+    for value in &mut values {
+        *value = (*value - middle).abs();
+    }
+    SIGMA_OF_MAD * median(&mut values).unwrap_or(0.0)
+}
+
+/// The usable pixels on the rim; all usable ones where it has none.
+fn rim(pixels: &Pixels<'_>, height: usize) -> Vec<f64> {
     let width = pixels.width;
     let is_rim = |at: usize| {
         let (row, column) = (at / width, at % width);
@@ -145,11 +163,8 @@ pub(crate) fn rim_median(pixels: &Pixels<'_>, height: usize) -> f64 {
             .map(|(_, (data, _))| *data)
             .collect()
     };
-    let mut rim = values(true);
-    if rim.is_empty() {
-        rim = values(false);
-    }
-    median(&mut rim).unwrap_or(0.0)
+    let rim = values(true);
+    if rim.is_empty() { values(false) } else { rim }
 }
 
 /// The middle value; `None` for no values. The order of `values` is lost.
@@ -161,7 +176,8 @@ pub fn median(values: &mut [f64]) -> Option<f64> {
     let (below, &mut upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
     if even {
         let lower = below.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        return Some(0.5 * (lower + upper));
+        // Halves first: the sum may overflow.
+        return Some(0.5 * lower + 0.5 * upper);
     }
     Some(upper)
 }

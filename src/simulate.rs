@@ -23,12 +23,10 @@ use rand_pcg::Pcg64;
 
 use crate::error::{Error, Result};
 use crate::model::{Gaussian, Model, Moments, Parameters, Role};
+use crate::moments::FWHM_OF_SIGMA;
 
 /// Most stars of a field or cutouts of a stack.
 const MAX_STARS: usize = 10_000_000;
-
-/// Full width at half maximum of a Gaussian with a standard deviation of 1.
-const FWHM_OF_SIGMA: f64 = 2.354_820_045_030_949_3;
 
 /// How light becomes numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]

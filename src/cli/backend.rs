@@ -33,11 +33,11 @@ pub(super) enum BackendName {
 impl BackendArgs {
     /// Opens the backend, and sets the number of threads for everything.
     pub(super) fn open(&self) -> Result<Box<dyn Backend>> {
-        if let Some(jobs) = self.jobs {
-            // Fails only where a pool is running already, which is then as good.
-            let _ = rayon::ThreadPoolBuilder::new()
-                .num_threads(jobs.into())
-                .build_global();
+        super::use_threads(self.jobs);
+        if let (BackendName::Cpu | BackendName::Reference, Some(device)) =
+            (self.backend, &self.device)
+        {
+            anyhow::bail!("--device {device}: names a GPU, but --backend asks for none");
         }
         Ok(match (self.backend, &self.device) {
             (BackendName::Cpu, _) => Box::new(CpuBackend::default()),
@@ -64,7 +64,10 @@ fn gpu(device: Option<&str>) -> Result<Box<dyn Backend>> {
 #[cfg(feature = "gpu")]
 fn automatic() -> Result<Box<dyn Backend>> {
     match starfit::backend::gpu::adapters().first() {
-        Some(adapter) if !adapter.is_software => gpu(Some(&adapter.name)),
+        Some(adapter) if !adapter.is_software => gpu(Some(&adapter.name)).or_else(|error| {
+            tracing::warn!("{error}; the CPU is used instead");
+            Ok(Box::new(CpuBackend::default()) as Box<dyn Backend>)
+        }),
         _ => Ok(Box::new(CpuBackend::default())),
     }
 }

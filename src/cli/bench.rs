@@ -22,7 +22,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_enum, default_value_t = Work::W2)]
     work: Work,
     /// Stars to fit.
-    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: u32,
     /// CPU threads; by default one a core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
@@ -67,12 +67,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
         "--tolerance: expected a number above 0, found {}",
         args.tolerance
     );
-    if let Some(threads) = args.threads {
-        // Fails only where a pool is running already, which is then as good.
-        let _ = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.into())
-            .build_global();
-    }
+    super::use_threads(args.threads);
     let stack = match args.work {
         Work::W2 => Stack::w2(args.count as usize, SEED),
     };

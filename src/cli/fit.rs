@@ -63,7 +63,7 @@ pub(super) struct FitArgs {
     /// Read noise in electrons, of ready cutouts; in images the noise is measured.
     #[arg(long, value_name = "E", value_parser = not_negative, help_heading = "Input")]
     read_noise: Option<f64>,
-    /// Level of a raw frame without light, in units of the image.
+    /// Level without light, in units of the image, of ready cutouts; in images the sky is measured.
     #[arg(long, value_name = "LEVEL", default_value_t = 0.0, value_parser = finite, help_heading = "Input")]
     bias: f64,
     /// Pixels at this value and above are saturated; `inf`: none. By default the header's, else
@@ -82,7 +82,7 @@ pub(super) struct FitArgs {
     size: Option<usize>,
 
     /// Star model; `starfit models` lists them.
-    #[arg(long, default_value = MODELS[0].name(), value_parser = model, help_heading = "Fit")]
+    #[arg(long, default_value = MODELS[0].name(), value_parser = super::parse_model, help_heading = "Fit")]
     model: &'static dyn Model,
     /// What is minimised.
     #[arg(long, default_value = Estimator::default().name(), value_parser = estimator, help_heading = "Fit")]
@@ -164,17 +164,6 @@ fn odd(text: &str) -> Result<usize, String> {
     }
 }
 
-fn model(name: &str) -> Result<&'static dyn Model, String> {
-    let names = || {
-        MODELS
-            .iter()
-            .map(|model| model.name())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    starfit::model::by_name(name).ok_or_else(|| format!("expected one of {}", names()))
-}
-
 fn estimator(name: &str) -> Result<Estimator, String> {
     let names = || Estimator::ALL.map(Estimator::name).join(", ");
     Estimator::ALL
@@ -253,43 +242,62 @@ impl FitArgs {
 struct Outputs {
     paths: Vec<PathBuf>,
     writers: Vec<Box<dyn CatalogWriter>>,
+    /// Whether one of them could not be written.
+    is_broken: bool,
 }
 
 impl Outputs {
-    /// Opens every output, before the long work starts.
-    fn open(paths: &[PathBuf], inputs: &[PathBuf], run: &RunInfo) -> Result<Self> {
-        let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
-            (Ok(a), Ok(b)) => a == b,
-            _ => false,
-        };
-        for output in paths {
-            if inputs.iter().any(|input| same(input, output)) {
-                bail!(
-                    "--output {}: is an input of this run; choose another name",
-                    output.display()
-                );
-            }
-        }
+    /// Opens every output, before the long work starts; none may be a file that is read.
+    fn open<'a>(
+        paths: &[PathBuf],
+        read: impl Iterator<Item = &'a PathBuf>,
+        run: &RunInfo,
+    ) -> Result<Self> {
+        let file =
+            |path: &Path| FitsPath::parse(path).map_or_else(|_| path.to_owned(), |path| path.path);
+        let read: Vec<PathBuf> = read
+            .filter_map(|path| file(path).canonicalize().ok())
+            .collect();
         let mut outputs = Self {
             paths: paths.to_vec(),
             writers: Vec::new(),
+            is_broken: false,
         };
-        for path in paths {
-            match catalog::create(path, run) {
+        for (index, path) in paths.iter().enumerate() {
+            let name = path.display();
+            let is_read = path.canonicalize().is_ok_and(|path| read.contains(&path));
+            let opened = if is_read {
+                Err(anyhow::anyhow!(
+                    "--output {name}: is an input of this run; choose another name"
+                ))
+            } else if paths[..index].contains(path) {
+                Err(anyhow::anyhow!("--output {name}: is given twice"))
+            } else {
+                catalog::create(path, run).map_err(Into::into)
+            };
+            match opened {
                 Ok(writer) => outputs.writers.push(writer),
                 Err(error) => {
                     outputs.abandon()?;
-                    return Err(error.into());
+                    return Err(error);
                 }
             }
         }
         Ok(outputs)
     }
 
+    /// Writes an image to every output. One that fails is given up: a database keeps the images
+    /// before, any other file is not made.
     fn write(&mut self, image: &ImageInfo, measured: &Measured) -> starfit::Result<()> {
-        self.writers
-            .iter_mut()
-            .try_for_each(|writer| writer.write(image, &measured.rows))
+        for index in 0..self.writers.len() {
+            if let Err(error) = self.writers[index].write(image, &measured.rows) {
+                self.is_broken = true;
+                self.paths.remove(index);
+                drop(self.writers.remove(index));
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     fn finish(self) -> Result<()> {
@@ -308,7 +316,8 @@ impl Outputs {
 /// Fits every input; one that fails is named and the others are done.
 pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     let start = Instant::now();
-    let inputs = expand(&args.inputs)?;
+    let inputs = expand(&args.inputs);
+    let read = inputs.iter().flatten().chain(&args.stars);
     let stars = args
         .stars
         .as_ref()
@@ -330,18 +339,18 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         options: args.measure_options(),
         stars,
         quiet,
-        outputs: Outputs::open(&args.output, &inputs, &run)?,
+        outputs: Outputs::open(&args.output, read, &run)?,
         bar: bar(inputs.len(), quiet),
         images: 0,
         rows: 0,
     };
     let mut failed = 0;
-    for input in &inputs {
-        if let Err(error) = job.input(input, &mut fitter) {
+    for input in inputs {
+        if let Err(error) = input.and_then(|input| job.input(&input, &mut fitter)) {
             job.bar.suspend(|| print_error(&error));
             failed += 1;
             // What could not be written will not be written next time either.
-            if super::is_broken_pipe(&error) {
+            if job.outputs.is_broken {
                 break;
             }
         }
@@ -370,27 +379,38 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     })
 }
 
-/// The inputs, with patterns that no shell has expanded.
-fn expand(inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut all = Vec::new();
-    for input in inputs {
-        let pattern = input
-            .to_str()
-            .filter(|text| text.contains(['*', '?']) && !input.exists());
-        let Some(pattern) = pattern else {
-            all.push(input.clone());
-            continue;
-        };
-        let before = all.len();
-        let matches = glob::glob(pattern).with_context(|| format!("{pattern}: not a pattern"))?;
-        for path in matches {
-            all.push(path?);
-        }
-        if all.len() == before {
-            bail!("{pattern}: no file matches");
-        }
+/// The inputs, with patterns that no shell has expanded; a pattern may end in an extension,
+/// `'night/*.fits[1]'`.
+fn expand(inputs: &[PathBuf]) -> Vec<Result<PathBuf>> {
+    inputs
+        .iter()
+        .flat_map(|input| expand_one(input).unwrap_or_else(|error| vec![Err(error)]))
+        .collect()
+}
+
+fn expand_one(input: &Path) -> Result<Vec<Result<PathBuf>>> {
+    let is_pattern = |text: &&str| text.contains(['*', '?']) && !input.exists();
+    let Some(text) = input.to_str().filter(is_pattern) else {
+        return Ok(vec![Ok(input.to_owned())]);
+    };
+    let (pattern, hdu) = match text
+        .strip_suffix(']')
+        .and_then(|text| text.rsplit_once('['))
+    {
+        Some((pattern, hdu)) => (pattern, format!("[{hdu}]")),
+        None => (text, String::new()),
+    };
+    let matches = glob::glob(pattern).with_context(|| format!("{text}: not a pattern"))?;
+    let mut paths = Vec::new();
+    for path in matches {
+        let mut path = path?.into_os_string();
+        path.push(&hdu);
+        paths.push(Ok(path.into()));
     }
-    Ok(all)
+    if paths.is_empty() {
+        bail!("{text}: no file matches");
+    }
+    Ok(paths)
 }
 
 /// What stays the same from input to input, and what grows.
@@ -451,13 +471,22 @@ impl Job<'_> {
         header: Header,
         fitter: &mut Fitter,
     ) -> Result<()> {
-        let measured = measure_stack(stack, &header, &self.options, fitter)?;
         let name = source
             .path
             .file_name()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
+        for (option, given) in [
+            ("--stars", self.args.stars.is_some()),
+            ("--plane", self.args.plane.is_some()),
+            ("--size", self.args.size.is_some()),
+        ] {
+            if given {
+                bail!("{name}: {option} is for images, and these are ready cutouts");
+            }
+        }
+        let measured = measure_stack(&name, stack, &header, &self.options, fitter)?;
         let (_, height, width) = stack.dim();
         self.take(
             &ImageInfo {

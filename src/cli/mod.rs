@@ -11,6 +11,7 @@ mod summary;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use starfit::model::{self, MODELS, Model};
 
 /// Fits star models to thousands or millions of cutouts of astronomical images at once.
 #[derive(Debug, Parser)]
@@ -51,6 +52,7 @@ const FAILED: u8 = 2;
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
+    quiet_mesa();
     let cli = Cli::parse();
     log::init(cli.quiet, cli.verbose);
     let done = match cli.command {
@@ -70,15 +72,58 @@ pub(crate) fn main() -> ExitCode {
     })
 }
 
+/// Keeps Mesa's device chooser from looking for a desktop, which it complains about on machines
+/// that have none, in words that look like ours. It only sorts devices, as we do ourselves.
+#[expect(
+    unsafe_code,
+    reason = "the environment is changed before there is a second thread"
+)]
+fn quiet_mesa() {
+    const VARIABLE: &str = "NODEVICE_SELECT";
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: nothing else runs yet that could read the environment.
+        unsafe { std::env::set_var(VARIABLE, "1") };
+    }
+}
+
 /// One line on stderr, and the advice, if any, on a second.
 fn print_error(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Ours name their cause themselves.
+        if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    eprintln!("error: {message}");
     if let Some(hint) = error
         .downcast_ref::<starfit::Error>()
         .and_then(starfit::Error::hint)
     {
         eprintln!("hint: {hint}");
     }
+}
+
+/// Sets the number of threads for everything; by default one a core.
+fn use_threads(threads: Option<u16>) {
+    if let Some(threads) = threads {
+        // Fails only where a pool is running already, which is then as good.
+        let _ = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.into())
+            .build_global();
+    }
+}
+
+/// The model called `name`.
+fn parse_model(name: &str) -> Result<&'static dyn Model, String> {
+    let names = || {
+        MODELS
+            .iter()
+            .map(|model| model.name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    model::by_name(name).ok_or_else(|| format!("expected one of {}", names()))
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

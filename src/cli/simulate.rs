@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use starfit::Error;
-use starfit::model::{self, MODELS, Model};
+use starfit::model::Model;
 use starfit::simulate::{Camera, SimulationOptions, Stack, StackFormat, StarField, truth_path};
 
 /// Simulate a star field, or a stack of cutouts, with known truth
@@ -55,7 +55,7 @@ pub(super) struct SimulateArgs {
     size: usize,
 
     /// Model of the stars, see `starfit models`
-    #[arg(long, value_name = "NAME", default_value = "gaussian", value_parser = parse_model)]
+    #[arg(long, value_name = "NAME", default_value = "gaussian", value_parser = super::parse_model)]
     model: &'static dyn Model,
 
     /// Full width at half maximum of the stars, pixels
@@ -146,13 +146,6 @@ fn name_flag(mut error: Error) -> Error {
         *option = format!("--{}", option.replace('_', "-"));
     }
     error
-}
-
-fn parse_model(name: &str) -> Result<&'static dyn Model, String> {
-    model::by_name(name).ok_or_else(|| {
-        let known: Vec<_> = MODELS.iter().map(|model| model.name()).collect();
-        format!("expected one of: {}", known.join(", "))
-    })
 }
 
 fn parse_range(text: &str) -> Result<(f64, f64), String> {

@@ -3,12 +3,13 @@
 //! `flux / (2 pi sigma^2) exp(-((X - x)^2 + (Y - y)^2) / (2 sigma^2)) + background`, at the
 //! centre of each pixel.
 
-use std::f64::consts::{LN_2, TAU};
+use std::f64::consts::TAU;
 
 use super::{
     MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, Quantity, Role, unbounded,
     within_reach,
 };
+use crate::moments::FWHM_OF_SIGMA;
 use crate::real::Real;
 
 /// Circular Gaussian on a constant background.
@@ -111,7 +112,6 @@ impl Profile for Gaussian {
                 gradient,
             }
         };
-        let fwhm_of_sigma = 2.0 * (2.0 * LN_2).sqrt();
         let peak_of_flux = 1.0 / (TAU * p[SIGMA] * p[SIGMA]);
         let peak = p[FLUX] * peak_of_flux;
         vec![
@@ -124,7 +124,7 @@ impl Profile for Gaussian {
                 peak,
                 &[(FLUX, peak_of_flux), (SIGMA, -2.0 * peak / p[SIGMA])],
             ),
-            quantity("fwhm", fwhm_of_sigma * p[SIGMA], &[(SIGMA, fwhm_of_sigma)]),
+            quantity("fwhm", FWHM_OF_SIGMA * p[SIGMA], &[(SIGMA, FWHM_OF_SIGMA)]),
         ]
     }
 }

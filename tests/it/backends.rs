@@ -8,7 +8,7 @@ use starfit::estimator::Estimator;
 use starfit::kernel::NormalEquations;
 use starfit::model::{MODELS, Model, Parameters, packed_index};
 
-use crate::common::{gpu, random_batch, rng};
+use crate::common::{backends, gpu, random_batch, rng};
 
 /// How far a sum may be from the oracle's, relative to the sum of its absolute terms.
 const TOLERANCE: f64 = 1e-5;
@@ -152,6 +152,22 @@ fn gpu_sums_agree_for_every_number_of_lanes() {
     for lanes in LanesPerStar::TESTED {
         let Some(gpu) = gpu() else { return };
         agrees_with_the_reference(gpu.with_lanes(lanes));
+    }
+}
+
+#[test]
+fn large_cutouts_get_a_workgroup_each() {
+    for mut backend in backends() {
+        let model = MODELS[0];
+        let batch = random_batch(9, model, 310, 290, 3, true);
+        assert!(backend.chunk_size(model, 310 * 290) >= 3);
+        let stars = [0, 1, 2];
+        let trials = trials(&batch, model, &stars);
+        let sums = evaluate(backend.as_mut(), model, &batch, &stars, &trials);
+        let error = worst(&batch, model, &stars, &trials, &sums);
+        // More terms, more rounding: the error of a sum of n grows at most with its root.
+        assert!(error <= 20.0 * TOLERANCE, "{}: {error:e}", backend.name());
+        assert!(worst(&batch, model, &[1, 0, 2], &trials, &sums) > 20.0 * TOLERANCE);
     }
 }
 

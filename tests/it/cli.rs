@@ -23,7 +23,7 @@ fn starfit(folder: &Path, args: &[&str]) -> Ran {
     let output = command
         .current_dir(folder)
         .args(args)
-        .env("XDG_RUNTIME_DIR", folder)
+        .env_remove("XDG_RUNTIME_DIR")
         .env_remove("STARFIT_LOG")
         .timeout(std::time::Duration::from_secs(120))
         .output()
@@ -274,11 +274,205 @@ fn one_bad_input_among_good_ones_is_named_and_the_others_are_done() {
 }
 
 #[test]
+fn a_pattern_is_an_input_like_any_other() {
+    let folder = folder();
+    for name in ["a.fits", "b.fits"] {
+        std::fs::copy(shipped("base.fits"), folder.path().join(name)).unwrap();
+    }
+    for (pattern, rows) in [("*.fits", 12), ("?.fits[0]", 12), ("a*", 6)] {
+        let ran = starfit(folder.path(), &["fit", "-q", "-o", "-", pattern]);
+        assert_eq!(
+            (ran.code, ran.stdout.lines().count()),
+            (0, rows + 1),
+            "{pattern}: {}",
+            ran.stderr
+        );
+    }
+    let ran = starfit(
+        folder.path(),
+        &["fit", "-q", "-o", "-", "nothing*.fits", "a.fits", "***"],
+    );
+    assert_eq!((ran.code, ran.stdout.lines().count()), (1, 7));
+    assert!(
+        ran.stderr.contains("nothing*.fits: no file matches") && ran.stderr.contains("***: "),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn every_file_of_the_data_sets_is_done_in_bounded_memory() {
+    let Some(images) = data("data") else { return };
+    let (mut done, mut refused) = (0, 0);
+    for entry in std::fs::read_dir(images).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.contains(".fit") {
+            continue;
+        }
+        let folder = folder();
+        let program = assert_cmd::cargo::cargo_bin("starfit");
+        // Forty times the largest of these files, threads and program included.
+        let limited = format!(
+            "ulimit -v 1000000; exec '{}' fit -q --backend cpu -o out.db '{}'",
+            program.display(),
+            path.display()
+        );
+        let output = std::process::Command::new("sh")
+            .args(["-c", &limited])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("panicked"), "{name}: {stderr}");
+        match output.status.code() {
+            Some(0) => done += 1,
+            Some(2) if stderr.contains("not supported") => refused += 1,
+            code => panic!("{name}: {code:?}: {stderr}"),
+        }
+    }
+    println!("{done} files done, {refused} of a kind that is not supported");
+    assert!(done > 20 && refused <= 1);
+}
+
+#[test]
+fn simulated_stars_are_found_and_fitted_by_the_program() {
+    let folder = folder();
+    let ran = starfit(
+        folder.path(),
+        &[
+            "simulate",
+            "field.fits",
+            "--stars",
+            "40",
+            "--width",
+            "400",
+            "--height",
+            "300",
+            "--snr",
+            "80:300",
+        ],
+    );
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let truth = read_csv(&folder.path().join("field.fits.truth.csv"));
+    let ran = starfit(folder.path(), &["fit", "-q", "-o", "out.csv", "field.fits"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let rows = read_csv(&folder.path().join("out.csv"));
+    let near = |star: &std::collections::HashMap<String, f64>, d: f64| {
+        rows.iter()
+            .any(|row| (row["x"] - star["x"]).hypot(row["y"] - star["y"]) < d)
+    };
+    let whole: Vec<_> = truth.iter().filter(|star| star["flags"] == 0.0).collect();
+    let found = whole.iter().filter(|star| near(star, 0.2)).count();
+    assert!(
+        truth.len() == 40 && found as f64 > 0.9 * whole.len() as f64,
+        "{found} of {}",
+        whole.len()
+    );
+    assert!((rows.len() as f64) < 1.1 * truth.len() as f64);
+
+    let ran = starfit(
+        folder.path(),
+        &["simulate", "stack.npy", "--stack", "64", "--size", "11"],
+    );
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let ran = starfit(
+        folder.path(),
+        &["fit", "-q", "-o", "-", "--gain", "1.5", "stack.npy"],
+    );
+    assert_eq!(
+        (ran.code, ran.stdout.lines().count()),
+        (0, 65),
+        "{}",
+        ran.stderr
+    );
+    let ran = starfit(
+        folder.path(),
+        &["fit", "--stars", "field.fits.truth.csv", "stack.npy"],
+    );
+    assert!(
+        ran.code == 2 && ran.stderr.contains("--stars is for images"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn bench_tells_the_speed_of_right_answers_only() {
+    let folder = folder();
+    let ran = starfit(folder.path(), &["bench", "--count", "600", "--json"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let objects: Vec<serde_json::Value> = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let names: Vec<&str> = objects
+        .iter()
+        .map(|object| object["backend"].as_str().unwrap())
+        .collect();
+    assert!(names.starts_with(&["reference", "cpu"]), "{names:?}");
+    assert_eq!(names.contains(&"gpu"), crate::common::gpu().is_some());
+    for object in &objects {
+        assert!(object["fits_per_s"].as_f64().unwrap() > 0.0 && object["count"] == 600);
+        assert!(object["max_error_sigma"].as_f64().unwrap() < 0.02);
+    }
+    // One step from a wrong start is no answer.
+    let ran = starfit(
+        folder.path(),
+        &["bench", "--count", "600", "--tolerance", "1e9"],
+    );
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no speed is told"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_program_gives_the_reference_fits_of_an_image() {
+    let (Some(image), Some(reference)) = (
+        data("data/eso085_030.fit"),
+        data("data/reference/eso085_030.gauss_circ.csv"),
+    ) else {
+        return;
+    };
+    let folder = folder();
+    let truth = read_csv(&reference);
+    let list: String = truth
+        .iter()
+        .map(|star| format!("{},{}\n", star["ix"], star["iy"]))
+        .collect();
+    std::fs::write(folder.path().join("list.csv"), format!("x,y\n{list}")).unwrap();
+    let options = "fit -q --stars list.csv --size 15 --weights unit --saturation inf --tolerance 1e-10 --max-iterations 400 -o out.csv";
+    let image = image.display().to_string();
+    let args: Vec<&str> = options.split(' ').chain([image.as_str()]).collect();
+    let ran = starfit(folder.path(), &args);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let rows = read_csv(&folder.path().join("out.csv"));
+    let good: Vec<_> = truth
+        .iter()
+        .zip(&rows)
+        .filter(|(t, _)| t["agree"] == 1.0 && t["success"] == 1.0)
+        .collect();
+    let near = |shift: f64| {
+        good.iter()
+            .filter(|(t, row)| (row["x"] + shift - t["x"]).abs() <= 0.01 * t["x_err"])
+            .count()
+    };
+    assert!(
+        near(0.0) as f64 >= 0.99 * good.len() as f64,
+        "{} of {}",
+        near(0.0),
+        good.len()
+    );
+    assert!(near(0.1) * 100 < good.len());
+}
+
+#[test]
 fn wrong_usage_names_the_option_before_any_work() {
     let folder = folder();
     let base = shipped("base.fits");
     std::fs::copy(&base, folder.path().join("in.csv")).unwrap();
     std::fs::write(folder.path().join("not.db"), "this is no database").unwrap();
+    std::fs::write(folder.path().join("list.csv"), "x,y\n1,1\n").unwrap();
     for (args, wanted) in [
         (vec!["fit"], "INPUT"),
         (vec!["fit", &base, "--size", "14"], "--size"),
@@ -294,6 +488,18 @@ fn wrong_usage_names_the_option_before_any_work() {
         (vec!["fit", &base, "-o", "."], "error: "),
         (vec!["fit", &base, "-o", "not.db"], "not.db"),
         (vec!["fit", "in.csv", "-o", "in.csv"], "is an input"),
+        (
+            vec!["fit", &base, "--stars", "list.csv", "-o", "list.csv"],
+            "is an input",
+        ),
+        (
+            vec!["fit", &base, "-o", "a.csv", "-o", "a.csv"],
+            "given twice",
+        ),
+        (
+            vec!["fit", &base, "--backend", "cpu", "--device", "any"],
+            "--device any",
+        ),
         (vec!["fit", &base, "--stars", "nowhere.csv"], "nowhere.csv"),
         (
             vec![

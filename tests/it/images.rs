@@ -8,10 +8,12 @@ use starfit::background::Background;
 use starfit::catalog::Row;
 use starfit::fit::Flags;
 use starfit::fitter::Fitter;
+use starfit::image::Header;
 use starfit::io::fits::{FitsFile, FitsPath, HduName};
-use starfit::measure::{MeasureOptions, Measured, measure_image};
+use starfit::measure::{MeasureOptions, Measured, measure_image, measure_stack};
 use starfit::model;
 use starfit::moments::median;
+use starfit::simulate::Stack;
 use starfit::solver::LevenbergMarquardt;
 
 use crate::common::{data, read_csv};
@@ -186,7 +188,7 @@ fn compressed_twins_give_the_same_rows() {
     }
 }
 
-/// The real images that detection is judged on, their HDU and the width of their stars.
+/// The real images that detection is judged on: name, file, HDU.
 const JUDGED: [(&str, &str, usize); 5] = [
     ("m67_dss", "m67_dss.fits", 0),
     ("emmi_na36", "emmi_na36.fits", 0),
@@ -233,12 +235,7 @@ fn detection_finds_what_sep_finds_and_little_in_the_negative() {
         let cell = Background::cell_for(image.width(), image.height());
         let background = Background::estimate(image.pixels.view(), cell);
         negative.pixels = 2.0 * background.level_map() - &image.pixels;
-        let none = MeasureOptions {
-            saturation: Some(f64::INFINITY),
-            fwhm: measured.fwhm,
-            ..options
-        };
-        let false_rows = measure_image(&negative, None, &none, &mut fitter())
+        let false_rows = measure_image(&negative, None, &options, &mut fitter())
             .unwrap()
             .rows
             .len();
@@ -267,7 +264,7 @@ fn detection_finds_what_sep_finds_and_little_in_the_negative() {
         assert!(part_found(&measured.rows, &elsewhere.iter().collect::<Vec<_>>()) < 0.5);
         let low = MeasureOptions {
             threshold: 2.0,
-            ..none
+            ..options
         };
         let noise = measure_image(&negative, None, &low, &mut fitter()).unwrap();
         all_rows += measured.rows.len();
@@ -276,5 +273,43 @@ fn detection_finds_what_sep_finds_and_little_in_the_negative() {
     assert!(
         all_noise as f64 > 0.02 * all_rows as f64,
         "{all_noise} rows of noise at 2 sigma"
+    );
+}
+
+#[test]
+fn a_header_that_lies_about_a_stack_is_not_believed() {
+    let stack = Stack::w2(50, 3);
+    let pixels = stack.pixels.mapv(f64::from);
+    let measured = |header: &Header| {
+        measure_stack(
+            "stack",
+            &pixels,
+            header,
+            &MeasureOptions::default(),
+            &mut fitter(),
+        )
+        .unwrap()
+    };
+    let silent = measured(&Header::default());
+    let lies = Header {
+        saturation: Some(1.0),
+        gain: Some(2.0),
+        unit: Some("MJy/sr".into()),
+        ..Header::default()
+    };
+    assert_eq!(values(&measured(&lies).rows), values(&silent.rows));
+    // What can be true is believed: a gain of counts, and a saturation above the sky.
+    let honest = Header {
+        gain: Some(1.0),
+        saturation: Some(600.0),
+        ..Header::default()
+    };
+    let measured = measured(&honest);
+    assert_eq!((measured.gain, measured.saturation), (Some(1.0), 600.0));
+    assert!(
+        measured
+            .rows
+            .iter()
+            .any(|row| row.flags.contains(Flags::SATURATED))
     );
 }

@@ -133,3 +133,34 @@ fn wrong_errors_would_be_seen() {
             .all(|(_, pulls)| (mean_and_width(pulls).1 - 1.0).abs() > 0.05)
     );
 }
+
+/// A sky that has been subtracted leaves no level to compute its noise from.
+#[test]
+fn errors_are_right_where_the_sky_has_been_subtracted() {
+    let options = SimulationOptions {
+        snr: (100.0, 100.0),
+        seed: 13,
+        ..SimulationOptions::default()
+    };
+    let mut stack = Stack::new(COUNT, 15, &options).unwrap();
+    stack.pixels -= options.background as f32;
+    for truth in &mut stack.truth {
+        truth.parameters[4] -= options.background;
+    }
+    let Camera { gain, read_noise } = stack.camera;
+    for (column, pulls) in pulls(
+        &stack,
+        Noise::Known {
+            gain: Some(gain),
+            read_noise,
+        },
+    ) {
+        let (mean, width) = mean_and_width(&pulls);
+        println!("sky subtracted: {column} mean {mean:+.3} width {width:.3}");
+        // Each cutout's noise is known from some fifty pixels only, to a tenth.
+        assert!(
+            mean.abs() < 0.05 && (width - 1.0).abs() < 0.1,
+            "{column}: {mean} {width}"
+        );
+    }
+}

@@ -99,11 +99,10 @@ fn the_demonstration_of_the_post() {
         // Sixty steps are not enough, and the status says so.
         assert_eq!(short.status, FitStatus::MaxIterations);
         assert_eq!(short.n_iterations, 60);
-        // Descent that says it has converged has: to a part of the standard error.
-        if long.status == FitStatus::Converged {
-            for j in 0..3 {
-                assert!(sigma_away(&long, &best, j) < 0.02, "seed {seed}, {j}");
-            }
+        // A thousand are, and descent that says it has converged has: all five quantities.
+        assert_eq!(long.status, FitStatus::Converged);
+        for j in 0..5 {
+            assert!(sigma_away(&long, &best, j) < 0.02, "seed {seed}, {j}");
         }
         assert!(sigma_away(&long, &best, 2) < sigma_away(&short, &best, 2).max(0.02));
     }
@@ -172,10 +171,9 @@ fn many_chunks_give_what_one_gives() {
                 backend.name()
             );
         }
-        assert!(
-            (whole[0].parameters[0] - parts[1].parameters[0]).abs() > 0.0,
-            "one star against another"
-        );
+        // Negative control: one star against another.
+        let error = whole[0].covariance.unwrap()[0].sqrt();
+        assert!((whole[0].parameters[0] - parts[1].parameters[0]).abs() > 1e-3 * error);
     }
 }
 
@@ -220,7 +218,7 @@ fn what_is_no_star_is_a_status_and_never_a_number() {
     let fit = one(|x, y| noise[y * 9 + x]);
     let flux = &gaussian().quantities(&fit.parameters)[2];
     let error = fit.error(gaussian(), flux);
-    assert!(!fit.status.has_values() || error.is_none_or(|error| flux.value.abs() < 15.0 * error));
+    assert!(!fit.status.has_values() || error.is_none_or(|error| flux.value.abs() < 6.0 * error));
 }
 
 #[test]

@@ -6,6 +6,19 @@ use super::shader::LanesPerStar;
 /// spare, and more than enough to fill the largest.
 const CHUNK_BYTES: u64 = 512 << 20;
 
+/// Cutouts above this many pixels get a workgroup each: interleaved by more stars one workgroup of
+/// them alone would take the place of a chunk.
+const LARGE_CUTOUT: usize = 1 << 16;
+
+/// The lanes for cutouts of so many pixels: `usual`, or all for large ones.
+pub(super) fn lanes_for(usual: LanesPerStar, pixels: usize) -> LanesPerStar {
+    if pixels > LARGE_CUTOUT {
+        LanesPerStar::WORKGROUP
+    } else {
+        usual
+    }
+}
+
 /// Most stars of `pixels` pixels and `terms` sums that fit into one binding and one buffer each.
 pub(super) fn chunk_size(
     limits: &wgpu::Limits,
@@ -42,20 +55,18 @@ mod tests {
     #[test]
     fn chunks_fit_the_limits() {
         let limits = wgpu::Limits::default();
-        for lanes in LanesPerStar::TESTED {
-            for (pixels, terms) in [(25, 21), (225, 21), (441, 45), (1 << 20, 45)] {
+        for usual in LanesPerStar::TESTED {
+            for (pixels, terms) in [(25, 21), (225, 21), (441, 45), (1 << 16, 45), (1 << 20, 45)] {
+                let lanes = lanes_for(usual, pixels);
+                let group = u64::from(lanes.stars());
                 let stars = chunk_size(&limits, lanes, pixels, terms) as u64;
+                let bytes = |stars: u64| stars.div_ceil(group) * group * pixels as u64 * 4;
                 assert!(
-                    stars * pixels as u64 * 4 <= limits.max_storage_buffer_binding_size,
+                    bytes(stars) <= limits.max_storage_buffer_binding_size,
                     "{pixels}"
                 );
                 assert!(
-                    stars.is_multiple_of(u64::from(lanes.stars())) || stars == 1,
-                    "{pixels}"
-                );
-                let more = (stars + u64::from(lanes.stars())) * pixels as u64 * 4;
-                assert!(
-                    more > limits.max_storage_buffer_binding_size,
+                    bytes(stars + 1) > limits.max_storage_buffer_binding_size,
                     "{pixels}: room is left"
                 );
             }

@@ -140,6 +140,12 @@ impl Gpu {
 
     /// An error of this device.
     pub(super) fn error(&self, what: impl std::fmt::Display) -> Error {
+        // wgpu explains itself over several lines.
+        let what = what
+            .to_string()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         Error::Device {
             what: format!("{}: {what}", self.summary.name),
             hint: Some("try a smaller --chunk, or --backend cpu".into()),

@@ -37,6 +37,9 @@ pub(crate) struct BatchInfo {
 #[derive(Debug)]
 pub struct GpuBackend {
     gpu: Gpu,
+    /// Lanes for cutouts that are not large.
+    usual_lanes: LanesPerStar,
+    /// Lanes of the kernel and of what is loaded.
     lanes: LanesPerStar,
     kernel: Option<Kernel>,
     buffers: Option<Buffers>,
@@ -81,6 +84,7 @@ impl GpuBackend {
         };
         Ok(Self {
             gpu,
+            usual_lanes: lanes,
             lanes,
             kernel: None,
             buffers: None,
@@ -90,7 +94,7 @@ impl GpuBackend {
     /// The same with another number of lanes to a star.
     #[must_use]
     pub fn with_lanes(mut self, lanes: LanesPerStar) -> Self {
-        self.lanes = lanes;
+        (self.usual_lanes, self.lanes) = (lanes, lanes);
         self.kernel = None;
         self
     }
@@ -173,7 +177,7 @@ impl Backend for GpuBackend {
     fn adapter(&self) -> String {
         format!(
             "{} ({}), {} lanes a star",
-            self.gpu.summary.name, self.gpu.summary.driver, self.lanes.0
+            self.gpu.summary.name, self.gpu.summary.driver, self.usual_lanes.0
         )
     }
 
@@ -184,7 +188,7 @@ impl Backend for GpuBackend {
     fn chunk_size(&self, model: &dyn Model, pixels: usize) -> usize {
         chunk::chunk_size(
             &self.gpu.device.limits(),
-            self.lanes,
+            chunk::lanes_for(self.usual_lanes, pixels),
             pixels,
             shader::terms(model),
         )
@@ -201,6 +205,10 @@ impl Backend for GpuBackend {
         let (stars, pixels) = (chunk.len(), chunk.width * chunk.height);
         if chunk.is_empty() {
             return Ok(());
+        }
+        let lanes = chunk::lanes_for(self.usual_lanes, pixels);
+        if lanes != self.lanes {
+            (self.lanes, self.kernel) = (lanes, None);
         }
         let layout = self
             .kernel(model, estimator)?

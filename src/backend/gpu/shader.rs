@@ -16,8 +16,10 @@ impl LanesPerStar {
     pub const SINGLE: Self = Self(1);
     /// A subgroup of most hardware: ten thousand stars alone would not fill a GPU.
     pub const SUBGROUP: Self = Self(32);
+    /// A whole workgroup: for cutouts so large that those of more stars would not fit a binding.
+    pub const WORKGROUP: Self = Self(WORKGROUP_SIZE);
     /// What the tests cover.
-    pub const TESTED: [Self; 3] = [Self::SINGLE, Self(8), Self::SUBGROUP];
+    pub const TESTED: [Self; 4] = [Self::SINGLE, Self(8), Self::SUBGROUP, Self::WORKGROUP];
 
     /// Stars to a workgroup.
     pub fn stars(self) -> u32 {
