@@ -3,25 +3,26 @@
 use std::fmt;
 
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Warnings by default, facts with `-v`; `STARFIT_LOG` overrides both, as `RUST_LOG` would.
+/// Warnings by default, facts with `-v`; the libraries below have nothing to say to a user.
 pub(super) fn init(quiet: bool, verbose: u8) {
     let level = match (quiet, verbose) {
-        (true, _) => "error",
-        (_, 0) => "warn",
-        (_, 1) => "info",
-        _ => "debug",
+        (true, _) => LevelFilter::ERROR,
+        (_, 0) => LevelFilter::WARN,
+        (_, 1) => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
     };
-    let filter = EnvFilter::try_from_env("STARFIT_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(format!("off,starfit={level}")));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .event_format(Plain)
+        .event_format(Plain);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(Targets::new().with_target("starfit", level)))
         .init();
 }
 

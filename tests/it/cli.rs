@@ -24,7 +24,6 @@ fn starfit(folder: &Path, args: &[&str]) -> Ran {
         .current_dir(folder)
         .args(args)
         .env_remove("XDG_RUNTIME_DIR")
-        .env_remove("STARFIT_LOG")
         .timeout(std::time::Duration::from_secs(120))
         .output()
         .unwrap();
