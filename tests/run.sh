@@ -25,4 +25,9 @@ else
     echo "no GPU driver found: the GPU tests say 'not tested' (in CI they fail)"
 fi
 
+data="${STARFIT_DATA:-../shared}"
+if [ ! -e "$data" ]; then
+    echo "no data sets in $data: the tests that need them pass without having looked; STARFIT_DATA names another folder"
+fi
+
 cargo test --release "$@"

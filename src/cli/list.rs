@@ -36,7 +36,12 @@ pub(super) fn models() -> Result<()> {
     let mut out = stdout().lock();
     let side = starfit::measure::DEFAULT_SIZE as f64;
     for model in MODELS {
-        writeln!(out, "{}: {}", model.name(), model.description())?;
+        writeln!(
+            out,
+            "{}: {}; bounds in a cutout of {side} pixels",
+            model.name(),
+            model.description()
+        )?;
         for parameter in model.parameters() {
             let (low, high) = (parameter.bounds)(side);
             let bounds = if low.is_infinite() {

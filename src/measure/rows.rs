@@ -1,0 +1,117 @@
+//! From fits to rows of the catalogue, and the flags that compare a star with the others.
+
+use super::MeasureOptions;
+use crate::catalog::{COLUMNS, Row};
+use crate::fit::{Fit, FitStatus, Flags};
+use crate::model::Model;
+use crate::moments::median;
+use crate::neighbours::Neighbours;
+use crate::star::Star;
+
+/// The rows of the catalogue, positions counted from 0.
+pub(super) fn rows(
+    stars: &[Star],
+    fits: &[Fit],
+    model: &dyn Model,
+    options: &MeasureOptions,
+) -> Vec<Row> {
+    stars
+        .iter()
+        .zip(fits)
+        .map(|(star, fit)| row(star, fit, model, options.zero_point))
+        .collect()
+}
+
+fn row(star: &Star, fit: &Fit, model: &dyn Model, zero_point: Option<f64>) -> Row {
+    let mut row = Row::new(star.id, fit.status, fit.flags);
+    if !fit.status.has_values() {
+        row.set("x", star.x);
+        row.set("y", star.y);
+        return row;
+    }
+    let (mut flux, mut flux_err) = (f64::NAN, f64::NAN);
+    for quantity in model.quantities(&fit.parameters) {
+        let error = fit.error(model, &quantity).unwrap_or(f64::NAN);
+        row.set(quantity.column, quantity.value);
+        if let Some(column) = error_column(quantity.column) {
+            row.set(column, error);
+        }
+        if quantity.column == "flux" {
+            (flux, flux_err) = (quantity.value, error);
+        }
+    }
+    row.set("snr", flux / flux_err);
+    if let Some(zero_point) = zero_point.filter(|_| flux > 0.0) {
+        row.set("mag", zero_point - 2.5 * flux.log10());
+        row.set("mag_err", 2.5 / std::f64::consts::LN_10 * flux_err / flux);
+    }
+    let dof = fit.dof();
+    row.set("chi2", fit.chi2);
+    row.set("dof", dof as f64);
+    if dof > 0 {
+        row.set("reduced_chi2", fit.chi2 / dof as f64);
+    }
+    row.set("qfit", fit.absolute_residuals / flux);
+    row.set("cfit", fit.central_residual / flux);
+    row.set("n_pixels", fit.n_pixels as f64);
+    row.set("n_iterations", f64::from(fit.n_iterations));
+    row
+}
+
+/// The column of the error of `column`; the peak has none.
+fn error_column(column: &str) -> Option<&'static str> {
+    let wanted = |name: &str| name.strip_suffix("_err") == Some(column);
+    COLUMNS.iter().map(|c| c.name).find(|name| wanted(name))
+}
+
+/// The flags that compare a star with the others of its image.
+pub(super) fn flag_image(rows: &mut [Row], stars: &[Star], fwhm: f64) {
+    let starts: Vec<(f64, f64)> = stars.iter().map(|star| (star.x, star.y)).collect();
+    let crowded = Neighbours::new(&starts, 1.5 * fwhm);
+    // Rows without a fit are nowhere.
+    let ends: Vec<(f64, f64)> = rows
+        .iter()
+        .map(|row| match row.status.has_values() {
+            true => (
+                row.get("x").unwrap_or(f64::NAN),
+                row.get("y").unwrap_or(f64::NAN),
+            ),
+            false => (f64::NAN, f64::NAN),
+        })
+        .collect();
+    let same = Neighbours::new(&ends, 0.25 * fwhm);
+    let mut widths: Vec<f64> = rows
+        .iter()
+        .filter(|row| row.status == FitStatus::Converged && row.flags.0 & Flags::SATURATED.0 == 0)
+        .filter_map(|row| row.get("fwhm"))
+        .collect();
+    let typical = median(&mut widths);
+    for (index, row) in rows.iter_mut().enumerate() {
+        row.flags.set(Flags::CROWDED, crowded.has_neighbour(index));
+        row.flags.set(Flags::DUPLICATE, same.has_neighbour(index));
+        if let (Some(width), Some(typical)) = (row.get("fwhm"), typical) {
+            let error = row.get("fwhm_err").unwrap_or(0.0);
+            row.flags
+                .set(Flags::SHARP, width + 3.0 * error < 0.6 * typical);
+        }
+        flag_undersampled(row);
+    }
+}
+
+pub(super) fn flag_undersampled(row: &mut Row) {
+    let narrow = row.get("fwhm").is_some_and(|fwhm| fwhm < 1.5);
+    row.flags.set(Flags::UNDERSAMPLED, narrow);
+}
+
+/// Moves positions to the convention that FITS and SExtractor count by, where asked for.
+pub(super) fn number_from_one(rows: &mut [Row], one_based: bool) {
+    if one_based {
+        for row in rows {
+            for column in ["x", "y"] {
+                if let Some(value) = row.get(column) {
+                    row.set(column, value + 1.0);
+                }
+            }
+        }
+    }
+}
