@@ -17,7 +17,7 @@ use starfit::io::npy;
 use starfit::measure::{MeasureOptions, Measured, measure_image, measure_stack};
 use starfit::star::{Star, read_stars};
 
-use super::{FAILED, PARTIAL, print_error, summary};
+use super::{ABORTED, FAILED, PARTIAL, print_error, summary};
 pub(super) use args::FitArgs;
 use outputs::Outputs;
 
@@ -53,7 +53,11 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         rows: 0,
     };
     let mut failed = 0;
+    super::heed_interrupts();
     for input in inputs {
+        if super::is_interrupted() {
+            break;
+        }
         if let Err(error) = input.and_then(|input| job.input(&input, &mut fitter)) {
             job.bar.suspend(|| print_error(&error));
             failed += 1;
@@ -73,7 +77,18 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     } = job;
     if images == 0 {
         outputs.abandon()?;
-        return Ok(ExitCode::from(FAILED));
+        return Ok(ExitCode::from(if super::is_interrupted() {
+            ABORTED
+        } else {
+            FAILED
+        }));
+    }
+    if super::is_interrupted() {
+        eprintln!(
+            "interrupted: databases keep the {} done",
+            summary::count(images, "image")
+        );
+        return Ok(ExitCode::from(ABORTED));
     }
     let written = outputs.paths.clone();
     outputs.finish()?;

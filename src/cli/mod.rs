@@ -9,6 +9,7 @@ mod simulate;
 mod summary;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 use starfit::model::{self, MODELS, Model};
@@ -18,7 +19,7 @@ use starfit::model::{self, MODELS, Model};
 #[command(
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 every input done; 1 some inputs failed; 2 wrong usage, or no input succeeded."
+    after_help = "Exit codes: 0 every input done; 1 some inputs failed; 2 wrong usage, or no input succeeded; 130 interrupted."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -45,10 +46,15 @@ enum Command {
     Models,
 }
 
+/// Whether the user has pressed Ctrl-C.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
 /// Some inputs failed.
 const PARTIAL: u8 = 1;
 /// Wrong usage, or no input succeeded.
 const FAILED: u8 = 2;
+/// The user has pressed Ctrl-C.
+const ABORTED: u8 = 130;
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
@@ -102,6 +108,22 @@ fn print_error(error: &anyhow::Error) {
     {
         eprintln!("hint: {hint}");
     }
+}
+
+/// Lets Ctrl-C end the work at the next good place; a second one ends it at once.
+fn heed_interrupts() {
+    let heeded = ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(ABORTED.into());
+        }
+    });
+    if let Err(error) = heeded {
+        tracing::debug!("Ctrl-C ends the run at once: {error}");
+    }
+}
+
+fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
 }
 
 /// Sets the number of threads for everything; by default one a core.

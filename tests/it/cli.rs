@@ -334,6 +334,50 @@ fn every_file_of_the_data_sets_is_done_in_bounded_memory() {
     assert!(done > 20 && refused <= 1);
 }
 
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_keeps_whole_images_and_leaves_no_other_file() {
+    let folder = folder();
+    std::fs::write(folder.path().join("out.csv"), "what was there before").unwrap();
+    let image = shipped("panoptes.fits.fz");
+    let mut args = vec!["fit", "-q", "-o", "out.db", "-o", "out.csv"];
+    args.extend([image.as_str(); 300]);
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("starfit"))
+        .args(args)
+        .current_dir(folder.path())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(kill.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(
+        std::fs::read_to_string(folder.path().join("out.csv")).unwrap(),
+        "what was there before"
+    );
+    let names: BTreeSet<String> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with("out.db"))
+        .collect();
+    assert_eq!(
+        names,
+        BTreeSet::from(["out.csv".to_owned()]),
+        "a temporary file is left"
+    );
+    // The same image again and again replaces its rows: one image, whole.
+    let database = folder.path().join("out.db");
+    assert_eq!(count(&database, "SELECT count(*) FROM images"), 1);
+    assert_eq!(
+        count(&database, "SELECT count(*) FROM stars"),
+        count(&database, "SELECT n_stars FROM images")
+    );
+}
+
 #[test]
 fn simulated_stars_are_found_and_fitted_by_the_program() {
     let folder = folder();
