@@ -25,6 +25,19 @@ fn descent(learning_rate: f64) -> Box<dyn Solver> {
     Box::new(GradientDescent::new(learning_rate, rates))
 }
 
+/// A batch of one cutout, to be started from its moments.
+fn alone(pixels: &Array2<f64>) -> Batch {
+    let (height, width) = pixels.dim();
+    let mut batch = Batch::new(width, height);
+    let start = Start::Moments {
+        position: None,
+        fwhm: None,
+    };
+    let cutout = Cutout::from_pixels(pixels.view(), &UNIT);
+    batch.push(&cutout, start).unwrap();
+    batch
+}
+
 /// The star of the post's demonstration, 14 x 14, sigma 2, volume 10,000, noise 0.001 of that.
 fn post(seed: u64) -> Batch {
     let (model, mut rng) = (gaussian(), rng(seed));
@@ -39,17 +52,7 @@ fn post(seed: u64) -> Batch {
     let pixels = Array2::from_shape_fn((14, 14), |(y, x)| {
         model.evaluate(&truth, x as f64, y as f64).0 + noise.sample(&mut rng)
     });
-    let mut batch = Batch::new(14, 14);
-    batch
-        .push(
-            &Cutout::from_pixels(pixels.view(), &UNIT),
-            Start::Moments {
-                position: None,
-                fwhm: None,
-            },
-        )
-        .unwrap();
-    batch
+    alone(&pixels)
 }
 
 fn fit(batch: &Batch, solver: Box<dyn Solver>, steps: u32) -> Fit {
@@ -180,17 +183,7 @@ fn many_chunks_give_what_one_gives() {
 /// A cutout of 9 x 9 pixels from a function of its place.
 fn one(pixel: impl Fn(usize, usize) -> f64) -> Fit {
     let pixels = Array2::from_shape_fn((9, 9), |(y, x)| pixel(x, y));
-    let mut batch = Batch::new(9, 9);
-    batch
-        .push(
-            &Cutout::from_pixels(pixels.view(), &UNIT),
-            Start::Moments {
-                position: None,
-                fwhm: None,
-            },
-        )
-        .unwrap();
-    fit(&batch, Box::new(LevenbergMarquardt::default()), 50)
+    fit(&alone(&pixels), Box::new(LevenbergMarquardt::default()), 50)
 }
 
 #[test]
