@@ -1,6 +1,7 @@
 //! Equal cutouts as flat arrays, scaled to order 1: what solvers and backends work on.
 
-use crate::cutout::Cutout;
+use crate::constraints::Constraints;
+use crate::cutout::{Cutout, Weighting};
 use crate::error::{Error, Result};
 use crate::fit::Flags;
 use crate::kernel::Pixels;
@@ -27,7 +28,8 @@ pub struct Scale {
     pub pedestal: f64,
     /// Range of the usable pixels, by which they are divided then.
     pub range: f64,
-    /// Largest weight of the scaled pixels, by which all are divided.
+    /// Chi-square of the image over that of the scaled pixels: the largest weight of the scaled
+    /// pixels, by which all are divided.
     pub weight: f64,
     /// Column and row of the cutout's first pixel in the image.
     pub corner: (f64, f64),
@@ -72,16 +74,18 @@ impl Scale {
 }
 
 /// What the batch knows of one star beside its pixels.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct BatchStar {
     /// The way back to the image.
     pub scale: Scale,
     /// Where the fit starts.
     pub start: Start,
+    /// What the user says of the parameters.
+    pub constraints: Option<Box<Constraints>>,
     /// Pixels in use.
     pub n_pixels: usize,
-    /// Whether the weights are inverse variances.
-    pub noise_known: bool,
+    /// What the weights are.
+    pub weighting: Weighting,
     /// Flags of the cutout.
     pub flags: Flags,
 }
@@ -95,7 +99,8 @@ pub struct Batch {
     pub height: usize,
     /// Scaled values, star after star, row after row.
     pub data: Vec<f64>,
-    /// Weights relative to the largest of each star; 0 = unused.
+    /// Weights relative to the largest of each star, or the level that counts stand on (see
+    /// [`Poisson`](crate::estimator::Poisson)); 0 = unused.
     pub weight: Vec<f64>,
     /// The stars, in order.
     pub stars: Vec<BatchStar>,
@@ -125,6 +130,20 @@ impl Batch {
     ///
     /// [`Error::Option`] where the cutout is not of the batch's height and width.
     pub fn push(&mut self, cutout: &Cutout, start: Start) -> Result<()> {
+        self.push_constrained(cutout, start, None)
+    }
+
+    /// Adds a star of which the user says something.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Option`] where the cutout is not of the batch's height and width.
+    pub fn push_constrained(
+        &mut self,
+        cutout: &Cutout,
+        start: Start,
+        constraints: Option<Constraints>,
+    ) -> Result<()> {
         if (cutout.width, cutout.height) != (self.width, self.height) {
             return Err(Error::Option {
                 option: "cutout".into(),
@@ -133,45 +152,56 @@ impl Batch {
                 hint: None,
             });
         }
-        self.push_unchecked(cutout, start);
+        self.push_unchecked(cutout, start, constraints);
         Ok(())
     }
 
     /// Adds a star whose cutout is known to have the batch's height and width.
-    pub(crate) fn push_unchecked(&mut self, cutout: &Cutout, start: Start) {
+    pub(crate) fn push_unchecked(
+        &mut self,
+        cutout: &Cutout,
+        start: Start,
+        constraints: Option<Constraints>,
+    ) {
         let used = || {
-            cutout
-                .data
-                .iter()
-                .zip(&cutout.weight)
-                .filter(|(_, w)| **w > 0.0)
+            let pixels = cutout.data.iter().zip(&cutout.weight);
+            pixels.filter(|(_, weight)| **weight > 0.0)
         };
         let (low, high) = used().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (d, _)| {
             (low.min(*d), high.max(*d))
         });
         let range = if high > low { high - low } else { 1.0 };
         // The lowest pixel is a value of the data: for integers the difference is exact.
-        let pedestal = if low.is_finite() { low } else { 0.0 };
-        let largest = used().map(|(_, weight)| *weight).fold(0.0, f64::max);
-        let largest = if largest > 0.0 { largest } else { 1.0 };
+        let low = if low.is_finite() { low } else { 0.0 };
+        // What weights are divided by, so that the largest is 1 (of counts: 1 over the level).
+        let (pedestal, divisor, weight) = match cutout.weighting {
+            Weighting::Unit | Weighting::InverseVariance => {
+                let largest = used().map(|(_, weight)| *weight).fold(0.0, f64::max);
+                let largest = if largest > 0.0 { largest } else { 1.0 };
+                (low, largest, largest * range * range)
+            }
+            Weighting::Counts { gain, zero } => {
+                let level = ((low - zero) / range).max(1.0);
+                (zero + level * range, level.recip(), gain * range / level)
+            }
+        };
         for (&data, &weight) in cutout.data.iter().zip(&cutout.weight) {
-            self.data.push(if weight > 0.0 {
-                (data - pedestal) / range
-            } else {
-                0.0
-            });
-            self.weight.push(weight / largest);
+            let used = weight > 0.0;
+            self.data
+                .push(if used { (data - pedestal) / range } else { 0.0 });
+            self.weight.push(weight / divisor);
         }
         self.stars.push(BatchStar {
             scale: Scale {
                 pedestal,
                 range,
-                weight: largest * range * range,
+                weight,
                 corner: (cutout.corner.0 as f64, cutout.corner.1 as f64),
             },
             start,
+            constraints: constraints.map(Box::new),
             n_pixels: cutout.n_pixels(),
-            noise_known: cutout.noise_known,
+            weighting: cutout.weighting,
             flags: cutout.flags,
         });
     }
@@ -208,7 +238,7 @@ pub struct Chunk<'a> {
     pub height: usize,
     /// Scaled values, star after star, row after row.
     pub data: &'a [f64],
-    /// Weights relative to the largest of each star; 0 = unused.
+    /// As in [`Batch::weight`].
     pub weight: &'a [f64],
     /// The stars, in order.
     pub stars: &'a [BatchStar],

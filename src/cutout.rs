@@ -1,6 +1,6 @@
 //! The pixels round a star, with their weights.
 
-use ndarray::{ArrayView2, s};
+use ndarray::ArrayView2;
 
 use crate::background::Background;
 use crate::fit::Flags;
@@ -19,6 +19,33 @@ pub enum Noise {
         gain: Option<f64>,
         /// Electrons. Of no use where a background has been measured, which contains it.
         read_noise: f64,
+    },
+    /// A variance for each pixel is given with the pixels.
+    Variance,
+    /// The pixels are counts, to be fitted by [`Estimator::Poisson`](crate::estimator::Estimator).
+    Counts {
+        /// Electrons for each unit of the image.
+        gain: f64,
+        /// Value of a pixel of no counts. Read noise moves it: `bias - read_noise^2 / gain`, so
+        /// that the counts have their variance for their mean (D. L. Snyder et al. 1993, JOSA A
+        /// 10, 1014).
+        zero: f64,
+    },
+}
+
+/// What the weights of a cutout are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Weighting {
+    /// 1 where a pixel is used: errors come from the residuals.
+    Unit,
+    /// Inverse variances: chi-square and errors have a scale.
+    InverseVariance,
+    /// 1 where a pixel is used; it counts `gain` electrons for each unit above `zero`.
+    Counts {
+        /// Electrons for each unit of the image.
+        gain: f64,
+        /// Value of a pixel of no counts.
+        zero: f64,
     },
 }
 
@@ -48,10 +75,10 @@ pub struct Cutout {
     pub corner: (i64, i64),
     /// Values in the image's units, row after row; 0 where the weight is 0.
     pub data: Vec<f64>,
-    /// Inverse variances, or 1 where the noise is unknown; 0 = unused.
+    /// Inverse variances, or 1 where the weighting says so; 0 = unused.
     pub weight: Vec<f64>,
-    /// Whether the weights are inverse variances, so that chi-square and errors have a scale.
-    pub noise_known: bool,
+    /// What the weights are.
+    pub weighting: Weighting,
     /// [`Flags::TRUNCATED`], [`Flags::MASKED`], [`Flags::SATURATED`].
     pub flags: Flags,
 }
@@ -77,11 +104,16 @@ impl Cutout {
             span(corner.0, size, image.width()),
         );
         let mut data = vec![f64::NAN; size * size];
+        let given = image.variance.as_ref();
+        let mut variances = vec![f64::NAN; if given.is_some() { size * size } else { 0 }];
         for row in rows.clone() {
             for column in columns.clone() {
                 let at =
                     ((row as i64 - corner.1) as usize) * size + (column as i64 - corner.0) as usize;
                 data[at] = image.pixels[[row, column]];
+                if let Some(given) = given {
+                    variances[at] = given[[row, column]];
+                }
             }
         }
         let mut flags = Flags::default();
@@ -91,19 +123,27 @@ impl Cutout {
         let inside = rows.len() * columns.len();
         let valued = cutout.data.iter().filter(|value| value.is_finite()).count();
         cutout.flags.set(Flags::MASKED, valued < inside);
-        let (x, y) = ((x + 0.5).floor(), (y + 0.5).floor());
-        cutout.weigh(
-            options.noise,
-            background.level(x, y),
-            background.noise(x, y).powi(2),
-        );
+        match options.noise {
+            Noise::Known { gain, .. } => {
+                let (x, y) = ((x + 0.5).floor(), (y + 0.5).floor());
+                let variance = background.noise(x, y).powi(2);
+                cutout.weigh_by_noise(gain, background.level(x, y), variance);
+            }
+            noise => cutout.weigh(noise, &variances),
+        }
+        cutout.drop_unusable();
         cutout
     }
 
-    /// A ready cutout of any height and width, from which the bias `level` has been subtracted.
-    pub fn from_pixels(pixels: ArrayView2<'_, f64>, options: &CutoutOptions) -> Self {
+    /// A ready cutout of any height and width, from which the bias level has been subtracted;
+    /// `variance`, of the same shape, is that of each pixel for [`Noise::Variance`].
+    pub fn from_pixels(
+        pixels: ArrayView2<'_, f64>,
+        variance: Option<ArrayView2<'_, f64>>,
+        options: &CutoutOptions,
+    ) -> Self {
         let (height, width) = pixels.dim();
-        let data: Vec<f64> = pixels.slice(s![.., ..]).iter().copied().collect();
+        let data: Vec<f64> = pixels.iter().copied().collect();
         let mut cutout = Self::new(
             (width, height),
             (0, 0),
@@ -115,29 +155,29 @@ impl Cutout {
             Flags::MASKED,
             cutout.data.iter().any(|value| !value.is_finite()),
         );
-        let view = Pixels {
-            width,
-            data: &cutout.data,
-            weight: &cutout.weight,
-        };
-        let sky = rim_median(&view, height);
-        let variance = match options.noise {
+        match options.noise {
             Noise::Known {
                 gain: Some(gain),
                 read_noise,
             } => {
+                let view = Pixels {
+                    width,
+                    data: &cutout.data,
+                    weight: &cutout.weight,
+                };
+                let sky = rim_median(&view, height);
                 let told = (read_noise / gain).powi(2) + sky.max(0.0) / gain;
                 // Once a sky has been subtracted, its level no longer tells of its noise.
                 let seen = rim_scatter(&view, height).powi(2);
-                if seen > LYING_SCATTER * told {
-                    seen
-                } else {
-                    told
-                }
+                let lies = seen > LYING_SCATTER * told;
+                cutout.weigh_by_noise(Some(gain), sky, if lies { seen } else { told });
             }
-            Noise::Known { gain: None, .. } | Noise::Unit => 0.0,
-        };
-        cutout.weigh(options.noise, sky, variance);
+            noise => {
+                let variances: Vec<f64> = variance.iter().flatten().copied().collect();
+                cutout.weigh(noise, &variances);
+            }
+        }
+        cutout.drop_unusable();
         cutout
     }
 
@@ -163,7 +203,7 @@ impl Cutout {
             corner,
             data,
             weight,
-            noise_known: false,
+            weighting: Weighting::Unit,
             flags,
         }
     }
@@ -172,34 +212,56 @@ impl Cutout {
     /// photon noise of what stands above it. That is taken from the mean of a pixel and its
     /// neighbours, and only where that mean stands out by 3 sigma of its own: weights that follow
     /// each pixel's noise pull every fit low.
-    fn weigh(&mut self, noise: Noise, level: f64, variance: f64) {
-        if let Noise::Known { gain, .. } = noise {
-            let photons = gain.map_or(0.0, f64::recip);
-            let mean_of_nine = variance.sqrt() / 3.0;
-            let variances: Vec<f64> = (0..self.data.len())
-                .map(|at| self.smoothed(at) - level)
-                .map(|star| {
-                    if star > 3.0 * mean_of_nine {
-                        variance + photons * star
-                    } else {
-                        variance
-                    }
-                })
-                .collect();
-            // No noise at all, as in a flat or a made-up image, says nothing about the errors.
-            if variances
-                .iter()
-                .zip(&self.weight)
-                .all(|(v, w)| *w == 0.0 || (*v > 0.0 && v.is_finite()))
-            {
-                for (weight, variance) in self.weight.iter_mut().zip(variances) {
-                    *weight = if *weight > 0.0 { variance.recip() } else { 0.0 };
+    fn weigh_by_noise(&mut self, gain: Option<f64>, level: f64, variance: f64) {
+        let photons = gain.map_or(0.0, f64::recip);
+        let mean_of_nine = variance.sqrt() / 3.0;
+        let variances: Vec<f64> = (0..self.data.len())
+            .map(|at| self.smoothed(at) - level)
+            .map(|star| {
+                if star > 3.0 * mean_of_nine {
+                    variance + photons * star
+                } else {
+                    variance
                 }
-                self.noise_known = true;
+            })
+            .collect();
+        // No noise at all, as in a flat or a made-up image, says nothing about the errors.
+        let mut used = variances
+            .iter()
+            .zip(&self.weight)
+            .filter(|(_, w)| **w > 0.0);
+        if used.all(|(v, _)| *v > 0.0 && v.is_finite()) {
+            for (weight, variance) in self.weight.iter_mut().zip(variances) {
+                *weight = if *weight > 0.0 { variance.recip() } else { 0.0 };
             }
+            self.weighting = Weighting::InverseVariance;
         }
+    }
+
+    /// Sets the weights where the noise need not be worked out.
+    fn weigh(&mut self, noise: Noise, variances: &[f64]) {
+        match noise {
+            Noise::Counts { gain, zero } => self.weighting = Weighting::Counts { gain, zero },
+            Noise::Variance if variances.len() == self.data.len() => {
+                for (weight, &variance) in self.weight.iter_mut().zip(variances) {
+                    let usable = variance > 0.0 && variance.is_finite();
+                    let unusable = *weight > 0.0 && !usable;
+                    self.flags.set(Flags::MASKED, unusable);
+                    *weight = if *weight > 0.0 && usable {
+                        variance.recip()
+                    } else {
+                        0.0
+                    };
+                }
+                self.weighting = Weighting::InverseVariance;
+            }
+            Noise::Variance | Noise::Known { .. } | Noise::Unit => {}
+        }
+    }
+
+    /// Weights that overflow or vanish, and values that are none, would poison every sum.
+    fn drop_unusable(&mut self) {
         for (data, weight) in self.data.iter_mut().zip(&mut self.weight) {
-            // A weight that overflows or vanishes would poison every sum.
             if !weight.is_normal() || !data.is_finite() {
                 (*data, *weight) = (0.0, 0.0);
             }

@@ -4,13 +4,15 @@ use std::ops::Range;
 
 use fearless_simd::Level;
 
-use crate::batch::Chunk;
+use crate::batch::{BatchStar, Chunk};
+use crate::chart::Chart;
+use crate::cutout::Weighting;
 use crate::estimator::Estimator;
 use crate::fit::{Fit, FitStatus, Flags};
 use crate::kernel::{NormalEquations, ResidualSums};
 use crate::lanes::{self, MAX_LANES};
-use crate::model::{MAX_PACKED, Model, Packed, Parameters, Role, packed_index};
-use crate::solver::{StarState, cholesky};
+use crate::model::{MAX_PACKED, Model, Packed, Parameter, Parameters, Role, packed_index};
+use crate::solver::{Held, StarState, cholesky};
 
 /// Share of its information that every parameter must keep for `f32` sums to give its error; where
 /// one keeps less, the star's sums are taken again in `f64`.
@@ -21,6 +23,8 @@ const CLEAR_PIVOT: f64 = 1e-3;
 pub(crate) struct Finisher<'a> {
     /// The model.
     pub(crate) model: &'static dyn Model,
+    /// The coordinates of the states.
+    pub(crate) chart: Chart,
     /// What a residual costs.
     pub(crate) estimator: Estimator,
     /// The stars.
@@ -31,12 +35,17 @@ pub(crate) struct Finisher<'a> {
 
 /// The sums of one star at the solution.
 struct Sums {
-    equations: NormalEquations,
-    /// Parameters that ended at a bound.
-    held: u8,
-    /// Inverse curvature without those.
-    inverse: Option<Packed>,
+    chi2: f64,
+    information: Information,
     residuals: ResidualSums,
+}
+
+/// What the pixels say about the parameters at the solution.
+struct Information {
+    /// Coordinates that are fixed or ended at a bound.
+    held: Held,
+    /// Inverse curvature of the model's parameters without those; `None` where it is singular.
+    inverse: Option<Packed>,
 }
 
 impl Finisher<'_> {
@@ -69,24 +78,42 @@ impl Finisher<'_> {
             .collect()
     }
 
+    /// What the sums at the solution say, if every parameter keeps more than the share `clear` of
+    /// its information.
+    fn information(
+        &self,
+        state: &StarState,
+        mut equations: NormalEquations,
+        clear: f64,
+    ) -> Information {
+        self.chart.pull_back(&state.parameters, &mut equations);
+        let NormalEquations {
+            gradient,
+            curvature,
+            ..
+        } = &equations;
+        let held = state.bounds.held(&state.parameters, gradient);
+        let inverse = cholesky::invert_if_clear(state.bounds.n, curvature, held, clear);
+        Information {
+            held,
+            inverse: inverse.map(|inverse| self.chart.push_forward(&state.parameters, &inverse)),
+        }
+    }
+
     /// The sums of one star in `f64`.
     fn sums(&self, star: usize, state: &StarState) -> Sums {
         let pixels = self.chunk.pixels(star);
+        let parameters = self.chart.parameters(&state.parameters);
         let equations = self
             .model
-            .normal_equations(self.estimator, &pixels, &state.parameters);
-        let held = state.bounds.held(&state.parameters, &equations.gradient);
-        let inverse = cholesky::invert(state.bounds.n, &equations.curvature, held);
-        let sandwich = inverse
-            .as_ref()
-            .filter(|_| !self.chunk.stars[star].noise_known);
-        let residuals = self
-            .model
-            .residual_sums(&pixels, &state.parameters, sandwich);
+            .normal_equations(self.estimator, &pixels, &parameters);
+        let information = self.information(state, equations, cholesky::SMALLEST_PIVOT);
+        let is_unit = self.chunk.stars[star].weighting == Weighting::Unit;
+        let sandwich = information.inverse.as_ref().filter(|_| is_unit);
+        let residuals = self.model.residual_sums(&pixels, &parameters, sandwich);
         Sums {
-            equations,
-            held,
-            inverse,
+            chi2: equations.chi2,
+            information,
             residuals,
         }
     }
@@ -99,14 +126,13 @@ impl Finisher<'_> {
         stars: Range<usize>,
         states: &[StarState],
     ) -> Vec<Option<Sums>> {
-        let n = self.model.parameters().len();
         let count = lanes::count(level);
         let packed = lanes::pack(&self.chunk, stars.clone(), count);
         let block = packed.block(self.chunk.width);
         // Lanes without a star repeat the first one.
-        let mut parameters = [states[0].parameters; MAX_LANES];
-        for (parameters, state) in parameters.iter_mut().zip(states) {
-            *parameters = state.parameters;
+        let mut parameters = [self.chart.parameters(&states[0].parameters); MAX_LANES];
+        for (parameters, state) in parameters.iter_mut().zip(states).skip(1) {
+            *parameters = self.chart.parameters(&state.parameters);
         }
         let parameters = &parameters[..count];
         let mut equations = [NormalEquations::filled(0.0); MAX_LANES];
@@ -114,50 +140,50 @@ impl Finisher<'_> {
         self.model
             .normal_equations_in_lanes(level, self.estimator, &block, parameters, equations);
 
-        let mut held = [0; MAX_LANES];
+        let information: Vec<Information> = states
+            .iter()
+            .zip(&*equations)
+            .map(|(state, equations)| self.information(state, *equations, CLEAR_PIVOT))
+            .collect();
         let mut inverses = [[0.0; MAX_PACKED]; MAX_LANES];
-        let mut clear = [false; MAX_LANES];
-        for (lane, state) in states.iter().enumerate() {
-            held[lane] = state
-                .bounds
-                .held(&state.parameters, &equations[lane].gradient);
-            let curvature = &equations[lane].curvature;
-            if let Some(inverse) = cholesky::invert_if_clear(n, curvature, held[lane], CLEAR_PIVOT)
-            {
-                (inverses[lane], clear[lane]) = (inverse, true);
+        for (inverse, information) in inverses.iter_mut().zip(&information) {
+            if let Some(known) = information.inverse {
+                *inverse = known;
             }
         }
-        let all_known = self.chunk.stars[stars].iter().all(|star| star.noise_known);
+        let is_unit = |star: &BatchStar| star.weighting == Weighting::Unit;
+        let any_unit = self.chunk.stars[stars].iter().any(is_unit);
         let mut residuals = [ResidualSums::filled(0.0); MAX_LANES];
         let residuals = &mut residuals[..count];
-        let sandwich = (!all_known).then_some(&inverses[..count]);
+        let sandwich = any_unit.then_some(&inverses[..count]);
         self.model
             .residual_sums_in_lanes(level, &block, parameters, sandwich, residuals);
-        (0..states.len())
-            .map(|lane| {
-                clear[lane].then(|| Sums {
-                    equations: equations[lane],
-                    held: held[lane],
-                    inverse: Some(inverses[lane]),
-                    residuals: residuals[lane],
-                })
+        let sums = information.into_iter().zip(equations).zip(residuals);
+        sums.map(|((information, equations), residuals)| {
+            information.inverse.is_some().then_some(Sums {
+                chi2: equations.chi2,
+                information,
+                residuals: *residuals,
             })
-            .collect()
+        })
+        .collect()
     }
 
     /// A fit without values.
     fn empty(&self, star: usize, state: &StarState, status: FitStatus) -> Fit {
         let star = &self.chunk.stars[star];
-        let parameters = self.model.parameters();
+        let parameters = self.chart.parameters(&state.parameters);
+        let mut flags = star.flags;
+        flags.set(Flags::CENTROID_OUTSIDE, state.starts_outside);
         Fit {
             status,
-            flags: star.flags,
-            parameters: star.scale.to_image(parameters, &state.parameters),
+            flags,
+            parameters: star.scale.to_image(self.model.parameters(), &parameters),
             covariance: None,
             held: 0,
             chi2: f64::NAN,
             n_pixels: star.n_pixels,
-            n_parameters: parameters.len(),
+            n_free: state.bounds.n_free(0),
             n_iterations: state.iterations,
             absolute_residuals: f64::NAN,
             central_residual: f64::NAN,
@@ -169,17 +195,26 @@ impl Finisher<'_> {
         let n = parameters.len();
         let star = &self.chunk.stars[index];
         let scale = &star.scale;
+        let scaled = self.chart.parameters(&state.parameters);
+        let Information { held, inverse } = &sums.information;
+        let at_bound = held & !state.bounds.fixed;
         let mut fit = self.empty(index, state, status);
-        fit.held = sums.held;
-        fit.chi2 = sums.equations.chi2 * scale.weight;
+        fit.held = match self.chart {
+            Chart::Model(_) => at_bound,
+            // What is held is a column; it has no variance, which says the same.
+            Chart::Columns(_) => 0,
+        };
+        fit.n_free = state.bounds.n_free(*held);
+        fit.chi2 = sums.chi2 * scale.weight;
         fit.absolute_residuals = sums.residuals.absolute * scale.range;
-        fit.central_residual = self.central_residual(index, &state.parameters) * scale.range;
-        match sums.inverse {
+        fit.central_residual = self.central_residual(index, &scaled) * scale.range;
+        match inverse {
             Some(inverse) => {
-                let covariance = if star.noise_known {
-                    inverse.map(|c| c / scale.weight)
-                } else {
-                    cholesky::sandwich(n, &inverse, &sums.residuals.sandwich)
+                let covariance = match star.weighting {
+                    Weighting::Unit => cholesky::sandwich(n, inverse, &sums.residuals.sandwich),
+                    Weighting::InverseVariance | Weighting::Counts { .. } => {
+                        inverse.map(|c| c / scale.weight)
+                    }
                 };
                 fit.covariance = Some(to_image(&covariance, n, |j| {
                     scale.factor(parameters[j].role)
@@ -190,19 +225,15 @@ impl Finisher<'_> {
         if !fit.chi2.is_finite() || fit.parameters[..n].iter().any(|p| !p.is_finite()) {
             fit.status = FitStatus::NotFinite;
         }
-        fit.flags.set(Flags::NEAR_BOUND, fit.held != 0);
-        for (parameter, &value) in parameters.iter().zip(&state.parameters) {
-            let outside = |side: usize| value < -0.5 || value > side as f64 - 0.5;
-            match parameter.role {
-                Role::X => fit
-                    .flags
-                    .set(Flags::CENTROID_OUTSIDE, outside(self.chunk.width)),
-                Role::Y => fit
-                    .flags
-                    .set(Flags::CENTROID_OUTSIDE, outside(self.chunk.height)),
-                Role::Flux => fit.flags.set(Flags::NEGATIVE_FLUX, value < 0.0),
-                Role::Background | Role::Shape => {}
-            }
+        fit.flags.set(Flags::NEAR_BOUND, at_bound != 0);
+        let (width, height) = (self.chunk.width, self.chunk.height);
+        fit.flags.set(
+            Flags::CENTROID_OUTSIDE,
+            is_outside(parameters, &scaled, width, height),
+        );
+        for (parameter, &value) in parameters.iter().zip(&scaled) {
+            let negative = parameter.role == Role::Flux && value < 0.0;
+            fit.flags.set(Flags::NEGATIVE_FLUX, negative);
         }
         fit
     }
@@ -218,6 +249,22 @@ impl Finisher<'_> {
             f64::NAN
         }
     }
+}
+
+/// Whether the centre of a star is outside a cutout of this width and height.
+pub(crate) fn is_outside(
+    parameters: &[Parameter],
+    values: &Parameters,
+    width: usize,
+    height: usize,
+) -> bool {
+    let beyond = |value: f64, side: usize| !(-0.5..=side as f64 - 0.5).contains(&value);
+    let mut all = parameters.iter().zip(values);
+    all.any(|(parameter, &value)| match parameter.role {
+        Role::X => beyond(value, width),
+        Role::Y => beyond(value, height),
+        Role::Flux | Role::Background | Role::Shape => false,
+    })
 }
 
 /// A covariance in the image's units, from the factors of the parameters.

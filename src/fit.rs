@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::kernel::quadratic_form;
-use crate::model::{Model, Packed, Parameters, Quantity};
+use crate::model::{Model, Packed, Parameters, Quantity, packed_index};
 
 /// What the fit of one star found, in the image's units and coordinates.
 #[derive(Debug, Clone)]
@@ -18,14 +18,14 @@ pub struct Fit {
     /// sandwich HC3. Rows and columns of a parameter at its bound are 0, as nothing is known of
     /// its error.
     pub covariance: Option<Packed>,
-    /// Parameters that ended at a bound, one bit each.
+    /// Parameters of whose error nothing is known, one bit each: they ended at a bound.
     pub held: u8,
     /// Chi-square; with unit weights the sum of squared residuals in the image's units.
     pub chi2: f64,
     /// Pixels used.
     pub n_pixels: usize,
-    /// Parameters fitted.
-    pub n_parameters: usize,
+    /// Parameters that were free to the end: neither fixed nor at a bound.
+    pub n_free: usize,
     /// Steps made.
     pub n_iterations: u32,
     /// Sum of the absolute residuals.
@@ -35,18 +35,33 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// Degrees of freedom: pixels used less parameters fitted.
+    /// Degrees of freedom: pixels used less free parameters.
     pub fn dof(&self) -> i64 {
-        self.n_pixels as i64 - self.n_parameters as i64 + i64::from(self.held.count_ones())
+        self.n_pixels as i64 - self.n_free as i64
     }
 
-    /// One standard deviation of a quantity of the model, by the delta method; `None` where a
-    /// parameter that it depends on is at its bound or the curvature is singular.
+    /// One standard deviation of a quantity of the model, by the delta method; `None` where it is
+    /// fixed, where a parameter that it depends on is at its bound or the curvature is singular.
+    ///
+    /// The angle of a star that is nearly round is never more uncertain than one that may be any.
     pub fn error(&self, model: &dyn Model, quantity: &Quantity) -> Option<f64> {
+        /// Standard deviation of an angle evenly distributed over half a turn, degrees.
+        const ANY_ANGLE: f64 = 51.961_524_227_066_32;
+        /// What is left of a fixed quantity's variance where its terms cancel.
+        const ROUNDING: f64 = 1e-13;
         let n = model.parameters().len();
-        let unknown = (0..n).any(|j| self.held >> j & 1 == 1 && quantity.gradient[j] != 0.0);
-        let variance = quadratic_form(n, self.covariance.as_ref()?, &quantity.gradient);
-        (!unknown && variance > 0.0 && variance.is_finite()).then(|| variance.sqrt())
+        let gradient = &quantity.gradient;
+        let unknown = (0..n).any(|j| self.held >> j & 1 == 1 && gradient[j] != 0.0);
+        let covariance = self.covariance.as_ref()?;
+        let variance = quadratic_form(n, covariance, gradient);
+        let spread: f64 = (0..n)
+            .map(|j| gradient[j].abs() * covariance[packed_index(j, j)].sqrt())
+            .sum();
+        let known = !unknown && variance > ROUNDING * spread * spread && variance.is_finite();
+        known.then(|| match quantity.column {
+            "theta" => variance.sqrt().min(ANY_ANGLE),
+            _ => variance.sqrt(),
+        })
     }
 }
 

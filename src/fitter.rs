@@ -6,15 +6,17 @@ use fearless_simd::Level;
 use rayon::prelude::*;
 
 use crate::backend::Backend;
-use crate::batch::{Batch, Chunk, Start};
-use crate::error::Result;
+use crate::batch::{Batch, BatchStar, Chunk};
+use crate::chart::Chart;
+use crate::cutout::Weighting;
+use crate::error::{Error, Result};
 use crate::estimator::Estimator;
 use crate::finish::Finisher;
 use crate::fit::{Fit, FitStatus};
 use crate::kernel::NormalEquations;
-use crate::model::{MAX_PARAMETERS, Model, Parameters, Role};
-use crate::moments::moments;
-use crate::solver::{Bounds, Solver, StarState, Tolerances, Update};
+use crate::model::{Model, Parameters};
+use crate::solver::{Solver, StarState, Tolerances, Update};
+use crate::start::starting_state;
 
 /// Fits a model to batches of cutouts.
 #[derive(Debug)]
@@ -87,9 +89,11 @@ impl Fitter {
     ///
     /// # Errors
     ///
-    /// [`Error::Device`](crate::Error::Device) where the device was lost. A star that cannot be
-    /// fitted is no error: see [`FitStatus`].
+    /// [`Error::Device`] where the device was lost, [`Error::Option`] where the batch holds counts
+    /// and the estimator is not for them, or the other way round. A star that cannot be fitted is
+    /// no error: see [`FitStatus`].
     pub fn fit(&mut self, batch: &Batch) -> Result<Vec<Fit>> {
+        self.check(&batch.stars)?;
         let most = self.backend.chunk_size(self.model, batch.pixels_per_star());
         let size = self.chunk.map_or(most, |chunk| chunk.min(most)).max(1);
         let mut fits = Vec::with_capacity(batch.len());
@@ -100,32 +104,60 @@ impl Fitter {
         Ok(fits)
     }
 
+    /// Whether the weights of every star are those that the estimator understands.
+    fn check(&self, stars: &[BatchStar]) -> Result<()> {
+        let wanted = self.estimator == Estimator::Poisson;
+        let is_wrong =
+            |star: &&BatchStar| matches!(star.weighting, Weighting::Counts { .. }) != wanted;
+        match stars.iter().find(is_wrong) {
+            None => Ok(()),
+            Some(star) => Err(Error::Option {
+                option: "estimator".into(),
+                expected: match wanted {
+                    true => "cutouts made with Noise::Counts, as poisson fits counts".into(),
+                    false => "poisson, as the cutouts were made with Noise::Counts".into(),
+                },
+                found: format!("{} and {:?}", self.estimator.name(), star.weighting),
+                hint: None,
+            }),
+        }
+    }
+
     fn fit_chunk(&mut self, chunk: &Chunk<'_>) -> Result<Vec<Fit>> {
-        let n = self.model.parameters().len();
-        let tolerances = Tolerances {
+        let chart = self.chart(chunk);
+        let mut tolerances = Tolerances {
             ftol: self.tolerance,
             max_iterations: self.max_iterations,
             epsilon: self.backend.epsilon(),
+            rates: Parameters::default(),
         };
+        for (rate, coordinate) in tolerances.rates.iter_mut().zip(chart.coordinates()) {
+            *rate = coordinate.rate;
+        }
         let mut tally = self.tally;
         tally.stars += chunk.len() as u64;
         timed(&mut tally.load, || {
             self.backend.load(self.model, self.estimator, chunk)
         })?;
 
-        let mut states = timed(&mut tally.start, || self.start(chunk));
-        let mut statuses: Vec<Option<FitStatus>> = chunk
-            .stars
+        let mut states: Vec<StarState> = timed(&mut tally.start, || {
+            let start = |star| starting_state(chunk, star, chart, self.estimator);
+            (0..chunk.len()).into_par_iter().map(start).collect()
+        });
+        let mut statuses: Vec<Option<FitStatus>> = states
             .iter()
-            .map(|star| (star.n_pixels < n).then_some(FitStatus::TooFewPixels))
+            .map(|state| {
+                let too_few = state.n_pixels < state.bounds.n_free(0).max(1);
+                too_few.then_some(FitStatus::TooFewPixels)
+            })
             .collect();
         let mut active: Vec<u32> = (0..chunk.len() as u32)
             .filter(|&i| statuses[i as usize].is_none())
             .collect();
         let mut sums = Vec::new();
         while !active.is_empty() {
-            let trials: Vec<Parameters> =
-                active.iter().map(|&i| states[i as usize].trial).collect();
+            let trial = |&star: &u32| chart.parameters(&states[star as usize].trial);
+            let trials: Vec<Parameters> = active.iter().map(trial).collect();
             sums.resize(active.len(), NormalEquations::filled(0.0));
             tally.evaluations += active.len() as u64;
             timed(&mut tally.evaluate, || {
@@ -134,6 +166,7 @@ impl Fitter {
             timed(&mut tally.update, || {
                 let updates = update(
                     self.solver.as_ref(),
+                    chart,
                     &mut states,
                     &active,
                     &sums,
@@ -154,6 +187,7 @@ impl Fitter {
             .collect();
         let finisher = Finisher {
             model: self.model,
+            chart,
             estimator: self.estimator,
             chunk: *chunk,
             level: (self.backend.epsilon() > f64::EPSILON).then(Level::new),
@@ -174,56 +208,20 @@ impl Fitter {
         Ok(fits)
     }
 
-    /// The state of every star before its first evaluation.
-    fn start(&self, chunk: &Chunk<'_>) -> Vec<StarState> {
-        let bounds = self.bounds(chunk.width, chunk.height);
-        let start = |index: usize| {
-            let (star, pixels) = (&chunk.stars[index], chunk.pixels(index));
-            let mut parameters = match star.start {
-                Start::Given(parameters) => {
-                    star.scale.to_scaled(self.model.parameters(), &parameters)
-                }
-                Start::Moments { position, fwhm } => {
-                    let corner = star.scale.corner;
-                    let position = position.map(|(x, y)| (x - corner.0, y - corner.1));
-                    self.model
-                        .start(&moments(&pixels, chunk.height, position, fwhm))
-                }
-            };
-            bounds.project(&mut parameters);
-            let power = pixels
-                .data
-                .iter()
-                .zip(pixels.weight)
-                .map(|(data, weight)| weight * data * data)
-                .sum();
-            StarState::new(parameters, bounds, star.n_pixels, power)
-        };
-        (0..chunk.len()).into_par_iter().map(start).collect()
-    }
-
-    fn bounds(&self, width: usize, height: usize) -> Bounds {
-        let parameters = self.model.parameters();
-        let mut bounds = Bounds {
-            n: parameters.len(),
-            low: [0.0; MAX_PARAMETERS],
-            high: [0.0; MAX_PARAMETERS],
-        };
-        for (j, parameter) in parameters.iter().enumerate() {
-            let side = match parameter.role {
-                Role::X => width,
-                Role::Y => height,
-                Role::Flux | Role::Background | Role::Shape => width.max(height),
-            };
-            (bounds.low[j], bounds.high[j]) = (parameter.bounds)(side as f64);
+    /// The model's own coordinates, unless a constraint is no box in them.
+    fn chart(&self, chunk: &Chunk<'_>) -> Chart {
+        let mut constraints = chunk.stars.iter().flat_map(|star| &star.constraints);
+        match constraints.any(|constraints| constraints.bind_shape(self.model)) {
+            true => Chart::Columns(self.model),
+            false => Chart::Model(self.model),
         }
-        bounds
     }
 }
 
 /// The solver's decision about every active star.
 fn update(
     solver: &dyn Solver,
+    chart: Chart,
     states: &mut [StarState],
     active: &[u32],
     sums: &[NormalEquations],
@@ -242,7 +240,9 @@ fn update(
         .zip(sums)
         .with_min_len(256)
         .map(|(state, sums)| {
-            let update = solver.update(state, sums, tolerances);
+            let mut sums = *sums;
+            chart.pull_back(&state.trial, &mut sums);
+            let update = solver.update(state, &sums, tolerances);
             state.bounds.project(&mut state.trial);
             update
         })

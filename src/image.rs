@@ -14,6 +14,8 @@ pub struct Image {
     /// Physical values, (height, width): `pixels[[y, x]]`. A pixel without a finite value is
     /// missing: the readers turn BLANK and infinities into NaN.
     pub pixels: Array2<f64>,
+    /// Variance of each pixel, of the same shape, where the user gives one.
+    pub variance: Option<Array2<f64>>,
     /// What the header says.
     pub header: Header,
 }
@@ -25,8 +27,27 @@ impl Image {
             name: name.into(),
             source: Source::default(),
             pixels,
+            variance: None,
             header: Header::default(),
         }
+    }
+
+    /// Takes the value from every pixel where `mask`, of the same shape, is not 0.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes differ.
+    pub fn mask(&mut self, mask: &Array2<f64>) {
+        assert_eq!(
+            self.pixels.dim(),
+            mask.dim(),
+            "a mask is as large as its image"
+        );
+        self.pixels.zip_mut_with(mask, |pixel, &masked| {
+            if masked != 0.0 {
+                *pixel = f64::NAN;
+            }
+        });
     }
 
     /// Number of columns.

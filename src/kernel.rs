@@ -193,7 +193,8 @@ impl<T: Real> ResidualSums<T> {
         gradient: &Parameters<T>,
         inverse: Option<&Packed<T>>,
     ) {
-        self.absolute = residual.abs().mul_add(weight.is_used(), self.absolute);
+        let used = weight.if_positive(residual.abs(), weight.constant(0.0));
+        self.absolute = self.absolute + used;
         let Some(inverse) = inverse else { return };
         let mut leverage = gradient[0].constant(0.0);
         for j in 0..n {

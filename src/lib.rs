@@ -4,8 +4,11 @@ pub mod backend;
 pub mod background;
 pub mod batch;
 pub mod catalog;
+mod chart;
+pub mod constraints;
 pub mod cutout;
 pub mod detect;
+pub mod dual;
 pub mod error;
 pub mod estimator;
 mod finish;
@@ -23,5 +26,6 @@ pub mod real;
 pub mod simulate;
 pub mod solver;
 pub mod star;
+mod start;
 
 pub use error::{Error, Result};

@@ -1,10 +1,12 @@
 //! From an image, or a stack of cutouts, to rows of the catalogue: the stages in their order.
 
 mod beliefs;
+mod counts;
+mod resolve;
 mod rows;
 mod width;
 
-use ndarray::Array3;
+use ndarray::{Array3, Axis};
 
 use crate::background::Background;
 use crate::batch::{Batch, Start};
@@ -12,12 +14,16 @@ use crate::catalog::Row;
 use crate::cutout::{Cutout, CutoutOptions, Noise};
 use crate::detect::{DetectOptions, Detection, detect};
 use crate::error::{Error, Result};
+use crate::estimator::Estimator;
 use crate::fit::Flags;
 use crate::fitter::Fitter;
 use crate::image::{Header, Image};
-use crate::moments::median;
-use crate::star::Star;
-use beliefs::{believed_gain, believed_saturation, stated_saturation};
+use crate::kernel::Pixels;
+use crate::moments::{median, rim_median, rim_scatter};
+use crate::star::{Star, StarList};
+use beliefs::{believed_gain, believed_read_noise, believed_saturation, stated_saturation};
+use counts::{Sky, counts};
+use resolve::Resolver;
 use rows::{flag_image, flag_undersampled, number_from_one, rows};
 use width::measured_fwhm;
 
@@ -48,7 +54,8 @@ pub struct MeasureOptions {
     pub gain: Option<f64>,
     /// Electrons.
     pub read_noise: Option<f64>,
-    /// Level of a raw frame without light; subtracted from ready cutouts before photon noise.
+    /// Level of a raw frame without light: what counts are counted from, and subtracted from ready
+    /// cutouts before photon noise.
     pub bias: f64,
     /// Saturated from this value; infinity: none is.
     pub saturation: Option<f64>,
@@ -56,8 +63,12 @@ pub struct MeasureOptions {
     pub weighted: bool,
     /// Magnitude of a flux of 1.
     pub zero_point: Option<f64>,
-    /// Whether positions in the catalogue count from 1.
+    /// Whether positions in the catalogue, and in the two fields below, count from 1.
     pub one_based: bool,
+    /// Columns of the model to hold: at this value, or at each star's start value.
+    pub fixed: Vec<(String, Option<f64>)>,
+    /// Columns of the model to keep between two values.
+    pub bounds: Vec<(String, f64, f64)>,
 }
 
 impl Default for MeasureOptions {
@@ -73,6 +84,8 @@ impl Default for MeasureOptions {
             weighted: true,
             zero_point: None,
             one_based: false,
+            fixed: Vec::new(),
+            bounds: Vec::new(),
         }
     }
 }
@@ -100,10 +113,12 @@ pub struct Measured {
 ///
 /// # Errors
 ///
-/// Those of the fitter's backend.
+/// [`Error::Option`] where fixed values, bounds and start values contradict each other or the
+/// model; [`Error::Malformed`] where `poisson` is asked for and the pixels are no counts; those of
+/// the fitter's backend.
 pub fn measure_image(
     image: &Image,
-    list: Option<&[Star]>,
+    list: Option<&StarList>,
     options: &MeasureOptions,
     fitter: &mut Fitter,
 ) -> Result<Measured> {
@@ -126,20 +141,31 @@ pub fn measure_image(
         None => measured_fwhm(image, &background, &detection)?,
     };
     let size = options.size.unwrap_or_else(|| size_for(fwhm));
+    let constraints = Resolver::new(fitter.model, options, list, (size, size), 0.0)?;
     let (stars, found) = match list {
-        Some(list) => (list.to_vec(), None),
+        Some(list) => (list.stars.clone(), None),
         None => {
             let found = detect(image, &background, &DetectOptions { fwhm, ..detection });
             let star = |(id, d): (usize, &Detection)| Star { id, x: d.x, y: d.y };
             (found.iter().enumerate().map(star).collect(), Some(found))
         }
     };
-    let noise = match options.weighted {
-        true => Noise::Known {
+    let read_noise = || believed_read_noise(options, &image.header);
+    let noise = match (fitter.estimator, options.weighted) {
+        (Estimator::Poisson, _) => counts(&Sky {
+            name: &image.name,
             gain,
-            read_noise: options.read_noise.unwrap_or(0.0),
+            read_noise: read_noise(),
+            bias: options.bias,
+            level: background.median_level(),
+            noise: background.median_noise(),
+        })?,
+        (Estimator::LeastSquares, false) => Noise::Unit,
+        (Estimator::LeastSquares, true) if image.variance.is_some() => Noise::Variance,
+        (Estimator::LeastSquares, true) => Noise::Known {
+            gain,
+            read_noise: 0.0,
         },
-        false => Noise::Unit,
     };
     let cut = CutoutOptions { noise, saturation };
     let mut fits = Vec::with_capacity(stars.len());
@@ -147,13 +173,11 @@ pub fn measure_image(
         let mut batch = Batch::new(size, size);
         for star in stars {
             let cutout = Cutout::from_image(image, &background, &cut, (star.x, star.y), size);
-            batch.push(
-                &cutout,
-                Start::Moments {
-                    position: Some((star.x, star.y)),
-                    fwhm: Some(fwhm),
-                },
-            )?;
+            let start = Start::Moments {
+                position: Some((star.x, star.y)),
+                fwhm: Some(fwhm),
+            };
+            batch.push_constrained(&cutout, start, constraints.of(star)?)?;
         }
         fits.extend(fitter.fit(&batch)?);
     }
@@ -175,88 +199,116 @@ pub fn measure_image(
     })
 }
 
-/// Measures ready cutouts, (n, height, width), each with its star somewhere near the middle; `name`
-/// is what messages call them.
+/// Ready cutouts, each with its star somewhere near the middle.
+#[derive(Debug, Clone, Copy)]
+pub struct Cutouts<'a> {
+    /// What messages call them.
+    pub name: &'a str,
+    /// (n, height, width).
+    pub pixels: &'a Array3<f64>,
+    /// Variance of each pixel, of the same shape, where the user gives one.
+    pub variance: Option<&'a Array3<f64>>,
+    /// What their header says.
+    pub header: &'a Header,
+}
+
+/// Measures ready cutouts. With a `list`, each of its rows says where the star of the cutout of
+/// that number is, and what it starts from.
 ///
-/// The noise is known where the gain is; else every pixel counts the same.
+/// The noise is known where the gain is, or a variance is given; else every pixel counts the same.
 ///
 /// # Errors
 ///
-/// [`Error::Malformed`] for cutouts of more than a million pixels; those of the fitter's backend.
+/// [`Error::Malformed`] for cutouts of more than a million pixels, a list of another length, or
+/// `poisson` where the pixels are no counts; [`Error::Option`] where fixed values, bounds and start
+/// values contradict each other or the model; those of the fitter's backend.
 pub fn measure_stack(
-    name: &str,
-    stack: &Array3<f64>,
-    header: &Header,
+    cutouts: &Cutouts<'_>,
+    list: Option<&StarList>,
     options: &MeasureOptions,
     fitter: &mut Fitter,
 ) -> Result<Measured> {
-    /// Pixels looked at for the level of the sky.
-    const SAMPLE: usize = 1 << 20;
-    let (n, height, width) = stack.dim();
+    let Cutouts {
+        name,
+        pixels,
+        variance,
+        header,
+    } = *cutouts;
+    let (n, height, width) = pixels.dim();
+    let malformed = |field: &str, expected: String, found: String, hint: &str| Error::Malformed {
+        file: name.into(),
+        field: field.into(),
+        expected,
+        found,
+        hint: Some(hint.into()),
+    };
     if width * height > LARGEST_CUTOUT {
-        return Err(Error::Malformed {
-            file: name.into(),
-            field: "cutouts".into(),
-            expected: format!("at most {LARGEST_CUTOUT} pixels each"),
-            found: format!("{width} x {height}"),
-            hint: Some("an image is fitted without --cutouts, and as FITS".into()),
-        });
+        return Err(malformed(
+            "cutouts",
+            format!("at most {LARGEST_CUTOUT} pixels each"),
+            format!("{width} x {height}"),
+            "an image is fitted without --cutouts, and as FITS",
+        ));
     }
+    if let Some(list) = list.filter(|list| list.stars.len() != n) {
+        return Err(malformed(
+            "cutouts",
+            format!("{}, as many as {} has rows", list.stars.len(), list.file),
+            n.to_string(),
+            "a list for ready cutouts has a row for each, in their order",
+        ));
+    }
+    let constraints = Resolver::new(fitter.model, options, list, (width, height), options.bias)?;
     let gain = options.gain.or_else(|| believed_gain(name, header));
-    // Most pixels of most cutouts are sky.
-    let mut sample: Vec<f64> = stack
-        .iter()
-        .copied()
-        .filter(|v| v.is_finite())
-        .take(SAMPLE)
-        .collect();
-    let sky = median(&mut sample).unwrap_or(0.0);
-    let stated = || stated_saturation(name, header, sky);
+    let sky = sky_of(pixels);
+    let stated = || stated_saturation(name, header, sky.0);
     let saturation = options.saturation.or_else(stated).unwrap_or(f64::INFINITY);
-    let noise = match (options.weighted, gain) {
-        (true, Some(_)) => {
-            let read_noise = options
-                .read_noise
-                .or(header.read_noise)
-                .filter(|noise| *noise >= 0.0);
-            Noise::Known {
-                gain,
-                read_noise: read_noise.unwrap_or(0.0),
-            }
-        }
-        _ => Noise::Unit,
+    let read_noise = believed_read_noise(options, header);
+    let noise = match (fitter.estimator, options.weighted, gain) {
+        (Estimator::Poisson, ..) => counts(&Sky {
+            name,
+            gain,
+            read_noise,
+            bias: 0.0,
+            level: sky.0 - options.bias,
+            noise: sky.1,
+        })?,
+        (Estimator::LeastSquares, true, _) if variance.is_some() => Noise::Variance,
+        (Estimator::LeastSquares, true, Some(_)) => Noise::Known { gain, read_noise },
+        (Estimator::LeastSquares, ..) => Noise::Unit,
     };
     let cut = CutoutOptions {
         noise,
         saturation: saturation - options.bias,
     };
+    let center = |side: usize| (side / 2) as f64;
+    let middle = |id| Star {
+        id,
+        x: center(width),
+        y: center(height),
+    };
+    let stars: Vec<Star> = match list {
+        Some(list) => list.stars.clone(),
+        None => (0..n).map(middle).collect(),
+    };
     let mut fits = Vec::with_capacity(n);
-    let at_once = stars_at_once(width * height);
-    for from in (0..n).step_by(at_once) {
+    for stars in stars.chunks(stars_at_once(width * height)) {
         let mut batch = Batch::new(width, height);
-        for index in from..(from + at_once).min(n) {
-            let pixels = stack
-                .index_axis(ndarray::Axis(0), index)
-                .mapv(|value| value - options.bias);
-            let cutout = Cutout::from_pixels(pixels.view(), &cut);
-            batch.push(
-                &cutout,
-                Start::Moments {
-                    position: None,
-                    fwhm: options.fwhm,
-                },
-            )?;
+        for star in stars {
+            let cutout = pixels.index_axis(Axis(0), star.id);
+            let cutout = Cutout::from_pixels(
+                cutout.mapv(|value| value - options.bias).view(),
+                variance.map(|variance| variance.index_axis(Axis(0), star.id)),
+                &cut,
+            );
+            let start = Start::Moments {
+                position: list.map(|_| (star.x, star.y)),
+                fwhm: options.fwhm,
+            };
+            batch.push_constrained(&cutout, start, constraints.of(star)?)?;
         }
         fits.extend(fitter.fit(&batch)?);
     }
-    let center = |side: usize| (side / 2) as f64;
-    let stars: Vec<Star> = (0..n)
-        .map(|id| Star {
-            id,
-            x: center(width),
-            y: center(height),
-        })
-        .collect();
     let mut rows = rows(&stars, &fits, fitter.model, options);
     for row in &mut rows {
         if let Some(level) = row.get("background") {
@@ -275,6 +327,30 @@ pub fn measure_stack(
         fwhm,
         size: (width, height),
     })
+}
+
+/// Level and noise of the sky in ready cutouts: the medians of those of some rims.
+fn sky_of(cutouts: &Array3<f64>) -> (f64, f64) {
+    const SAMPLE: usize = 1000;
+    let (n, height, width) = cutouts.dim();
+    let step = n.div_ceil(SAMPLE).max(1);
+    let (mut levels, mut noises): (Vec<f64>, Vec<f64>) = cutouts
+        .outer_iter()
+        .step_by(step)
+        .map(|cutout| {
+            let data: Vec<f64> = cutout.iter().copied().collect();
+            let used = |value: &f64| f64::from(u8::from(value.is_finite()));
+            let weight: Vec<f64> = data.iter().map(used).collect();
+            let pixels = Pixels {
+                width,
+                data: &data,
+                weight: &weight,
+            };
+            (rim_median(&pixels, height), rim_scatter(&pixels, height))
+        })
+        .unzip();
+    let median = |values: &mut [f64]| median(values).unwrap_or(0.0);
+    (median(&mut levels), median(&mut noises))
 }
 
 /// Cutouts of that many pixels, data and weights in `f64`, that a batch may have.

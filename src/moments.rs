@@ -1,10 +1,7 @@
 //! Start values: windowed moments of a star.
 
 use crate::kernel::Pixels;
-use crate::model::Moments;
-
-/// `fwhm / sigma` of a Gaussian.
-pub const FWHM_OF_SIGMA: f64 = 2.354_820_045_030_949_3;
+use crate::model::{FWHM_OF_SIGMA, Moments};
 
 /// Times that the window is moved onto the centroid found.
 const RECENTERINGS: usize = 3;
@@ -43,29 +40,56 @@ pub fn moments(
         sums = Sums::new(pixels, height, background, center, window);
     }
 
-    // A Gaussian of sigma s under a window of sigma w: the product has the variance
-    // s^2 w^2 / (s^2 + w^2) and the integral flux w^2 / (s^2 + w^2).
-    let seen = sums.variance();
-    let (low, high) = (0.5, window * 4.0);
-    let sigma = match seen {
-        Some(seen) if seen > 0.0 && seen < window * window => (seen * window * window
-            / (window * window - seen))
-            .sqrt()
-            .clamp(low, high),
-        Some(seen) if seen >= window * window => high.min(width.min(height) as f64 / 4.0),
-        _ => window,
-    };
-    let flux = sums.light * (sigma * sigma + window * window) / (window * window);
+    let square = window * window;
+    let (low, high) = (
+        0.25,
+        (4.0 * window)
+            .min(width.min(height) as f64 / 4.0)
+            .max(0.5)
+            .powi(2),
+    );
+    let [xx, xy, yy] = sums
+        .covariance()
+        .and_then(|seen| without_window(seen, square))
+        .filter(|[xx, xy, yy]| xx * yy - xy * xy > 0.1 * xx * yy)
+        .filter(|[xx, _, yy]| [xx, yy].iter().all(|v| (low..=high).contains(*v)))
+        .unwrap_or_else(|| {
+            let variance = sums.covariance().map_or(square, |[xx, _, yy]| {
+                let seen = 0.5 * (xx + yy);
+                match seen < square {
+                    true => (seen * square / (square - seen)).clamp(low, high),
+                    false => high,
+                }
+            });
+            [variance, 0.0, variance]
+        });
+    // The window takes away det(I + C / w^2)^-1/2 of the flux of a Gaussian.
+    let seen = ((1.0 + xx / square) * (1.0 + yy / square) - (xy / square).powi(2)).sqrt();
+    let flux = sums.light * seen;
     // A start of no flux at all would leave position and width undetermined.
-    let least = 1e-3 * sigma * sigma;
+    let least = 1e-3 * 0.5 * (xx + yy);
     let flux = if flux.abs() < least { least } else { flux };
     Moments {
         flux,
         x: center.0,
         y: center.1,
-        sigma,
+        xx,
+        xy,
+        yy,
         background,
     }
+}
+
+/// The covariance of a Gaussian that a round window of the variance `square` makes look like
+/// `seen`: the inverses add up, `seen^-1 = C^-1 + 1 / w^2`. `None` where there is none.
+fn without_window([xx, xy, yy]: [f64; 3], square: f64) -> Option<[f64; 3]> {
+    let invert = |[xx, xy, yy]: [f64; 3]| {
+        let determinant = xx * yy - xy * xy;
+        (xx > 0.0 && determinant > 0.0)
+            .then(|| [yy / determinant, -xy / determinant, xx / determinant])
+    };
+    let [a, b, c] = invert([xx, xy, yy])?;
+    invert([a - 1.0 / square, b, c - 1.0 / square])
 }
 
 /// Sums over a window.
@@ -75,8 +99,10 @@ struct Sums {
     /// The same times the offset from the window's centre.
     x: f64,
     y: f64,
-    /// The same times the squared offset.
-    square: f64,
+    /// The same times the products of the offsets.
+    xx: f64,
+    xy: f64,
+    yy: f64,
 }
 
 impl Sums {
@@ -98,7 +124,9 @@ impl Sums {
             light: 0.0,
             x: 0.0,
             y: 0.0,
-            square: 0.0,
+            xx: 0.0,
+            xy: 0.0,
+            yy: 0.0,
         };
         let lines = pixels
             .data
@@ -111,7 +139,9 @@ impl Sums {
                     sums.light += light;
                     sums.x += light * dx;
                     sums.y += light * dy;
-                    sums.square += light * (dx * dx + dy * dy);
+                    sums.xx += light * dx * dx;
+                    sums.xy += light * dx * dy;
+                    sums.yy += light * dy * dy;
                 }
             }
         }
@@ -124,10 +154,16 @@ impl Sums {
         (self.light > 0.0 && centroid.0.is_finite() && centroid.1.is_finite()).then_some(centroid)
     }
 
-    /// Variance along an axis.
-    fn variance(&self) -> Option<f64> {
+    /// Covariance of the light: along the rows, of both, along the columns.
+    fn covariance(&self) -> Option<[f64; 3]> {
         let (dx, dy) = self.centroid()?;
-        Some(0.5 * (self.square / self.light - dx * dx - dy * dy))
+        let central = |sum: f64, product: f64| sum / self.light - product;
+        let [xx, xy, yy] = [
+            central(self.xx, dx * dx),
+            central(self.xy, dx * dy),
+            central(self.yy, dy * dy),
+        ];
+        (xx > 0.0 && yy > 0.0).then_some([xx, xy, yy])
     }
 }
 

@@ -23,12 +23,18 @@ pub trait Real:
     fn mul_add(self, a: Self, b: Self) -> Self;
     /// e to the power of `self`; 0 far below zero. Not defined for `self` above 80.
     fn exp(self) -> Self;
+    /// `ln(1 + self)`, exact for small `self` too; finite at -1.
+    fn ln_1p(self) -> Self;
+    /// The error function; `bell` is `exp(-self^2)`, which whoever needs the one needs too.
+    fn erf(self, bell: Self) -> Self;
+    /// `(1 + self) ln(1 + self) - self` for `self` of -1 or more, without cancellation near 0.
+    fn deviance(self) -> Self;
     /// Absolute value.
     fn abs(self) -> Self;
     /// The larger of `self` and `least`.
     fn at_least(self, least: f64) -> Self;
-    /// 1 where `self` is above 0, else 0.
-    fn is_used(self) -> Self;
+    /// `yes` where `self` is above 0, else `no`.
+    fn if_positive(self, yes: Self, no: Self) -> Self;
 }
 
 impl Real for f64 {
@@ -46,6 +52,18 @@ impl Real for f64 {
         Self::exp(self)
     }
     #[inline(always)]
+    fn ln_1p(self) -> Self {
+        Self::ln_1p(self.max(f64::EPSILON - 1.0))
+    }
+    #[inline(always)]
+    fn erf(self, _bell: Self) -> Self {
+        libm::erf(self)
+    }
+    #[inline(always)]
+    fn deviance(self) -> Self {
+        (1.0 + self) * Real::ln_1p(self) - self
+    }
+    #[inline(always)]
     fn abs(self) -> Self {
         Self::abs(self)
     }
@@ -54,8 +72,8 @@ impl Real for f64 {
         self.max(least)
     }
     #[inline(always)]
-    fn is_used(self) -> Self {
-        f64::from(u8::from(self > 0.0))
+    fn if_positive(self, yes: Self, no: Self) -> Self {
+        if self > 0.0 { yes } else { no }
     }
 }
 
@@ -166,6 +184,57 @@ impl<S: Simd> Real for Lanes<S> {
         ))
     }
 
+    /// Branch-free: `1 + x = 2^k (1 + f)` with `1 + f` between the root of 1/2 and that of 2, and
+    /// `ln(1 + f) = 2 artanh(f / (2 + f))` as a series. Where `k` is 0, `f` is `x` itself with all
+    /// its digits. Good to 2 ulp.
+    #[inline(always)]
+    fn ln_1p(self) -> Self {
+        /// Bits of 1.
+        const ONE: u32 = 0x3f80_0000;
+        /// Bits of 1 less those of the root of 1/2.
+        const UP: u32 = 0x004a_fb0d;
+        /// Bits of 2^23: an integer added to them stands in the lowest digits of a number.
+        const SHIFT: u32 = 0x4b00_0000;
+        let bits = (self.0 + 1.0).to_bits();
+        let biased = (bits + UP) >> 23;
+        let k = Self(S::f32s::from_bits(biased + SHIFT)) - (8_388_608.0 + 127.0);
+        let reduced = Self(S::f32s::from_bits(bits - (biased << 23) + ONE)) - 1.0;
+        let f = (k * k).if_positive(reduced, self);
+        let s = f / (f + 2.0);
+        let z = s * s;
+        let mut sum = self.constant(1.0 / 9.0);
+        for coefficient in [1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0, 1.0] {
+            sum = sum.mul_add(z, self.constant(coefficient));
+        }
+        k.mul_add(self.constant(std::f64::consts::LN_2), s * sum * 2.0)
+    }
+
+    /// Abramowitz and Stegun 1964, 7.1.26: absolute error 1.5e-7.
+    #[inline(always)]
+    fn erf(self, bell: Self) -> Self {
+        let size = self.abs();
+        let t = self.constant(1.0) / (size * 0.327_591_1 + 1.0);
+        let mut sum = self.constant(1.061_405_429);
+        for coefficient in [-1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592] {
+            sum = sum.mul_add(t, self.constant(coefficient));
+        }
+        let erf = -(sum * t * bell) + 1.0;
+        self.if_positive(erf, -erf)
+    }
+
+    /// By its series where `ln(1 + x)` and `x` would cancel.
+    #[inline(always)]
+    fn deviance(self) -> Self {
+        let mut series = self.constant(1.0 / 56.0);
+        for n in [6, 5, 4, 3, 2, 1_i32] {
+            // 1 / (n (n + 1)), signs alternating.
+            let sign = if n % 2 == 0 { -1.0 } else { 1.0 };
+            series = series.mul_add(self, self.constant(sign / f64::from(n * (n + 1))));
+        }
+        let direct = (self + 1.0) * self.ln_1p() - self;
+        (self.abs() - 0.1).if_positive(direct, series * self * self)
+    }
+
     #[inline(always)]
     fn abs(self) -> Self {
         Self(self.0.abs())
@@ -177,9 +246,8 @@ impl<S: Simd> Real for Lanes<S> {
     }
 
     #[inline(always)]
-    fn is_used(self) -> Self {
-        let (zero, one) = (self.constant(0.0).0, self.constant(1.0).0);
-        Self(self.0.simd_gt(zero).select(one, zero))
+    fn if_positive(self, yes: Self, no: Self) -> Self {
+        Self(self.0.simd_gt(self.constant(0.0).0).select(yes.0, no.0))
     }
 }
 
@@ -190,10 +258,75 @@ mod tests {
     use super::*;
 
     #[inline(always)]
-    fn exp_of<S: Simd>(simd: S, values: &[f32], out: &mut [f32]) {
+    fn apply<S: Simd>(simd: S, f: impl Fn(Lanes<S>) -> Lanes<S>, values: &[f32], out: &mut [f32]) {
         let n = Lanes::<S>::COUNT;
         for (value, out) in values.chunks_exact(n).zip(out.chunks_exact_mut(n)) {
-            Lanes::load(simd, value).exp().0.store_slice(out);
+            f(Lanes::load(simd, value)).0.store_slice(out);
+        }
+    }
+
+    /// Largest error of `out`, as a part of what `unit` says of each value.
+    fn worst(
+        values: &[f32],
+        out: &[f32],
+        truth: impl Fn(f64) -> f64,
+        unit: impl Fn(f64) -> f64,
+    ) -> f64 {
+        values
+            .iter()
+            .zip(out)
+            .map(|(&x, &found)| {
+                let truth = truth(f64::from(x));
+                (f64::from(found) - truth).abs() / unit(truth)
+            })
+            .fold(0.0, f64::max)
+    }
+
+    const ULP: f64 = f32::EPSILON as f64;
+
+    #[test]
+    fn ln_1p_is_good_to_three_ulp_everywhere() {
+        for level in [Level::new(), Level::baseline()] {
+            // From -1 + 2^-20 to 1e6 and, on both sides, down to 1e-9.
+            let values: Vec<f32> = (0..16 * 4096)
+                .map(|i| (f64::from(i) / 4096.0 - 9.0) as f32)
+                .flat_map(|e| [10f32.powf(e.min(6.0)), -10f32.powf(e.min(-4e-7))])
+                .collect();
+            let mut out = vec![0.0; values.len()];
+            dispatch!(level, simd => apply(simd, |x| x.ln_1p(), &values, &mut out));
+            let error = worst(&values, &out, f64::ln_1p, |truth| truth.abs() * ULP);
+            assert!(error < 3.0 && error > 0.1, "{error} ulp");
+        }
+    }
+
+    #[test]
+    fn erf_is_good_to_one_in_a_million() {
+        for level in [Level::new(), Level::baseline()] {
+            let values: Vec<f32> = (0..16 * 1024).map(|i| i as f32 / 1024.0 - 8.0).collect();
+            let mut out = vec![0.0; values.len()];
+            dispatch!(level, simd => apply(simd, |x| x.erf((-(x * x)).exp()), &values, &mut out));
+            let error = worst(&values, &out, libm::erf, |_| 1.0);
+            assert!(error < 5e-7 && error > 1e-8, "{error:e}");
+        }
+    }
+
+    #[test]
+    fn deviance_does_not_cancel() {
+        // ln(1 + x) itself is rounded by 1e-16, which the small results would not bear.
+        let truth = |x: f64| match x.abs() < 1e-3 {
+            true => x * x * (0.5 - x / 6.0 + x * x / 12.0 - x * x * x / 20.0),
+            false => Real::deviance(x),
+        };
+        for level in [Level::new(), Level::baseline()] {
+            let values: Vec<f32> = (0..16 * 1024)
+                .map(|i| (f64::from(i) / 1024.0 - 14.0) as f32)
+                .flat_map(|e| [10f32.powf(e), -10f32.powf(e.min(0.0))])
+                .collect();
+            let mut out = vec![0.0; values.len()];
+            dispatch!(level, simd => apply(simd, |x| x.deviance(), &values, &mut out));
+            let error = worst(&values, &out, truth, |truth| truth.abs());
+            assert!(error < 1e-5 && error > 1e-8, "{error:e}");
+            assert_eq!(out.last(), Some(&1.0), "no photon where one was expected");
         }
     }
 
@@ -204,15 +337,8 @@ mod tests {
                 .map(|i| -86.9 + i as f32 * 1e-3 * 0.8)
                 .collect();
             let mut out = vec![0.0; values.len()];
-            dispatch!(level, simd => exp_of(simd, &values, &mut out));
-            let worst = values
-                .iter()
-                .zip(&out)
-                .map(|(&x, &e)| {
-                    let truth = f64::from(x).exp();
-                    (f64::from(e) - truth).abs() / (truth * f64::from(f32::EPSILON))
-                })
-                .fold(0.0, f64::max);
+            dispatch!(level, simd => apply(simd, |x| x.exp(), &values, &mut out));
+            let worst = worst(&values, &out, f64::exp, |truth| truth * ULP);
             assert!(worst < 2.0, "{worst} ulp");
             assert!(
                 worst > 0.1,
@@ -220,7 +346,7 @@ mod tests {
             );
 
             let (values, mut out) = ([-1e30_f32; 16], [1.0; 16]);
-            dispatch!(level, simd => exp_of(simd, &values, &mut out));
+            dispatch!(level, simd => apply(simd, |x| x.exp(), &values, &mut out));
             assert!(out.iter().all(|&e| (0.0..1e-37).contains(&e)));
         }
     }

@@ -10,10 +10,12 @@
 
 mod bound;
 mod field;
+mod recipe;
 mod stack;
 mod truth;
 
 pub use field::StarField;
+pub use recipe::{RECIPES, Recipe};
 pub use stack::{Stack, StackFormat};
 pub use truth::{Truth, truth_path};
 
@@ -22,8 +24,7 @@ use rand_distr::{Distribution, Poisson, StandardNormal};
 use rand_pcg::Pcg64;
 
 use crate::error::{Error, Result};
-use crate::model::{Gaussian, Model, Moments, Parameters, Role};
-use crate::moments::FWHM_OF_SIGMA;
+use crate::model::{Gaussian, Model, Parameters, Role};
 
 /// Most stars of a field or cutouts of a stack.
 const MAX_STARS: usize = 10_000_000;
@@ -64,8 +65,14 @@ impl Camera {
 pub struct SimulationOptions {
     /// The stars' model; default: Gaussian.
     pub model: &'static dyn Model,
-    /// Full width at half maximum, pixels, 1 to 100; default 3.
+    /// Full width at half maximum, pixels, 1 to 100; default 3. Of an ellipse the geometric mean.
     pub fwhm: f64,
+    /// 1 - minor/major axis of elliptical models, 0 to 0.9; default 0.2.
+    pub ellipticity: f64,
+    /// Angle of the major axis from +x to +y, degrees; default 30.
+    pub theta: f64,
+    /// Exponent of Moffat models, 1.1 to 20; default 3.
+    pub beta: f64,
     /// Lowest and highest ratio of flux to its Cramer-Rao bound, drawn evenly in its logarithm,
     /// 0.001 to 1e6; default 5 to 500.
     pub snr: (f64, f64),
@@ -82,6 +89,9 @@ impl Default for SimulationOptions {
         Self {
             model: &Gaussian,
             fwhm: 3.0,
+            ellipticity: 0.2,
+            theta: 30.0,
+            beta: 3.0,
             snr: (5.0, 500.0),
             background: 1000.0,
             camera: Camera {
@@ -98,6 +108,9 @@ impl SimulationOptions {
     fn check(&self) -> Result<()> {
         let Camera { gain, read_noise } = self.camera;
         in_range("fwhm", self.fwhm, 1.0, 100.0)?;
+        in_range("ellipticity", self.ellipticity, 0.0, 0.9)?;
+        in_range("theta", self.theta, -360.0, 360.0)?;
+        in_range("beta", self.beta, 1.1, 20.0)?;
         in_range("background", self.background, 0.0, 1e9)?;
         in_range("gain", gain, 1e-6, 1e6)?;
         in_range("read_noise", read_noise, 0.0, 1e6)?;
@@ -115,27 +128,20 @@ impl SimulationOptions {
 
     /// The model's parameters of a star of flux 1 at the origin, in cutouts of that side.
     fn unit_star(&self, side: usize) -> Result<Parameters> {
-        let start = |sigma| {
-            self.model.start(&Moments {
-                flux: 1.0,
-                x: 0.0,
-                y: 0.0,
-                sigma,
-                background: self.background,
-            })
+        let axis = (1.0 - self.ellipticity).sqrt();
+        let column = |name: &str| match name {
+            "flux" => 1.0,
+            "fwhm" => self.fwhm,
+            "fwhm_major" => self.fwhm / axis,
+            "fwhm_minor" => self.fwhm * axis,
+            "theta" => self.theta,
+            "beta" => self.beta,
+            "background" => self.background,
+            _ => 0.0,
         };
-        let mut sigma = self.fwhm / FWHM_OF_SIGMA;
-        // A model need not have the width at half maximum of a Gaussian of the same moments.
-        for _ in 0..8 {
-            let quantities = self.model.quantities(&start(sigma));
-            if let Some(fwhm) = quantities.iter().find(|q| q.column == "fwhm") {
-                sigma *= self.fwhm / fwhm.value;
-            }
-        }
-        let star = start(sigma);
-        let allowed = self.model.parameters().iter().zip(&star).all(|(p, value)| {
-            let (low, high) = (p.bounds)(side as f64);
-            p.role != Role::Shape || (low..=high).contains(value)
+        let allowed = self.model.columns().iter().all(|parameter| {
+            let (low, high) = (parameter.bounds)(side as f64);
+            parameter.role != Role::Shape || (low..=high).contains(&column(parameter.name))
         });
         if !allowed {
             let model = self.model.name();
@@ -143,7 +149,7 @@ impl SimulationOptions {
                 format!("a width that the model {model} allows in cutouts of {side} pixels");
             return Err(wrong("fwhm", expected, self.fwhm));
         }
-        Ok(star)
+        Ok(columns_to_parameters(self.model, column))
     }
 
     fn draw_snr(&self, rng: &mut Pcg64) -> f64 {
@@ -198,6 +204,20 @@ fn generator(seed: u64, purpose: Purpose, index: usize) -> Pcg64 {
         x ^ (x >> 31)
     };
     Pcg64::seed_from_u64(mix(mix(mix(seed) ^ purpose as u64) ^ index as u64))
+}
+
+/// The parameters of a star, from what its columns are.
+fn columns_to_parameters(model: &dyn Model, column: impl Fn(&str) -> f64) -> Parameters {
+    let mut columns = Parameters::default();
+    for (value, parameter) in columns.iter_mut().zip(model.columns()) {
+        *value = column(parameter.name);
+    }
+    let mut parameters = Parameters::default();
+    let all = parameters.iter_mut().zip(model.from_columns(&columns));
+    for ((parameter, dual), _) in all.zip(model.parameters()) {
+        *parameter = dual.value;
+    }
+    parameters
 }
 
 /// Sets the parameters of a role.

@@ -15,6 +15,38 @@ pub struct Star {
     pub y: f64,
 }
 
+/// Stars to fit, and what else is known of them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StarList {
+    /// The file, for messages.
+    pub file: String,
+    /// The stars, in order; their ids are their places.
+    pub stars: Vec<Star>,
+    /// Further columns: name and a value for each star, NaN where there is none.
+    pub columns: Vec<(String, Vec<f64>)>,
+}
+
+impl StarList {
+    /// A list of positions alone.
+    pub fn from_stars(stars: Vec<Star>) -> Self {
+        Self {
+            stars,
+            ..Self::default()
+        }
+    }
+
+    /// The place of a column, whatever the case of its name.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        let mut names = self.columns.iter().map(|(name, _)| name);
+        names.position(|column| column.eq_ignore_ascii_case(name))
+    }
+
+    /// The value of a star in the column at that place.
+    pub fn value(&self, column: usize, star: usize) -> f64 {
+        self.columns[column].1[star]
+    }
+}
+
 /// Names of a column of positions, in the order in which they are preferred, and the coordinate of
 /// the centre of the first pixel: photutils and astropy count from 0, SExtractor from 1.
 const NAMES: [(&str, &str, f64); 10] = [
@@ -34,10 +66,12 @@ const NAMES: [(&str, &str, f64); 10] = [
 /// columns named as photutils or SExtractor name them, whatever their case. Each row is a star, in
 /// the order of the file. With `one_based` the columns `x`, `y` count from 1; SExtractor's always do.
 ///
+/// Columns whose every field is a number, or empty, come along.
+///
 /// # Errors
 ///
-/// [`Error::Io`], or [`Error::Malformed`] where a column is missing or a value is no number.
-pub fn read_stars(path: &Path, one_based: bool) -> Result<Vec<Star>> {
+/// [`Error::Io`], or [`Error::Malformed`] where a column is missing or a position is no number.
+pub fn read_stars(path: &Path, one_based: bool) -> Result<StarList> {
     let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
     let text = String::from_utf8(bytes).map_err(|_| Error::Malformed {
         file: path.display().to_string(),
@@ -50,30 +84,24 @@ pub fn read_stars(path: &Path, one_based: bool) -> Result<Vec<Star>> {
     let table = Table::parse(&file, &text)?;
     let (x, y, origin) = table.positions(&file)?;
     let origin = if one_based { 1.0 } else { origin };
-    let mut stars = Vec::with_capacity(table.rows.len());
-    for (id, (line, row)) in table.rows.iter().enumerate() {
-        let value = |column: usize| -> Result<f64> {
-            let field = row
-                .get(column)
-                .map_or("", |field| field.trim().trim_matches('"'));
-            if field.is_empty() || field == "--" {
-                return Ok(f64::NAN);
-            }
-            field.parse::<f64>().map_err(|_| Error::Malformed {
-                file: file.clone(),
-                field: format!("line {line}, column {}", table.names[column]),
-                expected: "a number".into(),
-                found: format!("{field:?}"),
-                hint: None,
-            })
-        };
-        stars.push(Star {
-            id,
-            x: value(x)? - origin,
-            y: value(y)? - origin,
-        });
-    }
-    Ok(stars)
+    let position = |column: usize| -> Result<Vec<f64>> {
+        let values = table.numbers(&file, column)?;
+        Ok(values.into_iter().map(|value| value - origin).collect())
+    };
+    let stars = position(x)?.into_iter().zip(position(y)?).enumerate();
+    let stars = stars.map(|(id, (x, y))| Star { id, x, y }).collect();
+    let others = (0..table.names.len()).filter(|column| ![x, y].contains(column));
+    let columns = others
+        .filter_map(|column| {
+            let values = table.numbers(&file, column).ok()?;
+            Some((table.names[column].clone(), values))
+        })
+        .collect();
+    Ok(StarList {
+        file,
+        stars,
+        columns,
+    })
 }
 
 /// A text table: names of columns and, with their line numbers, rows of fields.
@@ -132,6 +160,26 @@ impl Table {
         Ok(Self { names, rows })
     }
 
+    /// The numbers of a column; NaN where a row has none.
+    fn numbers(&self, file: &str, column: usize) -> Result<Vec<f64>> {
+        let number = |(line, row): &(u64, Vec<String>)| {
+            let field = row
+                .get(column)
+                .map_or("", |field| field.trim().trim_matches('"'));
+            if field.is_empty() || field == "--" {
+                return Ok(f64::NAN);
+            }
+            field.parse::<f64>().map_err(|_| Error::Malformed {
+                file: file.into(),
+                field: format!("line {line}, column {}", self.names[column]),
+                expected: "a number".into(),
+                found: format!("{field:?}"),
+                hint: None,
+            })
+        };
+        self.rows.iter().map(number).collect()
+    }
+
     /// The columns of x and y, and the coordinate of the first pixel's centre.
     fn positions(&self, file: &str) -> Result<(usize, usize, f64)> {
         let column = |wanted: &str| {
@@ -186,6 +234,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         Ok(read_stars(file.path(), one_based)?
+            .stars
             .iter()
             .map(|star| (star.x, star.y))
             .collect())

@@ -10,8 +10,7 @@ fn evaluate_model(
     let u = (x - (*p)[1]) * inverse;
     let v = (y - (*p)[2]) * inverse;
     let q = 0.5 * (u * u + v * v);
-    // exp() of less than -87 may be anything on a device that flushes subnormals.
-    let profile = exp(-min(q, 80.0)) * inverse * inverse * INVERSE_TWO_PI;
+    let profile = exp_minus(q) * inverse * inverse * (0.5 * INVERSE_PI);
     let star = (*p)[0] * profile;
     (*gradient)[0] = profile;
     (*gradient)[1] = star * u * inverse;

@@ -14,8 +14,8 @@ use starfit::fitter::Fitter;
 use starfit::image::{Header, Source};
 use starfit::io::fits::{FitsFile, FitsPath};
 use starfit::io::npy;
-use starfit::measure::{MeasureOptions, Measured, measure_image, measure_stack};
-use starfit::star::{Star, read_stars};
+use starfit::measure::{Cutouts, MeasureOptions, Measured, measure_image, measure_stack};
+use starfit::star::{StarList, read_stars};
 
 use super::{ABORTED, FAILED, PARTIAL, print_error, summary};
 pub(super) use args::FitArgs;
@@ -140,7 +140,7 @@ fn expand_one(input: &Path) -> Result<Vec<Result<PathBuf>>> {
 struct Job<'a> {
     args: &'a FitArgs,
     options: MeasureOptions,
-    stars: Option<Vec<Star>>,
+    stars: Option<StarList>,
     quiet: bool,
     outputs: Outputs,
     bar: ProgressBar,
@@ -181,7 +181,7 @@ impl Job<'_> {
         }
         for plane in planes {
             let image = file.image(plane)?;
-            let measured = measure_image(&image, self.stars.as_deref(), &self.options, fitter)?;
+            let measured = measure_image(&image, self.stars.as_ref(), &self.options, fitter)?;
             self.take(&ImageInfo::new(&image, None), &measured)?;
         }
         Ok(())
@@ -201,7 +201,6 @@ impl Job<'_> {
             .to_string_lossy()
             .into_owned();
         for (option, given) in [
-            ("--stars", self.args.stars.is_some()),
             ("--plane", self.args.plane.is_some()),
             ("--size", self.args.size.is_some()),
         ] {
@@ -209,7 +208,13 @@ impl Job<'_> {
                 bail!("{name}: {option} is for images, and these are ready cutouts");
             }
         }
-        let measured = measure_stack(&name, stack, &header, &self.options, fitter)?;
+        let cutouts = Cutouts {
+            name: &name,
+            pixels: stack,
+            variance: None,
+            header: &header,
+        };
+        let measured = measure_stack(&cutouts, self.stars.as_ref(), &self.options, fitter)?;
         let (_, height, width) = stack.dim();
         self.take(
             &ImageInfo {

@@ -35,24 +35,23 @@ pub(super) fn devices() -> Result<()> {
 pub(super) fn models() -> Result<()> {
     let mut out = stdout().lock();
     let side = starfit::measure::DEFAULT_SIZE as f64;
+    writeln!(
+        out,
+        "parameters by the names of --fix, --bound and --stars: unit, bounds in a cutout of {side} pixels, start"
+    )?;
     for model in MODELS {
-        writeln!(
-            out,
-            "{}: {}; bounds in a cutout of {side} pixels",
-            model.name(),
-            model.description()
-        )?;
-        for parameter in model.parameters() {
-            let (low, high) = (parameter.bounds)(side);
+        writeln!(out, "\n{}: {}", model.name(), model.description())?;
+        for column in model.columns() {
+            let (low, high) = (column.bounds)(side);
             let bounds = if low.is_infinite() {
                 "any".to_owned()
             } else {
-                format!("{low} to {high}")
+                format!("{low:.4} to {high:.4}")
             };
             writeln!(
                 out,
-                "  {:<12} {:<9} {:<14} {}",
-                parameter.name, parameter.unit, bounds, parameter.description
+                "  {:<11} {:<8} {:<18} {:<17} {}",
+                column.name, column.unit, bounds, column.start, column.description
             )?;
         }
     }

@@ -62,6 +62,18 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "PIXELS", default_value_t = 3.0)]
     fwhm: f64,
 
+    /// 1 - minor/major axis of the stars, in elliptical models; --fwhm is the geometric mean
+    #[arg(long, value_name = "PART", default_value_t = 0.2)]
+    ellipticity: f64,
+
+    /// Angle of the major axis from +x to +y, in elliptical models, degrees
+    #[arg(long, value_name = "DEG", default_value_t = 30.0)]
+    theta: f64,
+
+    /// Exponent of the profile, in Moffat models
+    #[arg(long, value_name = "BETA", default_value_t = 3.0)]
+    beta: f64,
+
     /// Signal-to-noise ratios, evenly in their logarithm: flux over the smallest possible
     /// standard error of a fit
     #[arg(long, value_name = "LO:HI", default_value = "5:500", value_parser = parse_range, allow_hyphen_values = true)]
@@ -109,6 +121,9 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
     let options = SimulationOptions {
         model: args.model,
         fwhm: args.fwhm,
+        ellipticity: args.ellipticity,
+        theta: args.theta,
+        beta: args.beta,
         snr: args.snr,
         background: args.background,
         camera: Camera {

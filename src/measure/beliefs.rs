@@ -1,5 +1,6 @@
 //! What is believed of a header.
 
+use super::MeasureOptions;
 use crate::background::Background;
 use crate::image::{Header, Image};
 
@@ -30,6 +31,12 @@ pub(super) fn believed_gain(name: &str, header: &Header) -> Option<f64> {
         return None;
     }
     Some(gain)
+}
+
+/// The read noise that the user says, else the header's where it can be one, else none; electrons.
+pub(super) fn believed_read_noise(options: &MeasureOptions, header: &Header) -> f64 {
+    let stated = header.read_noise.filter(|noise| (0.0..1e3).contains(noise));
+    options.read_noise.or(stated).unwrap_or(0.0)
 }
 
 /// The header's saturation where it lies above the sky.

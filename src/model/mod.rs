@@ -3,15 +3,27 @@
 //! [`Profile`] is what the author of a model writes, generic over the kind of number; [`Model`] is
 //! the same as an object, which the rest of the crate works with.
 
+mod ellipse;
+mod elliptical_gaussian;
+mod elliptical_moffat;
 mod gaussian;
+mod gaussian_integrated;
+mod moffat;
+mod parameter;
 
 use std::fmt::Debug;
 
 use fearless_simd::{Level, dispatch};
 
+pub use elliptical_gaussian::EllipticalGaussian;
+pub use elliptical_moffat::EllipticalMoffat;
 pub use gaussian::Gaussian;
+pub use gaussian_integrated::GaussianIntegrated;
+pub use moffat::Moffat;
+pub use parameter::{FWHM_OF_SIGMA, Parameter, Role};
 
-use crate::estimator::{Estimator, LeastSquares};
+use crate::dual::Dual;
+use crate::estimator::{Estimator, with_estimator};
 use crate::kernel::{self, LaneBlock, NormalEquations, Pixels, ResidualSums};
 use crate::real::Real;
 
@@ -35,45 +47,17 @@ pub const fn packed_index(j: usize, k: usize) -> usize {
 }
 
 /// Every model: the command line, tests and benches walk this list.
-pub static MODELS: &[&dyn Model] = &[&Gaussian];
+pub static MODELS: &[&dyn Model] = &[
+    &Gaussian,
+    &EllipticalGaussian,
+    &Moffat,
+    &EllipticalMoffat,
+    &GaussianIntegrated,
+];
 
 /// The model called `name`.
 pub fn by_name(name: &str) -> Option<&'static dyn Model> {
     MODELS.iter().copied().find(|model| model.name() == name)
-}
-
-/// What a parameter is, which says how it goes over from a cutout scaled to order 1 to the
-/// image's units and coordinates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Integral of the star over the plane; scales with the pixel values.
-    Flux,
-    /// Column of the centre, pixels.
-    X,
-    /// Row of the centre, pixels.
-    Y,
-    /// Level under the star; scales with the pixel values and moves with their pedestal.
-    Background,
-    /// Width, orientation, wings: the same in both.
-    Shape,
-}
-
-/// One parameter of a model.
-#[derive(Debug, Clone, Copy)]
-pub struct Parameter {
-    /// Name, as on the command line.
-    pub name: &'static str,
-    /// Unit in FITS spelling; empty for a pure number.
-    pub unit: &'static str,
-    /// What it is.
-    pub role: Role,
-    /// Lowest and highest value allowed in a cutout of that side in pixels: its width for
-    /// [`Role::X`], its height for [`Role::Y`], the longer of both for the rest.
-    pub bounds: fn(side: f64) -> (f64, f64),
-    /// Factor of its step in gradient descent, relative to the learning rate.
-    pub rate: f64,
-    /// One line for people.
-    pub description: &'static str,
 }
 
 /// Windowed moments of a star in a cutout, from which each model makes its start values.
@@ -85,20 +69,34 @@ pub struct Moments {
     pub x: f64,
     /// As `x`.
     pub y: f64,
-    /// Standard deviation of the star's light along an axis, pixels.
-    pub sigma: f64,
+    /// Variance of the star's light along the rows, as of a Gaussian, square pixels.
+    pub xx: f64,
+    /// Covariance along rows and columns.
+    pub xy: f64,
+    /// Variance along the columns.
+    pub yy: f64,
     /// Level under the star.
     pub background: f64,
 }
 
-/// Bounds of a parameter that may have any value.
-pub fn unbounded(_side: f64) -> (f64, f64) {
-    (f64::NEG_INFINITY, f64::INFINITY)
-}
+impl Moments {
+    /// Those of a round star of this standard deviation.
+    pub fn round(flux: f64, (x, y): (f64, f64), sigma: f64, background: f64) -> Self {
+        Self {
+            flux,
+            x,
+            y,
+            xx: sigma * sigma,
+            xy: 0.0,
+            yy: sigma * sigma,
+            background,
+        }
+    }
 
-/// Bounds of a centre: half a cutout beyond its rim, where its pixels say little any more.
-pub fn within_reach(side: f64) -> (f64, f64) {
-    (-0.5 * side, 1.5 * side)
+    /// Standard deviation of the light along an axis, the mean of all, pixels.
+    pub fn sigma(&self) -> f64 {
+        (0.5 * (self.xx + self.yy)).sqrt()
+    }
 }
 
 /// A quantity of the catalogue that a model states, with its derivatives.
@@ -118,8 +116,11 @@ pub trait Profile: Debug + Sync + 'static {
     const NAME: &'static str;
     /// One line for people.
     const DESCRIPTION: &'static str;
-    /// The parameters, in the order of every array of them.
+    /// The parameters that are fitted, in the order of every array of them: coordinates in which
+    /// the problem is well conditioned, whatever the catalogue states.
     const PARAMETERS: &'static [Parameter];
+    /// The same as columns of the catalogue, role for role: what users fix, bound and start from.
+    const COLUMNS: &'static [Parameter];
     /// The function `evaluate_model` in WGSL, the same arithmetic as [`Profile::evaluate`].
     const WGSL: &'static str;
 
@@ -130,8 +131,14 @@ pub trait Profile: Debug + Sync + 'static {
     /// Start values.
     fn start(moments: &Moments) -> Parameters;
 
-    /// What the catalogue states of these parameters.
-    fn quantities(parameters: &Parameters) -> Vec<Quantity>;
+    /// The values of [`Profile::COLUMNS`].
+    fn columns(parameters: &Parameters<Dual>) -> Parameters<Dual>;
+
+    /// Undoes [`Profile::columns`].
+    fn from_columns(columns: &Parameters<Dual>) -> Parameters<Dual>;
+
+    /// What else the catalogue states, by the name of its column.
+    fn derived(parameters: &Parameters<Dual>) -> Vec<(&'static str, Dual)>;
 }
 
 /// A model as an object. Implemented by every [`Profile`].
@@ -140,14 +147,20 @@ pub trait Model: Debug + Sync {
     fn name(&self) -> &'static str;
     /// One line for people.
     fn description(&self) -> &'static str;
-    /// The parameters, in the order of every array of them.
+    /// The parameters that are fitted, in the order of every array of them.
     fn parameters(&self) -> &'static [Parameter];
+    /// The same as columns of the catalogue, role for role: what users fix, bound and start from.
+    fn columns(&self) -> &'static [Parameter];
     /// The function `evaluate_model` in WGSL.
     fn wgsl(&self) -> &'static str;
     /// Value at the centre of pixel (`x`, `y`), and its derivatives.
     fn evaluate(&self, parameters: &Parameters, x: f64, y: f64) -> (f64, Parameters);
     /// Start values.
     fn start(&self, moments: &Moments) -> Parameters;
+    /// The values of [`Model::columns`], with their derivatives by the parameters.
+    fn to_columns(&self, parameters: &Parameters) -> Parameters<Dual>;
+    /// The parameters of these columns, with their derivatives by the columns.
+    fn from_columns(&self, columns: &Parameters) -> Parameters<Dual>;
     /// What the catalogue states of these parameters.
     fn quantities(&self, parameters: &Parameters) -> Vec<Quantity>;
     /// Sums over the pixels of one star, in `f64`.
@@ -205,8 +218,27 @@ impl<P: Profile> Model for P {
     fn start(&self, moments: &Moments) -> Parameters {
         P::start(moments)
     }
+    fn columns(&self) -> &'static [Parameter] {
+        P::COLUMNS
+    }
+    fn to_columns(&self, parameters: &Parameters) -> Parameters<Dual> {
+        P::columns(&Dual::variables(parameters))
+    }
+    fn from_columns(&self, columns: &Parameters) -> Parameters<Dual> {
+        P::from_columns(&Dual::variables(columns))
+    }
     fn quantities(&self, parameters: &Parameters) -> Vec<Quantity> {
-        P::quantities(parameters)
+        let variables = Dual::variables(parameters);
+        let names = P::COLUMNS.iter().map(|column| column.name);
+        names
+            .zip(P::columns(&variables))
+            .chain(P::derived(&variables))
+            .map(|(column, dual)| Quantity {
+                column,
+                value: dual.value,
+                gradient: dual.gradient,
+            })
+            .collect()
     }
     fn normal_equations(
         &self,
@@ -214,11 +246,7 @@ impl<P: Profile> Model for P {
         pixels: &Pixels<'_>,
         parameters: &Parameters,
     ) -> NormalEquations {
-        match estimator {
-            Estimator::LeastSquares => {
-                kernel::normal_equations::<P, LeastSquares>(pixels, parameters)
-            }
-        }
+        with_estimator!(estimator, E => kernel::normal_equations::<P, E>(pixels, parameters))
     }
     fn normal_equations_in_lanes(
         &self,
@@ -228,10 +256,8 @@ impl<P: Profile> Model for P {
         parameters: &[Parameters],
         sums: &mut [NormalEquations],
     ) {
-        match estimator {
-            Estimator::LeastSquares => dispatch!(level, simd =>
-                kernel::normal_equations_in_lanes::<P, LeastSquares, _>(simd, block, parameters, sums)),
-        }
+        with_estimator!(estimator, E => dispatch!(level, simd =>
+            kernel::normal_equations_in_lanes::<P, E, _>(simd, block, parameters, sums)));
     }
     fn residual_sums(
         &self,

@@ -1,6 +1,5 @@
 //! Stacks of cutouts with one star in each.
 
-use std::f64::consts::TAU;
 use std::path::Path;
 
 use ndarray::Array3;
@@ -9,6 +8,7 @@ use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
 use super::bound::Scene;
+use super::recipe::{RECIPES, Recipe};
 use super::truth::{self, Truth, truth_path};
 use super::{Camera, MAX_STARS, Purpose, SimulationOptions, generator, in_range, set, wrong};
 use crate::batch::{Batch, Start};
@@ -16,7 +16,7 @@ use crate::cutout::{Cutout, CutoutOptions, Noise};
 use crate::error::{Error, Result};
 use crate::io::fits::{self, Card, Value};
 use crate::io::npy;
-use crate::model::{Gaussian, Model, Moments, Role};
+use crate::model::{Model, Role};
 
 /// Most pixels of a stack: 4 GiB.
 const MAX_PIXELS: usize = 1 << 30;
@@ -66,36 +66,35 @@ impl Stack {
         Self::draw(scene, count, options.seed, draw).ok_or_else(|| options.out_of_reach(size))
     }
 
-    /// The standard work W2: 15 x 15 pixels, circular Gaussians with a peak of 200 to 2000 and a
-    /// sigma of 1.2 to 2.2 pixels within 1.5 pixels of the middle, on a background of 100, with
-    /// the photon noise of a gain of 1.
-    pub fn w2(count: usize, seed: u64) -> Self {
+    /// `count` cutouts of a standard work. With `snr`, the stars are as bright as that makes them
+    /// instead of as the recipe says; empty if some cannot be.
+    pub fn from_recipe(recipe: &Recipe, count: usize, snr: Option<f64>, seed: u64) -> Self {
         let scene = Scene {
-            model: &Gaussian,
+            model: recipe.model,
             camera: Camera {
                 gain: 1.0,
                 read_noise: 0.0,
             },
-            side: 15,
+            side: recipe.side,
         };
         let draw = |rng: &mut Pcg64| {
-            let peak = rng.random_range(200.0..2000.0);
-            let sigma = rng.random_range(1.2..2.2);
-            Some(scene.star(scene.model.start(&Moments {
-                flux: TAU * sigma * sigma * peak,
-                x: near_middle(rng, scene.side, 1.5),
-                y: near_middle(rng, scene.side, 1.5),
-                sigma,
-                background: 100.0,
-            })))
+            let star = recipe.draw(rng);
+            match snr {
+                Some(snr) => scene.star_of_snr(&star, snr),
+                None => Some(scene.star(star)),
+            }
         };
-        // No star of this recipe is refused.
         Self::draw(scene, count, seed, draw).unwrap_or_else(|| Self {
             model: scene.model,
             camera: scene.camera,
             pixels: Array3::default((0, scene.side, scene.side)),
             truth: Vec::new(),
         })
+    }
+
+    /// The standard work W2: circular Gaussians.
+    pub fn w2(count: usize, seed: u64) -> Self {
+        Self::from_recipe(&RECIPES[0], count, None, seed)
     }
 
     /// The cutouts as a batch to be fitted. With `off`, every start value is that part off the
@@ -126,8 +125,8 @@ impl Stack {
                     Start::Given(parameters)
                 }
             };
-            let cutout = Cutout::from_pixels(pixels.mapv(f64::from).view(), &options);
-            batch.push_unchecked(&cutout, start);
+            let cutout = Cutout::from_pixels(pixels.mapv(f64::from).view(), None, &options);
+            batch.push_unchecked(&cutout, start, None);
         }
         batch
     }

@@ -157,7 +157,7 @@ fn pulls(stack: &Stack, factor: f64) -> (f64, f64) {
     let mut batch = Batch::new(width, height);
     for (pixels, star) in stack.pixels.outer_iter().zip(&stack.truth) {
         let pixels = pixels.mapv(f64::from);
-        let cutout = Cutout::from_pixels(pixels.view(), &options);
+        let cutout = Cutout::from_pixels(pixels.view(), None, &options);
         batch.push(&cutout, Start::Given(star.parameters)).unwrap();
     }
     let solver = Box::new(LevenbergMarquardt::default());
@@ -292,7 +292,11 @@ fn w2_is_the_recipe() {
         );
     };
     spans("peak", 200.0, 2000.0);
-    spans("fwhm", 1.2 * FWHM_OF_SIGMA, 2.2 * FWHM_OF_SIGMA);
+    spans(
+        "fwhm",
+        1.2 * crate::model::FWHM_OF_SIGMA,
+        2.2 * crate::model::FWHM_OF_SIGMA,
+    );
     spans("x", 5.5, 8.5);
     spans("y", 5.5, 8.5);
     assert_eq!(column("background"), (100.0, 100.0));

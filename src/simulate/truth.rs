@@ -148,13 +148,7 @@ fn write_rows(
 
 /// Which of the catalogue's columns a model's truth has.
 fn used_columns(model: &dyn Model, sky: bool) -> Vec<bool> {
-    let any = model.start(&Moments {
-        flux: 1.0,
-        x: 0.0,
-        y: 0.0,
-        sigma: 1.0,
-        background: 0.0,
-    });
+    let any = model.start(&Moments::round(1.0, (0.0, 0.0), 1.0, 0.0));
     let quantities = model.quantities(&any);
     let used = |name: &str| {
         let of_model = name.strip_suffix("_err").unwrap_or(name);

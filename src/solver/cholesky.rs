@@ -7,7 +7,7 @@ use super::Held;
 /// Smallest pivot of a matrix scaled to a unit diagonal that still counts as regular: the share of
 /// a parameter's information that the others leave it. A parameter left with less is not
 /// determined in any arithmetic that sums pixels.
-const SMALLEST_PIVOT: f64 = 1e-12;
+pub(crate) const SMALLEST_PIVOT: f64 = 1e-12;
 
 /// The Cholesky factor of a positive definite matrix, scaled to a unit diagonal.
 struct Factor {
@@ -116,20 +116,24 @@ pub fn invert_if_clear(n: usize, matrix: &Packed, held: Held, smallest: f64) -> 
 
 /// `A M A` for symmetric matrices of `n` rows.
 pub fn sandwich(n: usize, outer: &Packed, middle: &Packed) -> Packed {
+    let row = |j| std::array::from_fn(|k| outer[packed_index(j, k)]);
+    congruence(n, &std::array::from_fn(row), middle)
+}
+
+/// `A M A^T` for a symmetric matrix `M` and the first `n` rows and columns of `A`.
+pub fn congruence(n: usize, outer: &[Parameters; MAX_PARAMETERS], middle: &Packed) -> Packed {
     let mut product = [[0.0; MAX_PARAMETERS]; MAX_PARAMETERS];
     for j in 0..n {
         for k in 0..n {
             product[j][k] = (0..n)
-                .map(|i| outer[packed_index(j, i)] * middle[packed_index(i, k)])
+                .map(|i| outer[j][i] * middle[packed_index(i, k)])
                 .sum();
         }
     }
     let mut result = [0.0; MAX_PACKED];
     for j in 0..n {
         for k in 0..=j {
-            result[packed_index(j, k)] = (0..n)
-                .map(|i| product[j][i] * outer[packed_index(i, k)])
-                .sum();
+            result[packed_index(j, k)] = (0..n).map(|i| product[j][i] * outer[k][i]).sum();
         }
     }
     result

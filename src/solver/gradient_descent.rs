@@ -1,9 +1,9 @@
 //! The blog post's gradient descent, its faults mended.
 
 use super::{Solver, StarState, Tolerances, Update, is_finite};
+use crate::estimator::REFUSED;
 use crate::fit::FitStatus;
 use crate::kernel::NormalEquations;
-use crate::model::Parameters;
 
 /// Gradient descent with a fixed rate for each parameter: `theta -= rate * mean over pixels of
 /// (model - data) * gradient`, on data scaled to a range of 1.
@@ -11,21 +11,12 @@ use crate::model::Parameters;
 /// The post took a fixed number of steps and hoped. Here it ends as Levenberg-Marquardt does:
 /// where a Newton step promises a decrease of chi-square below the tolerance. That last step is
 /// not taken, since descent should give what descent found.
+///
+/// A step onto which the model has no light where there must be some is halved, not taken.
 #[derive(Debug, Clone, Copy)]
 pub struct GradientDescent {
-    /// Learning rate of each parameter: the common rate times [`Parameter::rate`](crate::model::Parameter::rate).
-    rates: Parameters,
-}
-
-impl GradientDescent {
-    /// Descent at the common `learning_rate`, with the `relative` rate of each parameter.
-    pub fn new(learning_rate: f64, relative: impl Iterator<Item = f64>) -> Self {
-        let mut rates = Parameters::default();
-        for (rate, relative) in rates.iter_mut().zip(relative) {
-            *rate = learning_rate * relative;
-        }
-        Self { rates }
-    }
+    /// Learning rate common to all parameters.
+    pub learning_rate: f64,
 }
 
 impl Solver for GradientDescent {
@@ -41,6 +32,15 @@ impl Solver for GradientDescent {
     ) -> Update {
         let started = state.equations.chi2.is_finite();
         state.iterations += u32::from(started);
+        if started && equations.chi2.is_finite() && equations.chi2 >= REFUSED {
+            if state.iterations >= tolerances.max_iterations {
+                return Update::Finished(FitStatus::MaxIterations);
+            }
+            for j in 0..state.bounds.n {
+                state.trial[j] = 0.5 * (state.parameters[j] + state.trial[j]);
+            }
+            return Update::Continue;
+        }
         if !is_finite(equations, state.bounds.n) {
             return Update::Finished(if started {
                 FitStatus::Diverged
@@ -60,8 +60,9 @@ impl Solver for GradientDescent {
         if state.iterations >= tolerances.max_iterations {
             return Update::Finished(FitStatus::MaxIterations);
         }
+        let rate = self.learning_rate / state.n_pixels as f64;
         for j in 0..state.bounds.n {
-            state.trial[j] += self.rates[j] * equations.gradient[j] / state.n_pixels as f64;
+            state.trial[j] += rate * tolerances.rates[j] * equations.gradient[j];
         }
         Update::Continue
     }

@@ -12,6 +12,7 @@ use std::fmt::Debug;
 pub use gradient_descent::GradientDescent;
 pub use levenberg_marquardt::LevenbergMarquardt;
 
+use crate::estimator::REFUSED;
 use crate::fit::FitStatus;
 use crate::kernel::{NormalEquations, quadratic_form};
 use crate::model::{MAX_PARAMETERS, Parameters};
@@ -25,6 +26,8 @@ pub struct Bounds {
     pub low: Parameters,
     /// Highest values.
     pub high: Parameters,
+    /// Parameters whose value the user has fixed: there low and high are the same.
+    pub fixed: Held,
 }
 
 /// Parameters left out of a step, one bit each.
@@ -44,7 +47,12 @@ impl Bounds {
     pub fn held(&self, parameters: &Parameters, gradient: &Parameters) -> Held {
         (0..self.n)
             .filter(|&j| self.holds(j, parameters[j], gradient[j]))
-            .fold(0, |held, j| held | 1 << j)
+            .fold(self.fixed, |held, j| held | 1 << j)
+    }
+
+    /// Number of parameters that are neither fixed nor `held`.
+    pub fn n_free(&self, held: Held) -> usize {
+        self.n - (held | self.fixed).count_ones() as usize
     }
 
     fn holds(&self, j: usize, value: f64, gradient: f64) -> bool {
@@ -78,6 +86,8 @@ pub struct StarState {
     pub idle_steps: u8,
     /// Whether chi-square is down to its rounding and only the gradient still tells steps apart.
     pub by_gradient: bool,
+    /// Whether the pixels, or the user, put the centroid outside the cutout.
+    pub starts_outside: bool,
 }
 
 impl StarState {
@@ -95,6 +105,7 @@ impl StarState {
             damping_growth: 2.0,
             idle_steps: 0,
             by_gradient: false,
+            starts_outside: false,
         }
     }
 
@@ -148,6 +159,8 @@ pub struct Tolerances {
     pub max_iterations: u32,
     /// Relative precision of the backend's numbers.
     pub epsilon: f64,
+    /// Rate of each coordinate in gradient descent: see [`Parameter::rate`](crate::model::Parameter::rate).
+    pub rates: Parameters,
 }
 
 /// What a solver decides about a star.
@@ -175,7 +188,8 @@ pub trait Solver: Debug + Sync {
 }
 
 fn is_finite(equations: &NormalEquations, n: usize) -> bool {
-    equations.chi2.is_finite()
+    // NaN and infinity are not below either.
+    equations.chi2 < REFUSED
         && equations.gradient[..n].iter().all(|g| g.is_finite())
         && equations.curvature[..n * (n + 1) / 2]
             .iter()

@@ -10,7 +10,7 @@ use starfit::backend::gpu::GpuBackend;
 use starfit::backend::{Backend, CpuBackend, ReferenceBackend};
 use starfit::batch::{Batch, Start};
 use starfit::cutout::{Cutout, CutoutOptions, Noise};
-use starfit::model::Model;
+use starfit::model::{Model, Moments};
 
 /// Whether what is missing is a failure.
 fn insists() -> bool {
@@ -87,12 +87,13 @@ pub(crate) fn random_cutout(
     let flux = rng.random_range(500.0..50_000.0);
     let center =
         |rng: &mut Pcg64, side: usize| side as f64 / 2.0 - 0.5 + rng.random_range(-1.0..1.0);
-    let moments = starfit::model::Moments {
-        flux,
-        x: center(rng, width),
-        y: center(rng, height),
-        sigma: rng.random_range(0.9..1.0 + width.min(height) as f64 / 10.0),
-        background: rng.random_range(-50.0..500.0),
+    let sigma = rng.random_range(0.9..1.0 + width.min(height) as f64 / 10.0);
+    let center = (center(rng, width), center(rng, height));
+    let round = Moments::round(flux, center, sigma, rng.random_range(-50.0..500.0));
+    // Up to half as wide along one diagonal as along the other.
+    let moments = Moments {
+        xy: round.xx * rng.random_range(-0.6..0.6),
+        ..round
     };
     let parameters = model.start(&moments);
     let pixels = Array2::from_shape_fn((height, width), |(y, x)| {
@@ -103,7 +104,7 @@ pub(crate) fn random_cutout(
             value + rng.random_range(-20.0..20.0)
         }
     });
-    Cutout::from_pixels(pixels.view(), &UNIT)
+    Cutout::from_pixels(pixels.view(), None, &UNIT)
 }
 
 /// `count` random cutouts, each to be started from its moments.

@@ -10,7 +10,7 @@ use starfit::fit::Flags;
 use starfit::fitter::Fitter;
 use starfit::image::Header;
 use starfit::io::fits::{FitsFile, FitsPath, HduName};
-use starfit::measure::{MeasureOptions, Measured, measure_image, measure_stack};
+use starfit::measure::{Cutouts, MeasureOptions, Measured, measure_image, measure_stack};
 use starfit::model;
 use starfit::moments::median;
 use starfit::simulate::Stack;
@@ -282,9 +282,13 @@ fn a_header_that_lies_about_a_stack_is_not_believed() {
     let pixels = stack.pixels.mapv(f64::from);
     let measured = |header: &Header| {
         measure_stack(
-            "stack",
-            &pixels,
-            header,
+            &Cutouts {
+                name: "stack",
+                pixels: &pixels,
+                variance: None,
+                header,
+            },
+            None,
             &MeasureOptions::default(),
             &mut fitter(),
         )

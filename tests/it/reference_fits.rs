@@ -9,7 +9,7 @@ use starfit::io::fits::{FitsFile, FitsPath, HduName};
 use starfit::measure::{MeasureOptions, measure_image};
 use starfit::model;
 use starfit::solver::LevenbergMarquardt;
-use starfit::star::Star;
+use starfit::star::{Star, StarList};
 
 use crate::common::{backends, data, read_csv};
 
@@ -134,7 +134,13 @@ fn fit_all(backend: Box<dyn Backend>) -> Option<(String, Vec<Pair>)> {
         let file = FitsFile::open(&path).unwrap();
         let mut image = file.image(plane).unwrap();
         round_like_astropy(&file, &mut image.pixels);
-        let measured = measure_image(&image, Some(&stars), &options, &mut fitter).unwrap();
+        let measured = measure_image(
+            &image,
+            Some(&StarList::from_stars(stars)),
+            &options,
+            &mut fitter,
+        )
+        .unwrap();
         assert_eq!(measured.rows.len(), truth.len());
         let good = |t: &HashMap<String, f64>| t["agree"] == 1.0 && t["success"] == 1.0;
         pairs.extend(

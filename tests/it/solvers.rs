@@ -18,11 +18,7 @@ fn gaussian() -> &'static dyn Model {
 }
 
 fn descent(learning_rate: f64) -> Box<dyn Solver> {
-    let rates = gaussian()
-        .parameters()
-        .iter()
-        .map(|parameter| parameter.rate);
-    Box::new(GradientDescent::new(learning_rate, rates))
+    Box::new(GradientDescent { learning_rate })
 }
 
 /// A batch of one cutout, to be started from its moments.
@@ -33,7 +29,7 @@ fn alone(pixels: &Array2<f64>) -> Batch {
         position: None,
         fwhm: None,
     };
-    let cutout = Cutout::from_pixels(pixels.view(), &UNIT);
+    let cutout = Cutout::from_pixels(pixels.view(), None, &UNIT);
     batch.push(&cutout, start).unwrap();
     batch
 }
@@ -42,13 +38,7 @@ fn alone(pixels: &Array2<f64>) -> Batch {
 fn post(seed: u64) -> Batch {
     let (model, mut rng) = (gaussian(), rng(seed));
     let noise = Normal::new(0.0, 10.0).unwrap();
-    let truth = model.start(&Moments {
-        flux: 10_000.0,
-        x: 6.7,
-        y: 7.2,
-        sigma: 2.0,
-        background: 0.0,
-    });
+    let truth = model.start(&Moments::round(10_000.0, (6.7, 7.2), 2.0, 0.0));
     let pixels = Array2::from_shape_fn((14, 14), |(y, x)| {
         model.evaluate(&truth, x as f64, y as f64).0 + noise.sample(&mut rng)
     });

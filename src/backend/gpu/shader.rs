@@ -1,6 +1,8 @@
 //! The kernel as text: constants, bindings, model, estimator, reduction and the kernel itself.
 
-use crate::estimator::Estimator;
+use std::f32;
+
+use crate::estimator::{Estimator, REFUSED};
 use crate::model::Model;
 
 /// Invocations to a workgroup: what every adapter has at least, and enough to hide latency.
@@ -38,11 +40,17 @@ pub fn assemble(model: &dyn Model, estimator: Estimator, lanes: LanesPerStar) ->
          const PARAMETERS: u32 = {parameters}u;\n\
          const PACKED: u32 = {packed}u;\n\
          const TERMS: u32 = {}u;\n\
-         const INVERSE_TWO_PI: f32 = {:?};\n",
+         const LN_2: f32 = {:?};\n\
+         const INVERSE_PI: f32 = {:?};\n\
+         const INVERSE_ROOT_PI: f32 = {:?};\n\
+         const REFUSED: f32 = {:?};\n",
         lanes.0,
         lanes.stars(),
         terms(model),
-        std::f32::consts::TAU.recip(),
+        f32::consts::LN_2,
+        f32::consts::FRAC_1_PI,
+        0.5 * f32::consts::FRAC_2_SQRT_PI,
+        REFUSED as f32,
     );
     let reduce = match lanes {
         LanesPerStar::SINGLE => include_str!("../../../shaders/reduce/single.wgsl"),
@@ -51,6 +59,7 @@ pub fn assemble(model: &dyn Model, estimator: Estimator, lanes: LanesPerStar) ->
     [
         constants.as_str(),
         include_str!("../../../shaders/batch.wgsl"),
+        include_str!("../../../shaders/math.wgsl"),
         model.wgsl(),
         estimator.wgsl(),
         reduce,

@@ -176,20 +176,17 @@ impl FitArgs {
             weighted: self.weights == Weights::Noise,
             zero_point: self.zero_point,
             one_based: self.fits_pixels,
+            fixed: Vec::new(),
+            bounds: Vec::new(),
         }
     }
 
     pub(super) fn fitter(&self) -> Result<Fitter> {
         let solver: Box<dyn Solver> = match self.solver {
             SolverName::LevenbergMarquardt => Box::new(LevenbergMarquardt::default()),
-            SolverName::GradientDescent => {
-                let rates = self
-                    .model
-                    .parameters()
-                    .iter()
-                    .map(|parameter| parameter.rate);
-                Box::new(GradientDescent::new(self.learning_rate, rates))
-            }
+            SolverName::GradientDescent => Box::new(GradientDescent {
+                learning_rate: self.learning_rate,
+            }),
         };
         let mut fitter = Fitter::new(self.model, solver, self.backend.open()?);
         fitter.estimator = self.estimator;

@@ -192,6 +192,7 @@ impl FitsFile {
             name,
             source,
             pixels: Array2::from_shape_vec((height, width), pixels).map_err(|e| self.shape(&e))?,
+            variance: None,
             header: self.facts.clone(),
         })
     }

@@ -1,0 +1,45 @@
+//! What the user says of a star's parameters: start values, fixed ones, bounds.
+
+use crate::model::{MAX_PARAMETERS, Model, Parameters, Role};
+
+/// Start values, fixed values and bounds of one star, in the order of [`Model::columns`], in the
+/// image's units and coordinates.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Constraints {
+    /// Start values; NaN: from the pixels.
+    pub start: Parameters,
+    /// Columns that stay at their start value, one bit each.
+    pub fixed: u8,
+    /// Lowest values; minus infinity: as the model has it.
+    pub low: Parameters,
+    /// Highest values; infinity: as the model has it.
+    pub high: Parameters,
+}
+
+impl Default for Constraints {
+    /// None at all.
+    fn default() -> Self {
+        Self {
+            start: [f64::NAN; MAX_PARAMETERS],
+            fixed: 0,
+            low: [f64::NEG_INFINITY; MAX_PARAMETERS],
+            high: [f64::INFINITY; MAX_PARAMETERS],
+        }
+    }
+}
+
+impl Constraints {
+    /// Whether column `j` is fixed.
+    pub fn is_fixed(&self, j: usize) -> bool {
+        self.fixed >> j & 1 == 1
+    }
+
+    /// Whether the shape of the star is fixed or bounded in any column.
+    pub(crate) fn bind_shape(&self, model: &dyn Model) -> bool {
+        let binds = |j: usize| {
+            self.is_fixed(j) || self.low[j] > f64::NEG_INFINITY || self.high[j] < f64::INFINITY
+        };
+        let mut columns = model.columns().iter().enumerate();
+        columns.any(|(j, column)| column.role == Role::Shape && binds(j))
+    }
+}

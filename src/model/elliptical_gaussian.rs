@@ -1,0 +1,77 @@
+//! The rotated elliptical Gaussian.
+//!
+//! `flux ln 2 / (pi a b) 2^-(u^2 + v^2) + background` at the centre of each pixel, with the
+//! coordinates of [`super::ellipse`].
+
+use std::f64::consts::{LN_2, PI};
+
+use super::ellipse::{self, FLUX, Point, X, Y};
+use super::{MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, parameter};
+use crate::dual::Dual;
+use crate::real::Real;
+
+/// Rotated elliptical Gaussian on a constant background.
+#[derive(Debug, Clone, Copy)]
+pub struct EllipticalGaussian;
+
+const BACKGROUND: usize = 6;
+
+impl Profile for EllipticalGaussian {
+    const NAME: &'static str = "elliptical-gaussian";
+    const DESCRIPTION: &'static str = "rotated elliptical Gaussian, evaluated at pixel centres";
+    const WGSL: &'static str = concat!(
+        include_str!("../../shaders/model/ellipse.wgsl"),
+        include_str!("../../shaders/model/elliptical_gaussian.wgsl")
+    );
+    const PARAMETERS: &'static [Parameter] = &[
+        parameter::FLUX,
+        parameter::X,
+        parameter::Y,
+        parameter::LN_WIDTH_X,
+        parameter::SHEAR,
+        parameter::LN_WIDTH_Y,
+        parameter::BACKGROUND,
+    ];
+    const COLUMNS: &'static [Parameter] = &[
+        parameter::FLUX,
+        parameter::X,
+        parameter::Y,
+        parameter::FWHM_MAJOR,
+        parameter::FWHM_MINOR,
+        parameter::THETA,
+        parameter::BACKGROUND,
+    ];
+
+    #[inline(always)]
+    fn evaluate<T: Real>(p: &Parameters<T>, x: T, y: T, gradient: &mut Parameters<T>) -> T {
+        let point = Point::new(p, (x, y));
+        let profile = (-(point.rho() * LN_2)).exp() * point.inverse_area() * (LN_2 / PI);
+        let star = p[FLUX] * profile;
+        point.derivatives(star, star.constant(LN_2), gradient);
+        gradient[FLUX] = profile;
+        gradient[BACKGROUND] = p[BACKGROUND].constant(1.0);
+        star + p[BACKGROUND]
+    }
+
+    fn start(moments: &Moments) -> Parameters {
+        let mut p = [0.0; MAX_PARAMETERS];
+        p[FLUX] = moments.flux;
+        p[X] = moments.x;
+        p[Y] = moments.y;
+        ellipse::start(moments, &mut p);
+        p[BACKGROUND] = moments.background;
+        p
+    }
+
+    fn columns(p: &Parameters<Dual>) -> Parameters<Dual> {
+        ellipse::columns(p)
+    }
+
+    fn from_columns(columns: &Parameters<Dual>) -> Parameters<Dual> {
+        ellipse::from_columns(columns)
+    }
+
+    fn derived(p: &Parameters<Dual>) -> Vec<(&'static str, Dual)> {
+        ellipse::derived(p, p[FLUX] * (LN_2 / PI))
+    }
+}

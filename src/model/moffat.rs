@@ -1,0 +1,135 @@
+//! Moffat's profile: a core like a Gaussian's and wings that fall as a power (A. F. J. Moffat
+//! 1969, A&A 3, 455).
+//!
+//! `flux (beta - 1) / (pi gamma^2) (1 + r^2 / gamma^2)^-beta + background` at the centre of each
+//! pixel. It is fitted in the logarithm of its width at half maximum and in `1 / beta`: gamma and
+//! beta are correlated by 0.99.
+
+use std::f64::consts::{LN_2, PI};
+
+use super::{MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, parameter};
+use crate::dual::Dual;
+use crate::real::Real;
+
+/// Circular Moffat profile on a constant background.
+#[derive(Debug, Clone, Copy)]
+pub struct Moffat;
+
+const FLUX: usize = 0;
+const X: usize = 1;
+const Y: usize = 2;
+const LN_FWHM: usize = 3;
+const BETA_INVERSE: usize = 4;
+const BACKGROUND: usize = 5;
+
+/// The profile against the squared distance `rho` from the centre, in units of the half width at
+/// half maximum, and what its derivatives are made of.
+pub(super) struct Radial<T> {
+    /// `(1 + kappa rho)^-beta` with `kappa = 2^(1 / beta) - 1`, times the constant that makes the
+    /// integral over the plane of `rho` pi.
+    pub(super) value: T,
+    /// Minus the derivative of its logarithm by `rho`.
+    pub(super) slope: T,
+    /// The derivative of its logarithm by `1 / beta`.
+    pub(super) by_inverse_beta: T,
+}
+
+impl<T: Real> Radial<T> {
+    #[inline(always)]
+    pub(super) fn new(rho: T, inverse_beta: T) -> Self {
+        let one = rho.constant(1.0);
+        let beta = one / inverse_beta;
+        let power = (inverse_beta * LN_2).exp();
+        let kappa = power - 1.0;
+        let z = kappa * rho;
+        let logarithm = z.ln_1p() * beta;
+        let share = beta / (z + 1.0);
+        Self {
+            value: (-logarithm).exp() * (beta - 1.0) * kappa,
+            slope: kappa * share,
+            by_inverse_beta: logarithm * beta
+                + power * LN_2 * (one / kappa - rho * share)
+                + beta / (inverse_beta - 1.0),
+        }
+    }
+}
+
+/// Height of the profile at its centre.
+pub(super) fn height(inverse_beta: Dual) -> Dual {
+    let beta = Dual::constant(1.0) / inverse_beta;
+    (beta - 1.0) * ((inverse_beta * LN_2).exp() - 1.0)
+}
+
+impl Profile for Moffat {
+    const NAME: &'static str = "moffat";
+    const DESCRIPTION: &'static str = "circular Moffat profile, evaluated at pixel centres";
+    const WGSL: &'static str = concat!(
+        include_str!("../../shaders/model/moffat_radial.wgsl"),
+        include_str!("../../shaders/model/moffat.wgsl")
+    );
+    const PARAMETERS: &'static [Parameter] = &[
+        parameter::FLUX,
+        parameter::X,
+        parameter::Y,
+        parameter::LN_FWHM,
+        parameter::BETA_INVERSE,
+        parameter::BACKGROUND,
+    ];
+    const COLUMNS: &'static [Parameter] = &[
+        parameter::FLUX,
+        parameter::X,
+        parameter::Y,
+        parameter::FWHM,
+        parameter::BETA,
+        parameter::BACKGROUND,
+    ];
+
+    #[inline(always)]
+    fn evaluate<T: Real>(p: &Parameters<T>, x: T, y: T, gradient: &mut Parameters<T>) -> T {
+        let inverse = (-p[LN_FWHM]).exp() * 2.0;
+        let u = (x - p[X]) * inverse;
+        let v = (y - p[Y]) * inverse;
+        let rho = u * u + v * v;
+        let radial = Radial::new(rho, p[BETA_INVERSE]);
+        let profile = radial.value * (inverse * inverse * (1.0 / PI));
+        let star = p[FLUX] * profile;
+        let steepness = star * radial.slope * 2.0;
+        gradient[FLUX] = profile;
+        gradient[X] = steepness * u * inverse;
+        gradient[Y] = steepness * v * inverse;
+        gradient[LN_FWHM] = steepness * rho - star * 2.0;
+        gradient[BETA_INVERSE] = star * radial.by_inverse_beta;
+        gradient[BACKGROUND] = p[BACKGROUND].constant(1.0);
+        star + p[BACKGROUND]
+    }
+
+    fn start(moments: &Moments) -> Parameters {
+        let mut p = [0.0; MAX_PARAMETERS];
+        p[FLUX] = moments.flux;
+        p[X] = moments.x;
+        p[Y] = moments.y;
+        p[LN_FWHM] = (super::FWHM_OF_SIGMA * moments.sigma()).ln();
+        p[BETA_INVERSE] = parameter::TYPICAL_BETA.recip();
+        p[BACKGROUND] = moments.background;
+        p
+    }
+
+    fn columns(p: &Parameters<Dual>) -> Parameters<Dual> {
+        let mut columns = *p;
+        columns[LN_FWHM] = p[LN_FWHM].exp();
+        columns[BETA_INVERSE] = Dual::constant(1.0) / p[BETA_INVERSE];
+        columns
+    }
+
+    fn from_columns(columns: &Parameters<Dual>) -> Parameters<Dual> {
+        let mut p = *columns;
+        p[LN_FWHM] = columns[LN_FWHM].ln();
+        p[BETA_INVERSE] = Dual::constant(1.0) / columns[BETA_INVERSE];
+        p
+    }
+
+    fn derived(p: &Parameters<Dual>) -> Vec<(&'static str, Dual)> {
+        let area = (p[LN_FWHM] * 2.0).exp() * (PI / 4.0);
+        vec![("peak", p[FLUX] * height(p[BETA_INVERSE]) / area)]
+    }
+}

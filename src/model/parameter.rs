@@ -1,0 +1,211 @@
+//! What a parameter is. Those that several models share are written here once.
+
+/// What a parameter is, which says how it goes over from a cutout scaled to order 1 to the
+/// image's units and coordinates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Integral of the star over the plane; scales with the pixel values.
+    Flux,
+    /// Column of the centre, pixels.
+    X,
+    /// Row of the centre, pixels.
+    Y,
+    /// Level under the star; scales with the pixel values and moves with their pedestal.
+    Background,
+    /// Width, orientation, wings: the same in both.
+    Shape,
+}
+
+/// One parameter of a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameter {
+    /// Name; that of a catalogue column, unless it is one that only the fit sees.
+    pub name: &'static str,
+    /// Unit in FITS spelling; empty for a pure number.
+    pub unit: &'static str,
+    /// What it is.
+    pub role: Role,
+    /// Lowest and highest value allowed in a cutout of that side in pixels: its width for
+    /// [`Role::X`], its height for [`Role::Y`], the longer of both for the rest.
+    pub bounds: fn(side: f64) -> (f64, f64),
+    /// Factor of its step in gradient descent, relative to the learning rate.
+    pub rate: f64,
+    /// Where it starts from unless told.
+    pub start: &'static str,
+    /// One line for people.
+    pub description: &'static str,
+}
+
+/// Full width at half maximum of a Gaussian over its standard deviation.
+pub const FWHM_OF_SIGMA: f64 = 2.354_820_045_030_949_3;
+
+/// Narrowest and widest star, as the standard deviation of a Gaussian, in a cutout of that side.
+/// Below 0.2 pixel all light of a centred star falls on one sampled point and nothing depends on
+/// its width any more; a star wider than its cutout is a background.
+fn sigmas(side: f64) -> (f64, f64) {
+    (0.2, side)
+}
+
+fn unbounded(_side: f64) -> (f64, f64) {
+    (f64::NEG_INFINITY, f64::INFINITY)
+}
+
+/// Half a cutout beyond its rim, where its pixels say little any more.
+fn within_reach(side: f64) -> (f64, f64) {
+    (-0.5 * side, 1.5 * side)
+}
+
+fn widths(side: f64) -> (f64, f64) {
+    let (low, high) = sigmas(side);
+    (low * FWHM_OF_SIGMA, high * FWHM_OF_SIGMA)
+}
+
+fn ln_widths(side: f64) -> (f64, f64) {
+    let (low, high) = widths(side);
+    (low.ln(), high.ln())
+}
+
+/// `1 / beta`: at 1 the flux is infinite, at 0 the profile is a Gaussian.
+const INVERSE_BETA: (f64, f64) = (0.02, 0.95);
+
+pub(super) const FLUX: Parameter = Parameter {
+    name: "flux",
+    unit: "adu",
+    role: Role::Flux,
+    bounds: unbounded,
+    rate: 150.0,
+    start: "windowed moments",
+    description: "integral of the star over the plane",
+};
+
+pub(super) const X: Parameter = Parameter {
+    name: "x",
+    unit: "pix",
+    role: Role::X,
+    bounds: within_reach,
+    rate: 1.0,
+    start: "windowed moments",
+    description: "column of the centre",
+};
+
+pub(super) const Y: Parameter = Parameter {
+    name: "y",
+    unit: "pix",
+    role: Role::Y,
+    bounds: within_reach,
+    rate: 1.0,
+    start: "windowed moments",
+    description: "row of the centre",
+};
+
+pub(super) const BACKGROUND: Parameter = Parameter {
+    name: "background",
+    unit: "adu/pix",
+    role: Role::Background,
+    bounds: unbounded,
+    // The post has no background. Its curvature is 1 in scaled data, some hundred times that of
+    // the flux, so that with a rate of 1 descent at learning rate 2 diverges.
+    rate: 0.1,
+    start: "median of the rim",
+    description: "level under the star",
+};
+
+/// The post's parameter of the width.
+pub(super) const SIGMA: Parameter = Parameter {
+    name: "sigma",
+    unit: "pix",
+    role: Role::Shape,
+    bounds: sigmas,
+    rate: 4.5,
+    start: "windowed moments",
+    description: "standard deviation; fwhm = 2.3548 sigma",
+};
+
+pub(super) const FWHM: Parameter = Parameter {
+    name: "fwhm",
+    unit: "pix",
+    role: Role::Shape,
+    bounds: widths,
+    rate: SIGMA.rate * FWHM_OF_SIGMA * FWHM_OF_SIGMA,
+    start: "windowed moments",
+    description: "full width at half maximum",
+};
+
+pub(super) const FWHM_MAJOR: Parameter = Parameter {
+    name: "fwhm_major",
+    description: "full width at half maximum along the major axis",
+    ..FWHM
+};
+
+pub(super) const FWHM_MINOR: Parameter = Parameter {
+    name: "fwhm_minor",
+    description: "full width at half maximum along the minor axis",
+    ..FWHM
+};
+
+pub(super) const THETA: Parameter = Parameter {
+    name: "theta",
+    unit: "deg",
+    role: Role::Shape,
+    bounds: unbounded,
+    rate: 3000.0,
+    start: "windowed moments",
+    description: "angle of the major axis from +x to +y",
+};
+
+pub(super) const BETA: Parameter = Parameter {
+    name: "beta",
+    unit: "",
+    role: Role::Shape,
+    bounds: |_| (INVERSE_BETA.1.recip(), INVERSE_BETA.0.recip()),
+    rate: 100.0,
+    start: "3",
+    description: "exponent of the Moffat profile",
+};
+
+/// Typical exponent of a star's wings behind the atmosphere; where the fit of a Moffat starts.
+pub(super) const TYPICAL_BETA: f64 = 3.0;
+
+/// Logarithm of a width: a step is a factor, and no step makes it negative.
+pub(super) const LN_FWHM: Parameter = Parameter {
+    name: "ln_fwhm",
+    unit: "",
+    role: Role::Shape,
+    bounds: ln_widths,
+    rate: 1.0,
+    start: "windowed moments",
+    description: "logarithm of the full width at half maximum",
+};
+
+/// An ellipse without an angle: see [`super::ellipse`].
+pub(super) const LN_WIDTH_X: Parameter = Parameter {
+    name: "ln_width_x",
+    description: "logarithm of the full width along the row through the centre",
+    ..LN_FWHM
+};
+
+pub(super) const SHEAR: Parameter = Parameter {
+    name: "shear",
+    // An ellipse 16 times as long as it is wide, at the worst angle, has a shear of 8.
+    bounds: |_| (-8.0, 8.0),
+    description: "shift of the rows against each other, in pixels to a pixel",
+    ..LN_FWHM
+};
+
+pub(super) const LN_WIDTH_Y: Parameter = Parameter {
+    name: "ln_width_y",
+    description: "logarithm of the full height",
+    ..LN_FWHM
+};
+
+/// beta itself and the width are correlated by 0.99 and beta runs away to infinity, which is a
+/// Gaussian and here is 0.
+pub(super) const BETA_INVERSE: Parameter = Parameter {
+    name: "inverse_beta",
+    unit: "",
+    role: Role::Shape,
+    bounds: |_| INVERSE_BETA,
+    rate: 0.3,
+    start: "1/3",
+    description: "1 / beta",
+};
