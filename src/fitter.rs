@@ -125,15 +125,13 @@ impl Fitter {
 
     fn fit_chunk(&mut self, chunk: &Chunk<'_>) -> Result<Vec<Fit>> {
         let chart = self.chart(chunk);
-        let mut tolerances = Tolerances {
+        let tolerances = Tolerances {
             ftol: self.tolerance,
             max_iterations: self.max_iterations,
             epsilon: self.backend.epsilon(),
-            rates: Parameters::default(),
+            refuses: self.estimator == Estimator::Poisson,
+            coordinates: chart.coordinates(),
         };
-        for (rate, coordinate) in tolerances.rates.iter_mut().zip(chart.coordinates()) {
-            *rate = coordinate.rate;
-        }
         let mut tally = self.tally;
         tally.stars += chunk.len() as u64;
         timed(&mut tally.load, || {

@@ -20,7 +20,7 @@ pub use elliptical_moffat::EllipticalMoffat;
 pub use gaussian::Gaussian;
 pub use gaussian_integrated::GaussianIntegrated;
 pub use moffat::Moffat;
-pub use parameter::{FWHM_OF_SIGMA, Parameter, Role};
+pub use parameter::{FWHM_OF_SIGMA, Parameter, Reach, Role};
 
 use crate::dual::Dual;
 use crate::estimator::{Estimator, with_estimator};

@@ -1,5 +1,7 @@
 //! What a parameter is. Those that several models share are written here once.
 
+use std::f64::consts::LN_2;
+
 /// What a parameter is, which says how it goes over from a cutout scaled to order 1 to the
 /// image's units and coordinates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +18,29 @@ pub enum Role {
     Shape,
 }
 
+/// How far one step of a solver may move a parameter. Far from the minimum a step is a guess, and
+/// one that makes a star vanish or flood its cutout leaves nothing to fit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reach {
+    /// As far as it likes.
+    Any,
+    /// By this at most.
+    Difference(f64),
+    /// By this factor at most, up or down; for positive parameters.
+    Factor(f64),
+}
+
+impl Reach {
+    /// Lowest and highest value that one step from `value` may lead to.
+    pub fn from(self, value: f64) -> (f64, f64) {
+        match self {
+            Self::Any => (f64::NEG_INFINITY, f64::INFINITY),
+            Self::Difference(most) => (value - most, value + most),
+            Self::Factor(most) => (value / most, value * most),
+        }
+    }
+}
+
 /// One parameter of a model.
 #[derive(Debug, Clone, Copy)]
 pub struct Parameter {
@@ -30,6 +55,8 @@ pub struct Parameter {
     pub bounds: fn(side: f64) -> (f64, f64),
     /// Factor of its step in gradient descent, relative to the learning rate.
     pub rate: f64,
+    /// How far one step of Levenberg-Marquardt may move it.
+    pub reach: Reach,
     /// Where it starts from unless told.
     pub start: &'static str,
     /// One line for people.
@@ -74,6 +101,7 @@ pub(super) const FLUX: Parameter = Parameter {
     role: Role::Flux,
     bounds: unbounded,
     rate: 150.0,
+    reach: Reach::Any,
     start: "windowed moments",
     description: "integral of the star over the plane",
 };
@@ -84,6 +112,7 @@ pub(super) const X: Parameter = Parameter {
     role: Role::X,
     bounds: within_reach,
     rate: 1.0,
+    reach: Reach::Any,
     start: "windowed moments",
     description: "column of the centre",
 };
@@ -94,6 +123,7 @@ pub(super) const Y: Parameter = Parameter {
     role: Role::Y,
     bounds: within_reach,
     rate: 1.0,
+    reach: Reach::Any,
     start: "windowed moments",
     description: "row of the centre",
 };
@@ -106,6 +136,7 @@ pub(super) const BACKGROUND: Parameter = Parameter {
     // The post has no background. Its curvature is 1 in scaled data, some hundred times that of
     // the flux, so that with a rate of 1 descent at learning rate 2 diverges.
     rate: 0.1,
+    reach: Reach::Any,
     start: "median of the rim",
     description: "level under the star",
 };
@@ -117,6 +148,7 @@ pub(super) const SIGMA: Parameter = Parameter {
     role: Role::Shape,
     bounds: sigmas,
     rate: 4.5,
+    reach: Reach::Factor(2.0),
     start: "windowed moments",
     description: "standard deviation; fwhm = 2.3548 sigma",
 };
@@ -127,6 +159,7 @@ pub(super) const FWHM: Parameter = Parameter {
     role: Role::Shape,
     bounds: widths,
     rate: SIGMA.rate * FWHM_OF_SIGMA * FWHM_OF_SIGMA,
+    reach: Reach::Factor(2.0),
     start: "windowed moments",
     description: "full width at half maximum",
 };
@@ -149,6 +182,7 @@ pub(super) const THETA: Parameter = Parameter {
     role: Role::Shape,
     bounds: unbounded,
     rate: 3000.0,
+    reach: Reach::Difference(45.0),
     start: "windowed moments",
     description: "angle of the major axis from +x to +y",
 };
@@ -159,6 +193,7 @@ pub(super) const BETA: Parameter = Parameter {
     role: Role::Shape,
     bounds: |_| (INVERSE_BETA.1.recip(), INVERSE_BETA.0.recip()),
     rate: 100.0,
+    reach: Reach::Factor(2.0),
     start: "3",
     description: "exponent of the Moffat profile",
 };
@@ -173,6 +208,7 @@ pub(super) const LN_FWHM: Parameter = Parameter {
     role: Role::Shape,
     bounds: ln_widths,
     rate: 1.0,
+    reach: Reach::Difference(LN_2),
     start: "windowed moments",
     description: "logarithm of the full width at half maximum",
 };
@@ -206,6 +242,7 @@ pub(super) const BETA_INVERSE: Parameter = Parameter {
     role: Role::Shape,
     bounds: |_| INVERSE_BETA,
     rate: 0.3,
+    reach: Reach::Any,
     start: "1/3",
     description: "1 / beta",
 };

@@ -32,7 +32,7 @@ impl Solver for GradientDescent {
     ) -> Update {
         let started = state.equations.chi2.is_finite();
         state.iterations += u32::from(started);
-        if started && equations.chi2.is_finite() && equations.chi2 >= REFUSED {
+        if tolerances.refuses && started && equations.chi2 >= REFUSED {
             if state.iterations >= tolerances.max_iterations {
                 return Update::Finished(FitStatus::MaxIterations);
             }
@@ -61,8 +61,8 @@ impl Solver for GradientDescent {
             return Update::Finished(FitStatus::MaxIterations);
         }
         let rate = self.learning_rate / state.n_pixels as f64;
-        for j in 0..state.bounds.n {
-            state.trial[j] += rate * tolerances.rates[j] * equations.gradient[j];
+        for (j, coordinate) in tolerances.coordinates.iter().enumerate() {
+            state.trial[j] += rate * coordinate.rate * equations.gradient[j];
         }
         Update::Continue
     }

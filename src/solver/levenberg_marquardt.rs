@@ -127,8 +127,10 @@ impl LevenbergMarquardt {
                 state.damping_growth *= 2.0;
                 continue;
             };
-            for j in 0..n {
-                state.trial[j] = state.parameters[j] + step[j];
+            for (j, coordinate) in tolerances.coordinates.iter().enumerate() {
+                let (low, high) = coordinate.reach.from(state.parameters[j]);
+                // Not clamp(): it panics on NaN.
+                state.trial[j] = (state.parameters[j] + step[j]).max(low).min(high);
             }
             state.bounds.project(&mut state.trial);
             break;

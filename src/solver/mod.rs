@@ -15,7 +15,7 @@ pub use levenberg_marquardt::LevenbergMarquardt;
 use crate::estimator::REFUSED;
 use crate::fit::FitStatus;
 use crate::kernel::{NormalEquations, quadratic_form};
-use crate::model::{MAX_PARAMETERS, Parameters};
+use crate::model::{MAX_PARAMETERS, Parameter, Parameters};
 
 /// Lowest and highest value of each parameter of one star.
 #[derive(Debug, Clone, Copy)]
@@ -151,7 +151,7 @@ impl StarState {
 }
 
 /// When a fit is done.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Tolerances {
     /// Predicted decrease of chi-square, relative to chi-square.
     pub ftol: f64,
@@ -159,8 +159,11 @@ pub struct Tolerances {
     pub max_iterations: u32,
     /// Relative precision of the backend's numbers.
     pub epsilon: f64,
-    /// Rate of each coordinate in gradient descent: see [`Parameter::rate`](crate::model::Parameter::rate).
-    pub rates: Parameters,
+    /// Whether chi-square tells of pixels without the light that there must be: see
+    /// [`REFUSED`].
+    pub refuses: bool,
+    /// The coordinates: how fast descent may move them, and how far one step.
+    pub coordinates: &'static [Parameter],
 }
 
 /// What a solver decides about a star.

@@ -40,6 +40,13 @@ pub(crate) fn data(path: &str) -> Option<PathBuf> {
     Some(file)
 }
 
+/// A small file of the repository itself.
+pub(crate) fn own_data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(path)
+}
+
 /// The GPU backend on whatever adapter there is. `None`, after saying so, where there is none and
 /// CI does not insist.
 pub(crate) fn gpu() -> Option<GpuBackend> {

@@ -3,10 +3,12 @@
 mod backends;
 mod cli;
 mod common;
+mod convergence;
 mod detect;
 mod images;
 mod io;
 mod models;
+mod optima;
 mod recovery;
 mod reference_fits;
 mod solvers;
