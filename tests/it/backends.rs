@@ -4,14 +4,28 @@ use rand::RngExt;
 use starfit::backend::gpu::shader::LanesPerStar;
 use starfit::backend::{Backend, CpuBackend, ReferenceBackend};
 use starfit::batch::Batch;
-use starfit::estimator::Estimator;
+use starfit::cutout::Noise;
+use starfit::estimator::{Estimator, REFUSED};
 use starfit::kernel::NormalEquations;
-use starfit::model::{MODELS, Model, Parameters, packed_index};
+use starfit::model::{MODELS, Model, Parameters, Role, packed_index};
 
 use crate::common::{backends, gpu, random_batch, rng};
 
 /// How far a sum may be from the oracle's, relative to the sum of its absolute terms.
 const TOLERANCE: f64 = 3e-5;
+
+const LSQ: Estimator = Estimator::LeastSquares;
+
+/// Pixels as the estimator wants them; those of a random batch are above -100.
+fn noise_for(estimator: Estimator) -> Noise {
+    match estimator {
+        Estimator::Poisson => Noise::Counts {
+            gain: 0.7,
+            zero: -150.0,
+        },
+        _ => Noise::Unit,
+    }
+}
 
 /// Parameters near those that the moments of each star give, in scaled units.
 fn trials(batch: &Batch, model: &dyn Model, stars: &[u32]) -> Vec<Parameters> {
@@ -26,9 +40,14 @@ fn trials(batch: &Batch, model: &dyn Model, stars: &[u32]) -> Vec<Parameters> {
                 None,
                 None,
             ));
-            for (value, _) in p.iter_mut().zip(model.parameters()) {
+            for (value, parameter) in p.iter_mut().zip(model.parameters()) {
+                let moved = match parameter.role {
+                    // Counts end somewhere below.
+                    Role::Background => *value + rng.random_range(0.0..0.2),
+                    _ => *value * rng.random_range(0.8..1.25),
+                };
                 // The rounding to f32 is part of the input, not of the error.
-                *value = f64::from((*value * rng.random_range(0.8..1.25)) as f32);
+                *value = f64::from(moved as f32);
             }
             p
         })
@@ -39,6 +58,7 @@ fn trials(batch: &Batch, model: &dyn Model, stars: &[u32]) -> Vec<Parameters> {
 fn worst(
     batch: &Batch,
     model: &dyn Model,
+    estimator: Estimator,
     stars: &[u32],
     trials: &[Parameters],
     found: &[NormalEquations],
@@ -47,7 +67,7 @@ fn worst(
     let mut worst = 0.0_f64;
     for ((&star, p), found) in stars.iter().zip(trials).zip(found) {
         let pixels = chunk.pixels(star as usize);
-        let truth = model.normal_equations(Estimator::LeastSquares, &pixels, p);
+        let truth = model.normal_equations(estimator, &pixels, p);
         let n = model.parameters().len();
         // [chi2, gradient, curvature]: the absolute terms of each.
         let mut scale = NormalEquations::filled(0.0);
@@ -56,6 +76,7 @@ fn worst(
                 model.evaluate(p, (at % batch.width) as f64, (at / batch.width) as f64);
             // A residual is known as well as the numbers it is the difference of.
             let residual = data.abs() + value.abs();
+            let weight = estimator.terms(data, value, weight).curvature;
             scale.chi2 += weight * residual * residual;
             for j in 0..n {
                 scale.gradient[j] += weight * residual * g[j].abs();
@@ -91,6 +112,7 @@ fn worst(
 fn evaluate(
     backend: &mut dyn Backend,
     model: &'static dyn Model,
+    estimator: Estimator,
     batch: &Batch,
     stars: &[u32],
     trials: &[Parameters],
@@ -98,7 +120,7 @@ fn evaluate(
     // Poisoned: whatever is not written shows.
     let mut sums = vec![NormalEquations::filled(f64::NAN); stars.len()];
     backend
-        .load(model, Estimator::LeastSquares, &batch.chunk(0, batch.len()))
+        .load(model, estimator, &batch.chunk(0, batch.len()))
         .unwrap();
     backend.evaluate(stars, trials, &mut sums).unwrap();
     sums
@@ -106,20 +128,23 @@ fn evaluate(
 
 fn agrees_with_the_reference(mut backend: impl Backend) {
     let mut most = 0.0_f64;
+    let sizes = [(5, 5), (7, 12), (15, 15), (16, 14), (21, 21), (33, 33)];
     for &model in MODELS {
-        for (width, height) in [(5, 5), (7, 12), (15, 15), (16, 14), (21, 21), (33, 33)] {
-            for masked in [false, true] {
-                let batch = random_batch(width as u64, model, width, height, 150, masked);
+        for estimator in Estimator::ALL {
+            for ((width, height), masked) in sizes.iter().flat_map(|&s| [(s, false), (s, true)]) {
+                let noise = noise_for(estimator);
+                let batch = random_batch(width as u64, model, noise, width, height, 150, masked);
                 let all: Vec<u32> = (0..150).collect();
                 let some: Vec<u32> = (0..150).filter(|i| i % 7 == 3 || *i > 140).collect();
                 for stars in [all, some, vec![149], vec![0]] {
                     let trials = trials(&batch, model, &stars);
-                    let sums = evaluate(&mut backend, model, &batch, &stars, &trials);
-                    let error = worst(&batch, model, &stars, &trials, &sums);
+                    let sums = evaluate(&mut backend, model, estimator, &batch, &stars, &trials);
+                    let error = worst(&batch, model, estimator, &stars, &trials, &sums);
                     assert!(
                         error <= TOLERANCE,
-                        "{} {width}x{height}, {} stars: {error:e}",
+                        "{} {} {width}x{height}, {} stars: {error:e}",
                         model.name(),
+                        estimator.name(),
                         stars.len()
                     );
                     most = most.max(error);
@@ -159,32 +184,55 @@ fn gpu_sums_agree_for_every_number_of_lanes() {
 fn large_cutouts_get_a_workgroup_each() {
     for mut backend in backends() {
         let model = MODELS[0];
-        let batch = random_batch(9, model, 310, 290, 3, true);
+        let batch = random_batch(9, model, Noise::Unit, 310, 290, 3, true);
         assert!(backend.chunk_size(model, 310 * 290) >= 3);
         let stars = [0, 1, 2];
         let trials = trials(&batch, model, &stars);
-        let sums = evaluate(backend.as_mut(), model, &batch, &stars, &trials);
-        let error = worst(&batch, model, &stars, &trials, &sums);
+        let sums = evaluate(backend.as_mut(), model, LSQ, &batch, &stars, &trials);
+        let error = worst(&batch, model, LSQ, &stars, &trials, &sums);
         // More terms, more rounding: the error of a sum of n grows at most with its root.
         assert!(error <= 20.0 * TOLERANCE, "{}: {error:e}", backend.name());
-        assert!(worst(&batch, model, &[1, 0, 2], &trials, &sums) > 20.0 * TOLERANCE);
+        assert!(worst(&batch, model, LSQ, &[1, 0, 2], &trials, &sums) > 20.0 * TOLERANCE);
+    }
+}
+
+/// Where a star would take more light away than there is.
+#[test]
+fn a_model_without_light_is_refused_by_every_backend() {
+    let noise = noise_for(Estimator::Poisson);
+    for mut backend in backends() {
+        for &model in MODELS {
+            let batch = random_batch(4, model, noise, 15, 15, 20, true);
+            let stars: Vec<u32> = (0..20).collect();
+            let mut trials = trials(&batch, model, &stars);
+            for trial in trials.iter_mut().step_by(2) {
+                trial[0] = -1000.0;
+            }
+            let sums = evaluate(backend.as_mut(), model, Estimator::Poisson, &batch, &stars, &trials);
+            for (index, sums) in sums.iter().enumerate() {
+                assert!(sums.chi2.is_finite());
+                let name = (backend.name(), model.name());
+                assert_eq!(sums.chi2 >= REFUSED, index % 2 == 0, "{name:?} {index}");
+            }
+        }
     }
 }
 
 #[test]
 fn a_wrong_sum_would_be_seen() {
     let model = MODELS[0];
-    let batch = random_batch(1, model, 15, 15, 4, false);
+    let batch = random_batch(1, model, Noise::Unit, 15, 15, 4, false);
     let stars = [0, 1, 2, 3];
     let trials = trials(&batch, model, &stars);
     let good = evaluate(
         &mut ReferenceBackend::default(),
         model,
+        LSQ,
         &batch,
         &stars,
         &trials,
     );
-    assert_eq!(worst(&batch, model, &stars, &trials, &good), 0.0);
+    assert_eq!(worst(&batch, model, LSQ, &stars, &trials, &good), 0.0);
     let n = model.parameters().len();
     let pairs: Vec<(usize, usize)> = (0..n).flat_map(|j| (0..=j).map(move |k| (j, k))).collect();
     for term in 0..n + pairs.len() {
@@ -199,14 +247,14 @@ fn a_wrong_sum_would_be_seen() {
             star.curvature[packed_index(j, k)] += 1e-4 * widths[j] * widths[k];
         }
         assert!(
-            worst(&batch, model, &stars, &trials, &wrong) > TOLERANCE,
+            worst(&batch, model, LSQ, &stars, &trials, &wrong) > TOLERANCE,
             "term {term}"
         );
     }
     // Stars mixed up, as a wrong index would.
     let mut swapped = good.clone();
     swapped.swap(0, 1);
-    assert!(worst(&batch, model, &stars, &trials, &swapped) > TOLERANCE);
+    assert!(worst(&batch, model, LSQ, &stars, &trials, &swapped) > TOLERANCE);
 }
 
 #[test]

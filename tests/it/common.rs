@@ -87,6 +87,7 @@ pub(crate) const UNIT: CutoutOptions = CutoutOptions {
 pub(crate) fn random_cutout(
     rng: &mut Pcg64,
     model: &dyn Model,
+    noise: Noise,
     width: usize,
     height: usize,
     masked: bool,
@@ -111,13 +112,14 @@ pub(crate) fn random_cutout(
             value + rng.random_range(-20.0..20.0)
         }
     });
-    Cutout::from_pixels(pixels.view(), None, &UNIT)
+    Cutout::from_pixels(pixels.view(), None, &CutoutOptions { noise, ..UNIT })
 }
 
 /// `count` random cutouts, each to be started from its moments.
 pub(crate) fn random_batch(
     seed: u64,
     model: &dyn Model,
+    noise: Noise,
     width: usize,
     height: usize,
     count: usize,
@@ -126,7 +128,7 @@ pub(crate) fn random_batch(
     let mut rng = rng(seed);
     let mut batch = Batch::new(width, height);
     for _ in 0..count {
-        let cutout = random_cutout(&mut rng, model, width, height, masked);
+        let cutout = random_cutout(&mut rng, model, noise, width, height, masked);
         batch
             .push(
                 &cutout,

@@ -1,7 +1,9 @@
 //! Each model against its own definition: derivatives, integral, catalogue quantities.
 
 use proptest::prelude::*;
-use starfit::model::{MODELS, Model, Moments, Parameters, Role};
+use starfit::estimator::Estimator;
+use starfit::kernel::{NormalEquations, Pixels};
+use starfit::model::{MODELS, Model, Moments, Parameters, Role, packed_index};
 
 /// Parameters anywhere in the allowed range of a 15 x 15 cutout.
 fn parameters(model: &'static dyn Model) -> impl Strategy<Value = Parameters> {
@@ -61,6 +63,96 @@ fn gradients_are_the_derivatives() {
             let (_, gradient) = model.evaluate(&p, x, y);
             prop_assert_eq!(wrong_derivative(model, &p, (x, y), &gradient), None, "{}", model.name());
         });
+    }
+}
+
+/// Side of the cutouts below.
+const SIDE: usize = 15;
+
+/// The pixels of a star with more light than none everywhere, and what they stand on.
+fn bright_pixels(model: &dyn Model, p: &Parameters, ripple: f64) -> (Parameters, Vec<f64>) {
+    let mut p = *p;
+    for (value, parameter) in p.iter_mut().zip(model.parameters()) {
+        if matches!(parameter.role, Role::Flux | Role::Background) {
+            *value = value.abs();
+        }
+    }
+    let at = |i: usize| ((i % SIDE) as f64, (i / SIDE) as f64);
+    let value = |i: usize| {
+        let (x, y) = at(i);
+        model.evaluate(&p, x, y).0 + ripple * (1.7 * i as f64).sin()
+    };
+    (p, (0..SIDE * SIDE).map(value).collect())
+}
+
+/// The first sum that is not the derivative of another: the gradient of chi-square, or, where the
+/// pixels are the model's own, the curvature of the gradient.
+fn wrong_sum(
+    model: &dyn Model,
+    estimator: Estimator,
+    p: &Parameters,
+    data: &[f64],
+    sums: &NormalEquations,
+    check_curvature: bool,
+) -> Option<(usize, Option<usize>)> {
+    let weight = vec![3.0; data.len()];
+    let pixels = Pixels {
+        width: SIDE,
+        data,
+        weight: &weight,
+    };
+    let n = model.parameters().len();
+    let at = |j: usize, value: f64| {
+        let mut q = *p;
+        q[j] = value;
+        model.normal_equations(estimator, &pixels, &q)
+    };
+    let size = |j: usize| sums.curvature[packed_index(j, j)].sqrt();
+    for j in 0..n {
+        // Sums are as exact as their largest terms.
+        if !check_curvature {
+            let (slope, uncertain) = central_difference(|value| at(j, value).chi2, p[j]);
+            let tolerance = 1e-6 * (slope.abs() + size(j)) + 2.0 * uncertain + 1e-9 * sums.chi2;
+            if (slope + 2.0 * sums.gradient[j]).abs() > tolerance {
+                return Some((j, None));
+            }
+            continue;
+        }
+        for k in 0..n {
+            let (slope, uncertain) = central_difference(|value| at(j, value).gradient[k], p[j]);
+            let tolerance = 1e-6 * size(j) * size(k) + 2.0 * uncertain + 1e-9;
+            if (slope + sums.curvature[packed_index(j, k)]).abs() > tolerance {
+                return Some((j, Some(k)));
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn sums_are_the_derivatives_of_each_other() {
+    for &model in MODELS {
+        for estimator in Estimator::ALL {
+            proptest!(ProptestConfig::with_cases(200), |(p in parameters(model))| {
+                for check_curvature in [false, true] {
+                    let ripple = if check_curvature { 0.0 } else { 0.3 };
+                    let (p, data) = bright_pixels(model, &p, ripple);
+                    let weight = vec![3.0; data.len()];
+                    let pixels = Pixels { width: SIDE, data: &data, weight: &weight };
+                    let mut sums = model.normal_equations(estimator, &pixels, &p);
+                    let name = (model.name(), estimator.name());
+                    let wrong = wrong_sum(model, estimator, &p, &data, &sums, check_curvature);
+                    prop_assert_eq!(wrong, None, "{:?} {:?}", name, p);
+                    // Negative control: a sum of the background that is off by a thousandth.
+                    let last = model.parameters().len() - 1;
+                    sums.curvature[packed_index(last, last)] *= 1.001;
+                    if check_curvature {
+                        let wrong = wrong_sum(model, estimator, &p, &data, &sums, true);
+                        prop_assert_eq!(wrong, Some((last, Some(last))), "{:?}", name);
+                    }
+                }
+            });
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand_distr::{Distribution, Normal};
 use starfit::backend::{Backend, CpuBackend, ReferenceBackend};
 use starfit::batch::{Batch, Start};
-use starfit::cutout::Cutout;
+use starfit::cutout::{Cutout, Noise};
 use starfit::fit::{Fit, FitStatus, Flags};
 use starfit::fitter::Fitter;
 use starfit::model::{MODELS, Model, Moments, by_name};
@@ -112,7 +112,7 @@ fn a_learning_rate_that_is_too_high_diverges_with_a_status() {
 fn levenberg_marquardt_converges_everywhere_in_a_few_steps() {
     for backend in backends() {
         for &model in MODELS {
-            let batch = random_batch(3, model, 15, 15, 2000, false);
+            let batch = random_batch(3, model, Noise::Unit, 15, 15, 2000, false);
             let mut fitter = Fitter::new(
                 model,
                 Box::new(LevenbergMarquardt::default()),
@@ -154,7 +154,7 @@ fn backend_like(backend: &dyn Backend) -> Box<dyn Backend> {
 #[test]
 fn many_chunks_give_what_one_gives() {
     for backend in backends() {
-        let batch = random_batch(4, gaussian(), 11, 9, 777, true);
+        let batch = random_batch(4, gaussian(), Noise::Unit, 11, 9, 777, true);
         let run = |chunk| {
             let solver = Box::new(LevenbergMarquardt::default());
             let mut fitter = Fitter::new(gaussian(), solver, backend_like(backend.as_ref()));
@@ -257,7 +257,7 @@ fn differs(a: &[Fit], b: &[Fit]) -> f64 {
 #[test]
 fn errors_and_residuals_are_the_same_on_every_backend() {
     for masked in [false, true] {
-        let batch = random_batch(6, gaussian(), 15, 13, 333, masked);
+        let batch = random_batch(6, gaussian(), Noise::Unit, 15, 13, 333, masked);
         let run = |backend: Box<dyn Backend>| {
             let mut fitter =
                 Fitter::new(gaussian(), Box::new(LevenbergMarquardt::default()), backend);
