@@ -181,7 +181,7 @@ pub(super) const THETA: Parameter = Parameter {
     unit: "deg",
     role: Role::Shape,
     bounds: unbounded,
-    rate: 3000.0,
+    rate: 10_000.0,
     reach: Reach::Difference(45.0),
     start: "windowed moments",
     description: "angle of the major axis from +x to +y",
@@ -207,7 +207,7 @@ pub(super) const LN_FWHM: Parameter = Parameter {
     unit: "",
     role: Role::Shape,
     bounds: ln_widths,
-    rate: 1.0,
+    rate: 1.3,
     reach: Reach::Difference(LN_2),
     start: "windowed moments",
     description: "logarithm of the full width at half maximum",
@@ -217,6 +217,7 @@ pub(super) const LN_FWHM: Parameter = Parameter {
 pub(super) const LN_WIDTH_X: Parameter = Parameter {
     name: "ln_width_x",
     description: "logarithm of the full width along the row through the centre",
+    rate: 3.0,
     ..LN_FWHM
 };
 
@@ -225,12 +226,14 @@ pub(super) const SHEAR: Parameter = Parameter {
     // An ellipse 16 times as long as it is wide, at the worst angle, has a shear of 8.
     bounds: |_| (-8.0, 8.0),
     description: "shift of the rows against each other, in pixels to a pixel",
+    rate: 2.0,
     ..LN_FWHM
 };
 
 pub(super) const LN_WIDTH_Y: Parameter = Parameter {
     name: "ln_width_y",
     description: "logarithm of the full height",
+    rate: 3.0,
     ..LN_FWHM
 };
 
@@ -241,7 +244,7 @@ pub(super) const BETA_INVERSE: Parameter = Parameter {
     unit: "",
     role: Role::Shape,
     bounds: |_| INVERSE_BETA,
-    rate: 0.3,
+    rate: 1.5,
     reach: Reach::Any,
     start: "1/3",
     description: "1 / beta",

@@ -208,7 +208,14 @@ fn a_model_without_light_is_refused_by_every_backend() {
             for trial in trials.iter_mut().step_by(2) {
                 trial[0] = -1000.0;
             }
-            let sums = evaluate(backend.as_mut(), model, Estimator::Poisson, &batch, &stars, &trials);
+            let sums = evaluate(
+                backend.as_mut(),
+                model,
+                Estimator::Poisson,
+                &batch,
+                &stars,
+                &trials,
+            );
             for (index, sums) in sums.iter().enumerate() {
                 assert!(sums.chi2.is_finite());
                 let name = (backend.name(), model.name());

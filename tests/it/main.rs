@@ -9,6 +9,7 @@ mod images;
 mod io;
 mod models;
 mod optima;
+mod post;
 mod recovery;
 mod reference_fits;
 mod solvers;
