@@ -331,7 +331,8 @@ fn bad_pixels_do_not_spoil_the_star() {
     );
     let flat = Array2::from_elem((15, 15), 100.0);
     let nothing = fit(&alone(&flat, FROM_MOMENTS, None), descent(4.0), 5000);
-    assert!(!nothing.status.has_values() || nothing.covariance.is_none());
+    let finds_nothing = nothing.parameters[0].abs() < 0.1;
+    assert!(!nothing.status.has_values() || finds_nothing, "{:?}", nothing);
 }
 
 /// A width below 0 gives the same pixels, and a FWHM that is none.
