@@ -28,7 +28,7 @@ impl Chart {
     pub(crate) fn parameters(self, coordinates: &Parameters) -> Parameters {
         match self {
             Self::Model(_) => *coordinates,
-            Self::Columns(model) => values(&model.from_columns(coordinates)),
+            Self::Columns(model) => values(&model.parameters_at(coordinates)),
         }
     }
 
@@ -36,7 +36,7 @@ impl Chart {
     pub(crate) fn pull_back(self, coordinates: &Parameters, sums: &mut NormalEquations) {
         let Self::Columns(model) = self else { return };
         let n = model.parameters().len();
-        let jacobian = model.from_columns(coordinates);
+        let jacobian = model.parameters_at(coordinates);
         let mut transposed = [Parameters::default(); MAX_PARAMETERS];
         for j in 0..n {
             for i in 0..n {
@@ -55,7 +55,7 @@ impl Chart {
         match self {
             Self::Model(_) => *covariance,
             Self::Columns(model) => {
-                let jacobian = model.from_columns(coordinates).map(|dual| dual.gradient);
+                let jacobian = model.parameters_at(coordinates).map(|dual| dual.gradient);
                 cholesky::congruence(model.parameters().len(), &jacobian, covariance)
             }
         }

@@ -14,8 +14,8 @@ pub struct Fit {
     pub flags: Flags,
     /// The parameters, in the order of the model.
     pub parameters: Parameters,
-    /// Covariance of the parameters: from the curvature where the noise is known, else the
-    /// sandwich HC3. Rows and columns of a parameter at its bound are 0, as nothing is known of
+    /// Covariance of the parameters, see [`Fit::covariance_of`] for that of catalogue columns: from
+    /// the curvature where the noise is known, else the sandwich HC3. Rows and columns of a parameter at its bound are 0, as nothing is known of
     /// its error.
     pub covariance: Option<Packed>,
     /// Parameters of whose error nothing is known, one bit each: they ended at a bound.
@@ -38,6 +38,19 @@ impl Fit {
     /// Degrees of freedom: pixels used less free parameters.
     pub fn dof(&self) -> i64 {
         self.n_pixels as i64 - self.n_free as i64
+    }
+
+    /// Covariance of two quantities of the model, by the delta method; `None` where the curvature
+    /// is singular.
+    pub fn covariance_of(&self, model: &dyn Model, a: &Quantity, b: &Quantity) -> Option<f64> {
+        let n = model.parameters().len();
+        let covariance = self.covariance.as_ref()?;
+        let products = (0..n).flat_map(|j| (0..n).map(move |k| (j, k)));
+        Some(
+            products
+                .map(|(j, k)| a.gradient[j] * b.gradient[k] * covariance[packed_index(j, k)])
+                .sum(),
+        )
     }
 
     /// One standard deviation of a quantity of the model, by the delta method; `None` where it is

@@ -106,17 +106,22 @@ impl Fitter {
 
     /// Whether the weights of every star are those that the estimator understands.
     fn check(&self, stars: &[BatchStar]) -> Result<()> {
-        let wanted = self.estimator == Estimator::Poisson;
-        let is_wrong =
-            |star: &&BatchStar| matches!(star.weighting, Weighting::Counts { .. }) != wanted;
-        match stars.iter().find(is_wrong) {
+        let expected = |star: &BatchStar| match (self.estimator, star.weighting) {
+            (Estimator::Poisson, Weighting::Counts { gain, zero }) => {
+                let sensible = gain > 0.0 && gain.is_finite() && zero.is_finite();
+                (!sensible).then_some("a gain above 0 and a level of no counts")
+            }
+            (Estimator::Poisson, _) => Some("cutouts made with Noise::Counts for poisson"),
+            (Estimator::LeastSquares, Weighting::Counts { .. }) => {
+                Some("poisson for cutouts made with Noise::Counts")
+            }
+            (Estimator::LeastSquares, _) => None,
+        };
+        match stars.iter().find_map(|star| Some((star, expected(star)?))) {
             None => Ok(()),
-            Some(star) => Err(Error::Option {
+            Some((star, expected)) => Err(Error::Option {
                 option: "estimator".into(),
-                expected: match wanted {
-                    true => "cutouts made with Noise::Counts, as poisson fits counts".into(),
-                    false => "poisson, as the cutouts were made with Noise::Counts".into(),
-                },
+                expected: expected.into(),
                 found: format!("{} and {:?}", self.estimator.name(), star.weighting),
                 hint: None,
             }),

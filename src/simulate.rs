@@ -213,7 +213,7 @@ fn columns_to_parameters(model: &dyn Model, column: impl Fn(&str) -> f64) -> Par
         *value = column(parameter.name);
     }
     let mut parameters = Parameters::default();
-    let all = parameters.iter_mut().zip(model.from_columns(&columns));
+    let all = parameters.iter_mut().zip(model.parameters_at(&columns));
     for ((parameter, dual), _) in all.zip(model.parameters()) {
         *parameter = dual.value;
     }

@@ -45,7 +45,7 @@ pub(crate) fn starting_state(
             constrain(&mut bounds, constraints, chart, star);
             let columns = start_columns(model, &parameters, constraints, star, chart);
             match chart {
-                Chart::Model(_) => values(&model.from_columns(&columns)),
+                Chart::Model(_) => values(&model.parameters_at(&columns)),
                 Chart::Columns(_) => columns,
             }
         }
@@ -152,7 +152,7 @@ fn start_columns(
     star: &BatchStar,
     chart: Chart,
 ) -> Parameters {
-    let mut columns = values(&model.to_columns(parameters));
+    let mut columns = values(&model.columns_at(parameters));
     let place = |name: &str| model.columns().iter().position(|c| c.name == name);
     let theta = place("theta");
     if let Some(theta) = theta.filter(|&theta| columns[theta].is_nan()) {

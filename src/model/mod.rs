@@ -158,9 +158,9 @@ pub trait Model: Debug + Sync {
     /// Start values.
     fn start(&self, moments: &Moments) -> Parameters;
     /// The values of [`Model::columns`], with their derivatives by the parameters.
-    fn to_columns(&self, parameters: &Parameters) -> Parameters<Dual>;
+    fn columns_at(&self, parameters: &Parameters) -> Parameters<Dual>;
     /// The parameters of these columns, with their derivatives by the columns.
-    fn from_columns(&self, columns: &Parameters) -> Parameters<Dual>;
+    fn parameters_at(&self, columns: &Parameters) -> Parameters<Dual>;
     /// What the catalogue states of these parameters.
     fn quantities(&self, parameters: &Parameters) -> Vec<Quantity>;
     /// Sums over the pixels of one star, in `f64`.
@@ -221,10 +221,10 @@ impl<P: Profile> Model for P {
     fn columns(&self) -> &'static [Parameter] {
         P::COLUMNS
     }
-    fn to_columns(&self, parameters: &Parameters) -> Parameters<Dual> {
+    fn columns_at(&self, parameters: &Parameters) -> Parameters<Dual> {
         P::columns(&Dual::variables(parameters))
     }
-    fn from_columns(&self, columns: &Parameters) -> Parameters<Dual> {
+    fn parameters_at(&self, columns: &Parameters) -> Parameters<Dual> {
         P::from_columns(&Dual::variables(columns))
     }
     fn quantities(&self, parameters: &Parameters) -> Vec<Quantity> {

@@ -21,7 +21,7 @@ const COUNT: usize = 20_000;
 fn wrong_start(stack: &Stack, index: usize) -> Parameters {
     let model = stack.model;
     let truth = &stack.truth[index];
-    let mut columns = model.to_columns(&truth.parameters).map(|dual| dual.value);
+    let mut columns = model.columns_at(&truth.parameters).map(|dual| dual.value);
     for (j, column) in model.columns().iter().enumerate() {
         let by = if (index >> j) & 1 == 0 { 0.2 } else { -0.2 };
         columns[j] += match (column.role, column.name) {
@@ -30,7 +30,7 @@ fn wrong_start(stack: &Stack, index: usize) -> Parameters {
             _ => by * columns[j],
         };
     }
-    model.from_columns(&columns).map(|dual| dual.value)
+    model.parameters_at(&columns).map(|dual| dual.value)
 }
 
 fn batch(stack: &Stack, noise: Noise) -> Batch {

@@ -283,15 +283,15 @@ fn columns_and_parameters_undo_each_other() {
         let n = model.parameters().len();
         assert_eq!(model.columns().len(), n);
         proptest!(ProptestConfig::with_cases(500), |(p in parameters(model))| {
-            let columns = model.to_columns(&p).map(|dual| dual.value);
-            let back = model.from_columns(&columns);
+            let columns = model.columns_at(&p).map(|dual| dual.value);
+            let back = model.parameters_at(&columns);
             for j in 0..n {
                 let error = (back[j].value - p[j]).abs();
                 prop_assert!(error <= 1e-7 * p[j].abs().max(1.0), "{} {j}: {} {}", model.name(), back[j].value, p[j]);
                 // The derivatives there and back cancel too.
                 for k in 0..n {
                     let product: f64 = (0..n)
-                        .map(|i| back[j].gradient[i] * model.to_columns(&p)[i].gradient[k])
+                        .map(|i| back[j].gradient[i] * model.columns_at(&p)[i].gradient[k])
                         .sum();
                     let wanted = if j == k { 1.0 } else { 0.0 };
                     prop_assert!((product - wanted).abs() < 1e-5, "{} {j} {k}: {product}", model.name());
@@ -320,7 +320,7 @@ fn a_round_star_has_an_angle_of_nothing() {
             );
             assert!(quantity.gradient.iter().all(|g| g.is_finite()));
         }
-        let axes = model.to_columns(&p);
+        let axes = model.columns_at(&p);
         assert!((axes[3].value - axes[4].value).abs() < 1e-12);
     }
 }

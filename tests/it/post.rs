@@ -135,7 +135,7 @@ fn descent_reaches_the_optimum_of_every_model() {
             fitter.max_iterations = steps;
             fitter.fit(&batch).unwrap()
         };
-        let best = run(Box::new(LevenbergMarquardt::default()), 50);
+        let best = run(Box::<LevenbergMarquardt>::default(), 50);
         let descended = run(descent(4.0), 20_000);
         let mut steps: Vec<u32> = descended.iter().map(|fit| fit.n_iterations).collect();
         steps.sort_unstable();
@@ -332,7 +332,11 @@ fn bad_pixels_do_not_spoil_the_star() {
     let flat = Array2::from_elem((15, 15), 100.0);
     let nothing = fit(&alone(&flat, FROM_MOMENTS, None), descent(4.0), 5000);
     let finds_nothing = nothing.parameters[0].abs() < 0.1;
-    assert!(!nothing.status.has_values() || finds_nothing, "{:?}", nothing);
+    assert!(
+        !nothing.status.has_values() || finds_nothing,
+        "{:?}",
+        nothing
+    );
 }
 
 /// A width below 0 gives the same pixels, and a FWHM that is none.

@@ -5,9 +5,11 @@ use rand::RngExt;
 use starfit::backend::{Backend, CpuBackend, ReferenceBackend};
 use starfit::batch::{Batch, Start};
 use starfit::cutout::{Cutout, Noise};
+use starfit::estimator::Estimator;
 use starfit::fit::{Fit, FitStatus, Flags};
 use starfit::fitter::Fitter;
 use starfit::model::{MODELS, Model, by_name};
+use starfit::simulate::{Recipe, Stack};
 use starfit::solver::LevenbergMarquardt;
 
 use crate::common::{UNIT, backends, gpu, random_batch, rng};
@@ -197,5 +199,71 @@ fn errors_and_residuals_are_the_same_on_every_backend() {
         let mut shuffled = reference.clone();
         shuffled.rotate_left(1);
         assert!(differs(&shuffled, &reference) > 0.1);
+    }
+}
+
+/// Counts are for poisson and poisson is for counts: anything else is an error, not a wrong fit.
+#[test]
+fn pixels_and_estimator_have_to_go_together() {
+    let counts = |gain| Noise::Counts { gain, zero: 0.0 };
+    for (estimator, noise, is_right) in [
+        (Estimator::Poisson, counts(1.5), true),
+        (Estimator::Poisson, counts(0.0), false),
+        (Estimator::Poisson, counts(f64::NAN), false),
+        (Estimator::Poisson, Noise::Unit, false),
+        (Estimator::LeastSquares, counts(1.5), false),
+        (Estimator::LeastSquares, Noise::Unit, true),
+    ] {
+        let mut fitter = Fitter::new(
+            gaussian(),
+            Box::new(LevenbergMarquardt::default()),
+            Box::new(ReferenceBackend::default()),
+        );
+        fitter.estimator = estimator;
+        let batch = Stack::w2(3, 1).batch(noise, None);
+        let result = fitter.fit(&batch);
+        assert_eq!(result.is_ok(), is_right, "{estimator:?} {noise:?}");
+        if let Err(error) = result {
+            assert!(error.to_string().contains("Counts"), "{error}");
+        }
+    }
+}
+
+/// The covariance of columns, and that of parameters, from one matrix.
+#[test]
+fn covariances_carry_over_to_columns() {
+    for &model in MODELS {
+        let stack = Stack::from_recipe(Recipe::of(model).unwrap(), 1, None, 5);
+        let mut fitter = Fitter::new(
+            model,
+            Box::new(LevenbergMarquardt::default()),
+            Box::new(ReferenceBackend::default()),
+        );
+        let fit = fitter
+            .fit(&stack.batch(Noise::Unit, None))
+            .unwrap()
+            .remove(0);
+        let quantities = model.quantities(&fit.parameters);
+        for (j, a) in quantities.iter().enumerate() {
+            let variance = fit.covariance_of(model, a, a).unwrap();
+            let error = fit.error(model, a).unwrap();
+            assert!((variance.sqrt() / error - 1.0).abs() < 1e-9, "{}", a.column);
+            for b in &quantities[..j] {
+                let covariance = fit.covariance_of(model, a, b).unwrap();
+                let correlation = covariance / error / fit.error(model, b).unwrap();
+                assert!(correlation.abs() <= 1.0 + 1e-9, "{} {}", a.column, b.column);
+                assert!(
+                    (covariance - fit.covariance_of(model, b, a).unwrap()).abs()
+                        <= 1e-9 * covariance.abs()
+                );
+            }
+        }
+        // A wide star takes flux from its background: that correlation has a sign.
+        let find = |name: &str| quantities.iter().find(|q| q.column == name).unwrap();
+        assert!(
+            fit.covariance_of(model, find("flux"), find("background"))
+                .unwrap()
+                < 0.0
+        );
     }
 }
