@@ -34,6 +34,14 @@ impl Constraints {
         self.fixed >> j & 1 == 1
     }
 
+    /// Whether nothing is said at all.
+    pub fn is_empty(&self) -> bool {
+        self.fixed == 0
+            && self.start.iter().all(|start| start.is_nan())
+            && self.low.iter().all(|&low| low == f64::NEG_INFINITY)
+            && self.high.iter().all(|&high| high == f64::INFINITY)
+    }
+
     /// Whether the shape of the star is fixed or bounded in any column.
     pub(crate) fn bind_shape(&self, model: &dyn Model) -> bool {
         let binds = |j: usize| {
