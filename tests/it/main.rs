@@ -3,6 +3,7 @@
 mod backends;
 mod cli;
 mod common;
+mod constraints;
 mod detect;
 mod images;
 mod io;
