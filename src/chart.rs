@@ -1,42 +1,128 @@
 //! The coordinates that a fit moves in.
 
+use crate::constraints::Constraints;
 use crate::dual::Dual;
 use crate::kernel::NormalEquations;
-use crate::model::{MAX_PARAMETERS, Model, Packed, Parameter, Parameters};
+use crate::model::{MAX_PARAMETERS, Model, Packed, Parameter, Parameters, RATIO};
 use crate::solver::cholesky;
 
 /// Coordinates of a model's parameters.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Chart {
+#[derive(Debug, Clone)]
+pub(crate) struct Chart {
+    pub(crate) model: &'static dyn Model,
+    kind: Kind,
+    coordinates: Vec<Parameter>,
+}
+
+/// What the coordinates are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
     /// The model's own, in which the problem is well conditioned.
-    Model(&'static dyn Model),
+    Model,
     /// The columns of the catalogue, where the user fixes or bounds one that is no parameter: a
     /// box in width and angle is no box in anything else.
-    Columns(&'static dyn Model),
+    Columns(Axes),
+}
+
+/// How the lengths of an ellipse's axes are written. Where one of them is free, it is by the ratio
+/// of both, lest the major axis become the minor one and turn the angle.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Axes {
+    /// As they are, or there are none.
+    Both,
+    /// The major one, and the ratio at this place instead of the minor one.
+    Major { major: usize, ratio: usize },
+    /// The minor one, and the ratio at this place instead of the major one.
+    Minor { minor: usize, ratio: usize },
 }
 
 impl Chart {
-    /// The coordinates.
-    pub(crate) fn coordinates(self) -> &'static [Parameter] {
-        match self {
-            Self::Model(model) => model.parameters(),
-            Self::Columns(model) => model.columns(),
+    /// The model's own coordinates, unless a constraint is no box in them.
+    pub(crate) fn new<'a>(
+        model: &'static dyn Model,
+        constraints: impl Iterator<Item = &'a Constraints> + Clone,
+    ) -> Self {
+        let mut shapes = constraints.clone();
+        if !shapes.any(|constraints| constraints.bind_shape(model)) {
+            return Self {
+                model,
+                kind: Kind::Model,
+                coordinates: model.parameters().to_vec(),
+            };
+        }
+        let mut coordinates = model.columns().to_vec();
+        let place = |name: &str| model.columns().iter().position(|c| c.name == name);
+        let binds = |j: usize| constraints.clone().any(|constraints| constraints.binds(j));
+        let axes = match place("fwhm_major").zip(place("fwhm_minor")) {
+            Some((major, minor)) if !binds(minor) => Axes::Major {
+                major,
+                ratio: minor,
+            },
+            Some((major, minor)) if !binds(major) => Axes::Minor {
+                minor,
+                ratio: major,
+            },
+            _ => Axes::Both,
+        };
+        if let Axes::Major { ratio, .. } | Axes::Minor { ratio, .. } = axes {
+            coordinates[ratio] = RATIO;
+        }
+        Self {
+            model,
+            kind: Kind::Columns(axes),
+            coordinates,
         }
     }
 
+    /// The coordinates.
+    pub(crate) fn coordinates(&self) -> &[Parameter] {
+        &self.coordinates
+    }
+
+    /// Whether they are the model's own.
+    pub(crate) fn is_model(&self) -> bool {
+        self.kind == Kind::Model
+    }
+
+    /// Whether coordinate `j` is not what stands there among the model's parameters or columns.
+    pub(crate) fn is_ratio(&self, j: usize) -> bool {
+        match self.kind {
+            Kind::Columns(Axes::Major { ratio, .. } | Axes::Minor { ratio, .. }) => ratio == j,
+            _ => false,
+        }
+    }
+
+    /// The coordinates of a star with these columns.
+    pub(crate) fn from_columns(&self, columns: &Parameters) -> Parameters {
+        let mut coordinates = *columns;
+        match self.kind {
+            Kind::Model => return values(&self.model.parameters_at(columns)),
+            Kind::Columns(Axes::Both) => {}
+            Kind::Columns(Axes::Major { major, ratio }) => {
+                coordinates[ratio] = columns[ratio] / columns[major];
+            }
+            Kind::Columns(Axes::Minor { minor, ratio }) => {
+                coordinates[ratio] = columns[minor] / columns[ratio];
+            }
+        }
+        coordinates
+    }
+
     /// The model's parameters at these coordinates.
-    pub(crate) fn parameters(self, coordinates: &Parameters) -> Parameters {
-        match self {
-            Self::Model(_) => *coordinates,
-            Self::Columns(model) => values(&model.parameters_at(coordinates)),
+    pub(crate) fn parameters(&self, coordinates: &Parameters) -> Parameters {
+        match self.kind {
+            Kind::Model => *coordinates,
+            Kind::Columns(_) => values(&self.duals(coordinates)),
         }
     }
 
     /// Turns sums in the model's parameters into sums in these coordinates.
-    pub(crate) fn pull_back(self, coordinates: &Parameters, sums: &mut NormalEquations) {
-        let Self::Columns(model) = self else { return };
-        let n = model.parameters().len();
-        let jacobian = model.parameters_at(coordinates);
+    pub(crate) fn pull_back(&self, coordinates: &Parameters, sums: &mut NormalEquations) {
+        if self.is_model() {
+            return;
+        }
+        let n = self.coordinates.len();
+        let jacobian = self.duals(coordinates);
         let mut transposed = [Parameters::default(); MAX_PARAMETERS];
         for j in 0..n {
             for i in 0..n {
@@ -51,14 +137,28 @@ impl Chart {
     }
 
     /// Turns a covariance of the coordinates into one of the model's parameters.
-    pub(crate) fn push_forward(self, coordinates: &Parameters, covariance: &Packed) -> Packed {
-        match self {
-            Self::Model(_) => *covariance,
-            Self::Columns(model) => {
-                let jacobian = model.parameters_at(coordinates).map(|dual| dual.gradient);
-                cholesky::congruence(model.parameters().len(), &jacobian, covariance)
+    pub(crate) fn push_forward(&self, coordinates: &Parameters, covariance: &Packed) -> Packed {
+        if self.is_model() {
+            return *covariance;
+        }
+        let jacobian = self.duals(coordinates).map(|dual| dual.gradient);
+        cholesky::congruence(self.coordinates.len(), &jacobian, covariance)
+    }
+
+    /// The model's parameters with their derivatives by the coordinates.
+    fn duals(&self, coordinates: &Parameters) -> Parameters<Dual> {
+        let mut columns = Dual::variables(coordinates);
+        match self.kind {
+            Kind::Model => return columns,
+            Kind::Columns(Axes::Both) => {}
+            Kind::Columns(Axes::Major { major, ratio }) => {
+                columns[ratio] = columns[ratio] * columns[major];
+            }
+            Kind::Columns(Axes::Minor { minor, ratio }) => {
+                columns[ratio] = columns[minor] / columns[ratio];
             }
         }
+        self.model.parameters_of(&columns)
     }
 }
 

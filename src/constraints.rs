@@ -34,12 +34,22 @@ impl Constraints {
         self.fixed >> j & 1 == 1
     }
 
+    /// Whether nothing is said at all.
+    pub fn is_empty(&self) -> bool {
+        self.fixed == 0
+            && self.start.iter().all(|start| start.is_nan())
+            && self.low.iter().all(|&low| low == f64::NEG_INFINITY)
+            && self.high.iter().all(|&high| high == f64::INFINITY)
+    }
+
+    /// Whether column `j` is fixed or bounded.
+    pub(crate) fn binds(&self, j: usize) -> bool {
+        self.is_fixed(j) || self.low[j] > f64::NEG_INFINITY || self.high[j] < f64::INFINITY
+    }
+
     /// Whether the shape of the star is fixed or bounded in any column.
     pub(crate) fn bind_shape(&self, model: &dyn Model) -> bool {
-        let binds = |j: usize| {
-            self.is_fixed(j) || self.low[j] > f64::NEG_INFINITY || self.high[j] < f64::INFINITY
-        };
         let mut columns = model.columns().iter().enumerate();
-        columns.any(|(j, column)| column.role == Role::Shape && binds(j))
+        columns.any(|(j, column)| column.role == Role::Shape && self.binds(j))
     }
 }

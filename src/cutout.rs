@@ -33,6 +33,19 @@ pub enum Noise {
     },
 }
 
+impl Noise {
+    /// The same for pixels that have lost this level.
+    pub(crate) fn less(self, level: f64) -> Self {
+        match self {
+            Self::Counts { gain, zero } => Self::Counts {
+                gain,
+                zero: zero - level,
+            },
+            noise => noise,
+        }
+    }
+}
+
 /// What the weights of a cutout are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Weighting {

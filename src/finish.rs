@@ -24,7 +24,7 @@ pub(crate) struct Finisher<'a> {
     /// The model.
     pub(crate) model: &'static dyn Model,
     /// The coordinates of the states.
-    pub(crate) chart: Chart,
+    pub(crate) chart: &'a Chart,
     /// What a residual costs.
     pub(crate) estimator: Estimator,
     /// The stars.
@@ -199,11 +199,8 @@ impl Finisher<'_> {
         let Information { held, inverse } = &sums.information;
         let at_bound = held & !state.bounds.fixed;
         let mut fit = self.empty(index, state, status);
-        fit.held = match self.chart {
-            Chart::Model(_) => at_bound,
-            // What is held is a column; it has no variance, which says the same.
-            Chart::Columns(_) => 0,
-        };
+        // Else what is held is a column; it has no variance, which says the same.
+        fit.held = if self.chart.is_model() { at_bound } else { 0 };
         fit.n_free = state.bounds.n_free(*held);
         fit.chi2 = sums.chi2 * scale.weight;
         fit.absolute_residuals = sums.residuals.absolute * scale.range;

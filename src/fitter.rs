@@ -129,7 +129,11 @@ impl Fitter {
     }
 
     fn fit_chunk(&mut self, chunk: &Chunk<'_>) -> Result<Vec<Fit>> {
-        let chart = self.chart(chunk);
+        let constraints = chunk
+            .stars
+            .iter()
+            .flat_map(|star| star.constraints.as_deref());
+        let chart = &Chart::new(self.model, constraints);
         let tolerances = Tolerances {
             ftol: self.tolerance,
             max_iterations: self.max_iterations,
@@ -210,25 +214,16 @@ impl Fitter {
         self.tally = tally;
         Ok(fits)
     }
-
-    /// The model's own coordinates, unless a constraint is no box in them.
-    fn chart(&self, chunk: &Chunk<'_>) -> Chart {
-        let mut constraints = chunk.stars.iter().flat_map(|star| &star.constraints);
-        match constraints.any(|constraints| constraints.bind_shape(self.model)) {
-            true => Chart::Columns(self.model),
-            false => Chart::Model(self.model),
-        }
-    }
 }
 
 /// The solver's decision about every active star.
 fn update(
     solver: &dyn Solver,
-    chart: Chart,
+    chart: &Chart,
     states: &mut [StarState],
     active: &[u32],
     sums: &[NormalEquations],
-    tolerances: &Tolerances,
+    tolerances: &Tolerances<'_>,
 ) -> Vec<Update> {
     // The states of the active stars, as `active` is in increasing order.
     let mut next = active.iter().peekable();

@@ -6,7 +6,7 @@ mod resolve;
 mod rows;
 mod width;
 
-use ndarray::{Array3, Axis};
+use ndarray::{Array3, ArrayView3, Axis};
 
 use crate::background::Background;
 use crate::batch::{Batch, Start};
@@ -19,11 +19,12 @@ use crate::fit::Flags;
 use crate::fitter::Fitter;
 use crate::image::{Header, Image};
 use crate::kernel::Pixels;
+use crate::model::Model;
 use crate::moments::{median, rim_median, rim_scatter};
 use crate::star::{Star, StarList};
 use beliefs::{believed_gain, believed_read_noise, believed_saturation, stated_saturation};
 use counts::{Sky, counts};
-use resolve::Resolver;
+use resolve::{Frame, Resolver};
 use rows::{flag_image, flag_undersampled, number_from_one, rows};
 use width::measured_fwhm;
 
@@ -90,6 +91,27 @@ impl Default for MeasureOptions {
     }
 }
 
+impl MeasureOptions {
+    /// Refuses fixed values, bounds and start values that no image can mend, before any is read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Option`] where they contradict each other or the model; [`Error::Malformed`] where
+    /// a column of `list` that is a start value or a bound holds something else than numbers.
+    pub fn check(&self, model: &'static dyn Model, list: Option<&StarList>) -> Result<()> {
+        let frame = Frame {
+            name: "",
+            side: f64::INFINITY,
+            bias: 0.0,
+        };
+        let constraints = Resolver::new(model, self, list, frame)?;
+        for star in list.iter().flat_map(|list| &list.stars) {
+            constraints.of(star)?;
+        }
+        Ok(())
+    }
+}
+
 /// The rows of an image and what was assumed to get them.
 #[derive(Debug, Clone)]
 pub struct Measured {
@@ -141,7 +163,12 @@ pub fn measure_image(
         None => measured_fwhm(image, &background, &detection)?,
     };
     let size = options.size.unwrap_or_else(|| size_for(fwhm));
-    let constraints = Resolver::new(fitter.model, options, list, (size, size), 0.0)?;
+    let frame = Frame {
+        name: &image.name,
+        side: size as f64,
+        bias: 0.0,
+    };
+    let constraints = Resolver::new(fitter.model, options, list, frame)?;
     let (stars, found) = match list {
         Some(list) => (list.stars.clone(), None),
         None => {
@@ -185,7 +212,7 @@ pub fn measure_image(
     for (fit, found) in fits.iter_mut().zip(found.iter().flatten()) {
         fit.flags.set(Flags::SATURATED, found.saturated);
     }
-    let mut rows = rows(&stars, &fits, fitter.model, options);
+    let mut rows = rows(&stars, &fits, fitter.model, options, &constraints)?;
     flag_image(&mut rows, &stars, fwhm);
     number_from_one(&mut rows, options.one_based);
     Ok(Measured {
@@ -207,7 +234,7 @@ pub struct Cutouts<'a> {
     /// (n, height, width).
     pub pixels: &'a Array3<f64>,
     /// Variance of each pixel, of the same shape, where the user gives one.
-    pub variance: Option<&'a Array3<f64>>,
+    pub variance: Option<ArrayView3<'a, f64>>,
     /// What their header says.
     pub header: &'a Header,
 }
@@ -258,7 +285,12 @@ pub fn measure_stack(
             "a list for ready cutouts has a row for each, in their order",
         ));
     }
-    let constraints = Resolver::new(fitter.model, options, list, (width, height), options.bias)?;
+    let frame = Frame {
+        name,
+        side: width.max(height) as f64,
+        bias: options.bias,
+    };
+    let constraints = Resolver::new(fitter.model, options, list, frame)?;
     let gain = options.gain.or_else(|| believed_gain(name, header));
     let sky = sky_of(pixels);
     let stated = || stated_saturation(name, header, sky.0);
@@ -269,10 +301,11 @@ pub fn measure_stack(
             name,
             gain,
             read_noise,
-            bias: 0.0,
-            level: sky.0 - options.bias,
+            bias: options.bias,
+            level: sky.0,
             noise: sky.1,
-        })?,
+        })?
+        .less(options.bias),
         (Estimator::LeastSquares, true, _) if variance.is_some() => Noise::Variance,
         (Estimator::LeastSquares, true, Some(_)) => Noise::Known { gain, read_noise },
         (Estimator::LeastSquares, ..) => Noise::Unit,
@@ -298,18 +331,22 @@ pub fn measure_stack(
             let cutout = pixels.index_axis(Axis(0), star.id);
             let cutout = Cutout::from_pixels(
                 cutout.mapv(|value| value - options.bias).view(),
-                variance.map(|variance| variance.index_axis(Axis(0), star.id)),
+                variance
+                    .as_ref()
+                    .map(|variance| variance.index_axis(Axis(0), star.id)),
                 &cut,
             );
             let start = Start::Moments {
-                position: list.map(|_| (star.x, star.y)),
+                position: list
+                    .map(|_| (star.x, star.y))
+                    .filter(|(x, y)| x.is_finite() && y.is_finite()),
                 fwhm: options.fwhm,
             };
             batch.push_constrained(&cutout, start, constraints.of(star)?)?;
         }
         fits.extend(fitter.fit(&batch)?);
     }
-    let mut rows = rows(&stars, &fits, fitter.model, options);
+    let mut rows = rows(&stars, &fits, fitter.model, options, &constraints)?;
     for row in &mut rows {
         if let Some(level) = row.get("background") {
             row.set("background", level + options.bias);

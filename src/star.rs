@@ -22,8 +22,20 @@ pub struct StarList {
     pub file: String,
     /// The stars, in order; their ids are their places.
     pub stars: Vec<Star>,
-    /// Further columns: name and a value for each star, NaN where there is none.
-    pub columns: Vec<(String, Vec<f64>)>,
+    /// Further columns.
+    pub columns: Vec<Column>,
+}
+
+/// A column of a list beside the positions.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Column {
+    /// Name, as in the file.
+    pub name: String,
+    /// A value for each star, NaN where there is none.
+    pub values: Vec<f64>,
+    /// The first field that is no number, with its line. Names and remarks are columns too: it is
+    /// an error only where a number is asked for.
+    pub text: Option<(u64, String)>,
 }
 
 impl StarList {
@@ -35,15 +47,36 @@ impl StarList {
         }
     }
 
-    /// The place of a column, whatever the case of its name.
-    pub fn column(&self, name: &str) -> Option<usize> {
-        let mut names = self.columns.iter().map(|(name, _)| name);
-        names.position(|column| column.eq_ignore_ascii_case(name))
+    /// The place of a column of numbers, whatever the case of its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] where the column holds something else than numbers.
+    pub fn column(&self, name: &str) -> Result<Option<usize>> {
+        let mut columns = self.columns.iter();
+        let place = columns.position(|column| column.name.eq_ignore_ascii_case(name));
+        if let Some(column) = place.map(|place| &self.columns[place])
+            && let Some((line, text)) = &column.text
+        {
+            return Err(no_number(&self.file, *line, &column.name, text)
+                .with_hint("leave a field empty, or rename the column, where it is not meant"));
+        }
+        Ok(place)
     }
 
     /// The value of a star in the column at that place.
     pub fn value(&self, column: usize, star: usize) -> f64 {
-        self.columns[column].1[star]
+        self.columns[column].values[star]
+    }
+}
+
+fn no_number(file: &str, line: u64, column: &str, found: &str) -> Error {
+    Error::Malformed {
+        file: file.into(),
+        field: format!("line {line}, column {column}"),
+        expected: "a number".into(),
+        found: format!("{found:?}"),
+        hint: None,
     }
 }
 
@@ -66,7 +99,8 @@ const NAMES: [(&str, &str, f64); 10] = [
 /// columns named as photutils or SExtractor name them, whatever their case. Each row is a star, in
 /// the order of the file. With `one_based` the columns `x`, `y` count from 1; SExtractor's always do.
 ///
-/// Columns whose every field is a number, or empty, come along.
+/// All further columns come along, except SExtractor's FLUX_MAX: it is the brightest pixel of a
+/// star and would be taken for the upper bound of its flux.
 ///
 /// # Errors
 ///
@@ -82,20 +116,22 @@ pub fn read_stars(path: &Path, one_based: bool) -> Result<StarList> {
     })?;
     let file = path.display().to_string();
     let table = Table::parse(&file, &text)?;
-    let (x, y, origin) = table.positions(&file)?;
-    let origin = if one_based { 1.0 } else { origin };
-    let position = |column: usize| -> Result<Vec<f64>> {
-        let values = table.numbers(&file, column)?;
-        Ok(values.into_iter().map(|value| value - origin).collect())
+    let (x, y, first) = table.positions(&file)?;
+    let origin = if one_based { 1.0 } else { first };
+    let position = |place: usize| -> Result<Vec<f64>> {
+        let column = table.column(place);
+        if let Some((line, text)) = &column.text {
+            return Err(no_number(&file, *line, &column.name, text));
+        }
+        Ok(column.values.iter().map(|value| value - origin).collect())
     };
     let stars = position(x)?.into_iter().zip(position(y)?).enumerate();
     let stars = stars.map(|(id, (x, y))| Star { id, x, y }).collect();
-    let others = (0..table.names.len()).filter(|column| ![x, y].contains(column));
-    let columns = others
-        .filter_map(|column| {
-            let values = table.numbers(&file, column).ok()?;
-            Some((table.names[column].clone(), values))
-        })
+    let by_sextractor = first == 1.0;
+    let means_something_else = |name: &str| by_sextractor && name.eq_ignore_ascii_case("flux_max");
+    let columns = (0..table.names.len())
+        .filter(|place| ![x, y].contains(place) && !means_something_else(&table.names[*place]))
+        .map(|place| table.column(place))
         .collect();
     Ok(StarList {
         file,
@@ -160,24 +196,27 @@ impl Table {
         Ok(Self { names, rows })
     }
 
-    /// The numbers of a column; NaN where a row has none.
-    fn numbers(&self, file: &str, column: usize) -> Result<Vec<f64>> {
+    /// The column at that place.
+    fn column(&self, place: usize) -> Column {
+        let mut text = None;
         let number = |(line, row): &(u64, Vec<String>)| {
             let field = row
-                .get(column)
+                .get(place)
                 .map_or("", |field| field.trim().trim_matches('"'));
             if field.is_empty() || field == "--" {
-                return Ok(f64::NAN);
+                return f64::NAN;
             }
-            field.parse::<f64>().map_err(|_| Error::Malformed {
-                file: file.into(),
-                field: format!("line {line}, column {}", self.names[column]),
-                expected: "a number".into(),
-                found: format!("{field:?}"),
-                hint: None,
+            field.parse().unwrap_or_else(|_| {
+                text.get_or_insert_with(|| (*line, field.to_owned()));
+                f64::NAN
             })
         };
-        self.rows.iter().map(number).collect()
+        let values = self.rows.iter().map(number).collect();
+        Column {
+            name: self.names[place].clone(),
+            values,
+            text,
+        }
     }
 
     /// The columns of x and y, and the coordinate of the first pixel's centre.
@@ -273,5 +312,46 @@ mod tests {
         );
         assert!(read("", false).is_err());
         assert_eq!(read("x,y\n", false).unwrap(), []);
+    }
+
+    fn list(text: &str) -> StarList {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        read_stars(file.path(), false).unwrap()
+    }
+
+    #[test]
+    fn text_is_an_error_only_where_numbers_are_asked_for() {
+        let list = list("image,x,y,Flux,fwhm\nm13.fits,1,2,300,\nm13.fits,3,4,,wide\n");
+        let flux = list.column("flux").unwrap().unwrap();
+        assert_eq!(list.value(flux, 0), 300.0);
+        assert!(list.value(flux, 1).is_nan());
+        assert_eq!(list.column("beta").unwrap(), None);
+        for (name, wanted) in [
+            (
+                "fwhm",
+                "line 3, column fwhm: expected a number, found \"wide\"",
+            ),
+            (
+                "image",
+                "line 2, column image: expected a number, found \"m13.fits\"",
+            ),
+        ] {
+            let error = list.column(name).unwrap_err().to_string();
+            assert!(error.ends_with(wanted), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_brightest_pixel_of_sextractor_is_no_bound() {
+        let names = |text| {
+            let columns = list(text).columns.into_iter();
+            columns.map(|column| column.name).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names("X_IMAGE,Y_IMAGE,FLUX_MAX,BACKGROUND\n1,2,3,4\n"),
+            ["BACKGROUND"]
+        );
+        assert_eq!(names("x,y,FLUX_MAX\n1,2,3\n"), ["FLUX_MAX"]);
     }
 }

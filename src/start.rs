@@ -23,13 +23,11 @@ const HARDLY_ROUND: f64 = 1.05;
 pub(crate) fn starting_state(
     chunk: &Chunk<'_>,
     index: usize,
-    chart: Chart,
+    chart: &Chart,
     estimator: Estimator,
 ) -> StarState {
     let (star, pixels) = (&chunk.stars[index], chunk.pixels(index));
-    let model = match chart {
-        Chart::Model(model) | Chart::Columns(model) => model,
-    };
+    let model = chart.model;
     let (width, height) = (chunk.width, chunk.height);
     let mut parameters = from_pixels(model, star, &pixels, height, estimator);
     let starts_outside = is_outside(model.parameters(), &parameters, width, height);
@@ -37,19 +35,17 @@ pub(crate) fn starting_state(
         put_in_the_middle(model, &mut parameters, width, height);
     }
     let mut bounds = model_bounds(chart, star, width, height);
-    let mut coordinates = match (chart, &star.constraints) {
-        (Chart::Model(_), None) => parameters,
-        (_, constraints) => {
-            let none = Constraints::default();
-            let constraints = constraints.as_deref().unwrap_or(&none);
-            constrain(&mut bounds, constraints, chart, star);
-            let columns = start_columns(model, &parameters, constraints, star, chart);
-            match chart {
-                Chart::Model(_) => values(&model.parameters_at(&columns)),
-                Chart::Columns(_) => columns,
-            }
+    let mut coordinates = parameters;
+    if star.constraints.is_some() || !chart.is_model() {
+        let none = Constraints::default();
+        let constraints = star.constraints.as_deref().unwrap_or(&none);
+        constrain(&mut bounds, constraints, chart, star);
+        let columns = start_columns(model, &parameters, constraints, star, chart);
+        if is_circle(model, constraints, &columns) {
+            bounds.fixed |= angle(model);
         }
-    };
+        coordinates = chart.from_columns(&columns);
+    }
     // What is fixed is fixed at the start.
     for j in 0..bounds.n {
         if bounds.fixed >> j & 1 == 1 {
@@ -102,13 +98,16 @@ fn put_in_the_middle(model: &dyn Model, parameters: &mut Parameters, width: usiz
 }
 
 /// The box that model and estimator set, in scaled coordinates.
-fn model_bounds(chart: Chart, star: &BatchStar, width: usize, height: usize) -> Bounds {
+fn model_bounds(chart: &Chart, star: &BatchStar, width: usize, height: usize) -> Bounds {
     let coordinates = chart.coordinates();
     let mut bounds = Bounds {
         n: coordinates.len(),
         low: Parameters::default(),
         high: Parameters::default(),
         fixed: 0,
+        angle: (0..coordinates.len())
+            .find(|&j| chart.is_ratio(j))
+            .zip(coordinates.iter().position(|c| c.name == "theta")),
     };
     for (j, coordinate) in coordinates.iter().enumerate() {
         let side = match coordinate.role {
@@ -128,15 +127,16 @@ fn model_bounds(chart: Chart, star: &BatchStar, width: usize, height: usize) -> 
 }
 
 /// Narrows the box to what the user allows.
-fn constrain(bounds: &mut Bounds, constraints: &Constraints, chart: Chart, star: &BatchStar) {
-    let columns = chart.coordinates();
+fn constrain(bounds: &mut Bounds, constraints: &Constraints, chart: &Chart, star: &BatchStar) {
+    let columns = chart.model.columns();
     let (low, high) = (
         star.scale.to_scaled(columns, &constraints.low),
         star.scale.to_scaled(columns, &constraints.high),
     );
     for (j, column) in columns.iter().enumerate() {
         // In the model's own coordinates no shape is bound, and all else is a column too.
-        if column.role != Role::Shape || matches!(chart, Chart::Columns(_)) {
+        let is_column = column.role != Role::Shape || !chart.is_model();
+        if is_column && !chart.is_ratio(j) {
             bounds.low[j] = bounds.low[j].max(low[j]);
             bounds.high[j] = bounds.high[j].min(high[j]);
         }
@@ -150,7 +150,7 @@ fn start_columns(
     parameters: &Parameters,
     constraints: &Constraints,
     star: &BatchStar,
-    chart: Chart,
+    chart: &Chart,
 ) -> Parameters {
     let mut columns = values(&model.columns_at(parameters));
     let place = |name: &str| model.columns().iter().position(|c| c.name == name);
@@ -159,7 +159,7 @@ fn start_columns(
         columns[theta] = 0.0;
     }
     let axes = place("fwhm_major").zip(place("fwhm_minor"));
-    if let (Chart::Columns(_), Some((major, minor))) = (chart, axes)
+    if let Some((major, minor)) = axes.filter(|_| !chart.is_model())
         && columns[major] < HARDLY_ROUND * columns[minor]
     {
         columns[major] *= HARDLY_ROUND;
@@ -178,4 +178,22 @@ fn start_columns(
         }
     }
     columns
+}
+
+/// Whether both axes are fixed at one length.
+fn is_circle(model: &dyn Model, constraints: &Constraints, columns: &Parameters) -> bool {
+    let place = |name: &str| model.columns().iter().position(|c| c.name == name);
+    let axes = place("fwhm_major").zip(place("fwhm_minor"));
+    axes.is_some_and(|(major, minor)| {
+        let are_fixed = constraints.is_fixed(major) && constraints.is_fixed(minor);
+        are_fixed && columns[major] == columns[minor]
+    })
+}
+
+/// The bit of the angle, which means nothing on a circle and would make its fit singular.
+fn angle(model: &dyn Model) -> u8 {
+    let mut columns = model.columns().iter();
+    columns
+        .position(|c| c.name == "theta")
+        .map_or(0, |j| 1 << j)
 }

@@ -104,6 +104,15 @@ impl CsvWriter {
     }
 }
 
+/// The same with its kind: that nobody reads on is no failure.
+fn io_error(error: ::csv::Error) -> io::Error {
+    let kind = match error.kind() {
+        ::csv::ErrorKind::Io(error) => error.kind(),
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}
+
 /// The file to write instead of `path`, and what `path` is without symbolic links: replacing a
 /// link would leave what it points to as it was.
 fn open(path: &Path) -> Result<(PathBuf, Output)> {
@@ -143,7 +152,7 @@ fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
 impl CatalogWriter for CsvWriter {
     fn write(&mut self, image: &ImageInfo, rows: &[Row]) -> Result<()> {
         self.write_rows(image, rows)
-            .map_err(|error| Error::io(&self.path, error.into()))
+            .map_err(|error| Error::io(&self.path, io_error(error)))
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {

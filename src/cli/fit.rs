@@ -2,6 +2,7 @@
 
 mod args;
 mod outputs;
+mod planes;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use ndarray::Array3;
 use starfit::catalog::{ImageInfo, RunInfo};
 use starfit::fitter::Fitter;
 use starfit::image::{Header, Source};
@@ -20,17 +22,26 @@ use starfit::star::{StarList, read_stars};
 use super::{ABORTED, FAILED, PARTIAL, print_error, summary};
 pub(super) use args::FitArgs;
 use outputs::Outputs;
+use planes::Planes;
 
 /// Fits every input; one that fails is named and the others are done.
 pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     let start = Instant::now();
+    args.check()?;
     let inputs = expand(&args.inputs);
-    let read = inputs.iter().flatten().chain(&args.stars);
     let stars = args
         .stars
         .as_ref()
         .map(|path| read_stars(path, args.fits_pixels))
         .transpose()?;
+    let options = args.measure_options();
+    options.check(args.model, stars.as_ref())?;
+    let planes = Planes::open(args.mask.as_deref(), args.variance.as_deref())?;
+    let companions = [&args.stars, &args.mask, &args.variance];
+    let read = inputs
+        .iter()
+        .flatten()
+        .chain(companions.into_iter().flatten());
     let mut fitter = args.fitter()?;
     let run = RunInfo {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -44,8 +55,9 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     };
     let mut job = Job {
         args,
-        options: args.measure_options(),
+        options,
         stars,
+        planes,
         quiet,
         outputs: Outputs::open(&args.output, read, &run)?,
         bar: bar(inputs.len(), quiet),
@@ -59,6 +71,9 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
             break;
         }
         if let Err(error) = input.and_then(|input| job.input(&input, &mut fitter)) {
+            if super::is_broken_pipe(&error) {
+                return Err(error);
+            }
             job.bar.suspend(|| print_error(&error));
             failed += 1;
             // What could not be written will not be written next time either.
@@ -141,6 +156,7 @@ struct Job<'a> {
     args: &'a FitArgs,
     options: MeasureOptions,
     stars: Option<StarList>,
+    planes: Planes,
     quiet: bool,
     outputs: Outputs,
     bar: ProgressBar,
@@ -151,13 +167,10 @@ struct Job<'a> {
 impl Job<'_> {
     /// Fits one file: an image, each plane of a cube, or a stack of cutouts.
     fn input(&mut self, path: &Path, fitter: &mut Fitter) -> Result<()> {
-        if path
-            .extension()
-            .is_some_and(|ending| ending.eq_ignore_ascii_case("npy"))
-        {
+        if is_npy(path) {
             let stack = npy::read_stack(path)?;
             let (source, header) = (source(path)?, Header::default());
-            return self.stack(&stack, source, header, fitter);
+            return self.stack(stack, source, header, fitter);
         }
         let file = FitsFile::open(&FitsPath::parse(path)?)?;
         if self.args.cutouts {
@@ -166,7 +179,7 @@ impl Job<'_> {
                 plane: None,
                 ..first.source
             };
-            return self.stack(&file.stack()?, source, first.header, fitter);
+            return self.stack(file.stack()?, source, first.header, fitter);
         }
         let planes = match self.args.plane {
             Some(plane) => plane..plane + 1,
@@ -180,7 +193,8 @@ impl Job<'_> {
             );
         }
         for plane in planes {
-            let image = file.image(plane)?;
+            let mut image = file.image(plane)?;
+            self.planes.apply(&mut image, plane, file.planes())?;
             let measured = measure_image(&image, self.stars.as_ref(), &self.options, fitter)?;
             self.take(&ImageInfo::new(&image, None), &measured)?;
         }
@@ -189,7 +203,7 @@ impl Job<'_> {
 
     fn stack(
         &mut self,
-        stack: &ndarray::Array3<f64>,
+        mut stack: Array3<f64>,
         source: Source,
         header: Header,
         fitter: &mut Fitter,
@@ -208,14 +222,18 @@ impl Job<'_> {
                 bail!("{name}: {option} is for images, and these are ready cutouts");
             }
         }
+        let shape = stack.dim();
+        let variance = self.planes.apply_to_stack(&name, &mut stack)?;
         let cutouts = Cutouts {
             name: &name,
-            pixels: stack,
-            variance: None,
+            pixels: &stack,
+            variance: variance
+                .as_ref()
+                .and_then(|variance| variance.broadcast(shape)),
             header: &header,
         };
         let measured = measure_stack(&cutouts, self.stars.as_ref(), &self.options, fitter)?;
-        let (_, height, width) = stack.dim();
+        let (_, height, width) = shape;
         self.take(
             &ImageInfo {
                 name,
@@ -245,6 +263,11 @@ impl Job<'_> {
         });
         Ok(())
     }
+}
+
+fn is_npy(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("npy"))
 }
 
 /// What the file system says of a file.

@@ -4,7 +4,7 @@ use std::io::{Write, stdout};
 
 use anyhow::Result;
 use starfit::backend::{Backend, CpuBackend};
-use starfit::model::MODELS;
+use starfit::model::{MODELS, Parameter};
 
 /// Lists where fits can run.
 pub(super) fn devices() -> Result<()> {
@@ -34,26 +34,49 @@ pub(super) fn devices() -> Result<()> {
 /// Lists the models and their parameters, with the bounds in a cutout of the default size.
 pub(super) fn models() -> Result<()> {
     let mut out = stdout().lock();
-    let side = starfit::measure::DEFAULT_SIZE as f64;
+    let side = starfit::measure::DEFAULT_SIZE;
     writeln!(
         out,
-        "parameters by the names of --fix, --bound and --stars: unit, bounds in a cutout of {side} pixels, start"
+        "Parameters are columns of the catalogue, and the names of --fix, --bound and --stars.\n\
+         Bounds are those in a cutout of {side} x {side} pixels, x and y counted from its corner."
     )?;
     for model in MODELS {
         writeln!(out, "\n{}: {}", model.name(), model.description())?;
-        for column in model.columns() {
-            let (low, high) = (column.bounds)(side);
-            let bounds = if low.is_infinite() {
-                "any".to_owned()
-            } else {
-                format!("{low:.4} to {high:.4}")
-            };
+        let heads = ["parameter", "unit", "bounds", "start", "meaning"];
+        let rows = model.columns().iter().map(|column| {
+            let bounds = bounds(column, side as f64);
+            [
+                column.name,
+                column.unit,
+                &bounds,
+                column.start,
+                column.description,
+            ]
+            .map(str::to_owned)
+        });
+        let rows: Vec<[String; 5]> = std::iter::once(heads.map(str::to_owned))
+            .chain(rows)
+            .collect();
+        let width = |at: usize| rows.iter().map(|row| row[at].len()).max().unwrap_or(0);
+        let widths = [width(0), width(1), width(2), width(3)];
+        for [name, unit, bounds, start, meaning] in &rows {
+            let [a, b, c, d] = widths;
             writeln!(
                 out,
-                "  {:<11} {:<8} {:<18} {:<17} {}",
-                column.name, column.unit, bounds, column.start, column.description
+                "  {name:a$}  {unit:b$}  {bounds:c$}  {start:d$}  {meaning}"
             )?;
         }
     }
     Ok(())
+}
+
+/// `0.471 to 35.32`.
+fn bounds(column: &Parameter, side: f64) -> String {
+    // To four digits.
+    let short = |value: f64| format!("{value:.3e}").parse().unwrap_or(value);
+    let (low, high) = (column.bounds)(side);
+    match low.is_finite() {
+        true => format!("{} to {}", short(low), short(high)),
+        false => "any".into(),
+    }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use starfit::Error;
-use starfit::model::Model;
+use starfit::model::{MODELS, Model};
 use starfit::simulate::{Camera, SimulationOptions, Stack, StackFormat, StarField, truth_path};
 
 /// Simulate a star field, or a stack of cutouts, with known truth
@@ -62,17 +62,18 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "PIXELS", default_value_t = 3.0)]
     fwhm: f64,
 
-    /// 1 - minor/major axis of the stars, in elliptical models; --fwhm is the geometric mean
-    #[arg(long, value_name = "PART", default_value_t = 0.2)]
-    ellipticity: f64,
+    /// 1 - minor/major axis of the stars, of elliptical models, by default 0.2; --fwhm is the
+    /// geometric mean
+    #[arg(long, value_name = "PART")]
+    ellipticity: Option<f64>,
 
-    /// Angle of the major axis from +x to +y, in elliptical models, degrees
-    #[arg(long, value_name = "DEG", default_value_t = 30.0)]
-    theta: f64,
+    /// Angle of the major axis from +x to +y, of elliptical models, degrees; by default 30
+    #[arg(long, value_name = "DEG")]
+    theta: Option<f64>,
 
-    /// Exponent of the profile, in Moffat models
-    #[arg(long, value_name = "BETA", default_value_t = 3.0)]
-    beta: f64,
+    /// Exponent of the profile, of Moffat models; by default 3
+    #[arg(long, value_name = "BETA")]
+    beta: Option<f64>,
 
     /// Signal-to-noise ratios, evenly in their logarithm: flux over the smallest possible
     /// standard error of a fit
@@ -118,12 +119,22 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
         return Err(Error::io(out, what).into());
     }
 
+    for (option, given, column) in [
+        ("--ellipticity", args.ellipticity, "fwhm_major"),
+        ("--theta", args.theta, "theta"),
+        ("--beta", args.beta, "beta"),
+    ] {
+        if given.is_some() && !has(args.model, column) {
+            return Err(useless(option, args.model, column).into());
+        }
+    }
+    let default = SimulationOptions::default();
     let options = SimulationOptions {
         model: args.model,
         fwhm: args.fwhm,
-        ellipticity: args.ellipticity,
-        theta: args.theta,
-        beta: args.beta,
+        ellipticity: args.ellipticity.unwrap_or(default.ellipticity),
+        theta: args.theta.unwrap_or(default.theta),
+        beta: args.beta.unwrap_or(default.beta),
         snr: args.snr,
         background: args.background,
         camera: Camera {
@@ -153,6 +164,25 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
         truth_path(out).display()
     );
     Ok(())
+}
+
+fn has(model: &dyn Model, column: &str) -> bool {
+    model
+        .columns()
+        .iter()
+        .any(|parameter| parameter.name == column)
+}
+
+/// The error for an option that says nothing about the stars of `model`.
+fn useless(option: &str, model: &dyn Model, column: &str) -> Error {
+    let with = MODELS.iter().filter(|model| has(**model, column));
+    let names: Vec<&str> = with.map(|model| model.name()).collect();
+    Error::Option {
+        option: option.into(),
+        expected: format!("--model {}", names.join(" or ")),
+        found: model.name().into(),
+        hint: Some(format!("leave {option} out, or choose such a model")),
+    }
 }
 
 /// The library knows the options by their fields, the user by their flags.
@@ -216,6 +246,24 @@ mod tests {
             ("--seed", "x"),
         ] {
             let message = try_run(&[fits, flag, value]).unwrap_err();
+            assert!(message.contains(flag), "{flag} {value}: {message}");
+        }
+        for (model, flag, value) in [
+            ("gaussian", "--beta", "3"),
+            ("elliptical-gaussian", "--beta", "3"),
+            ("moffat", "--ellipticity", "0.2"),
+            ("moffat", "--theta", "30"),
+            ("gaussian-integrated", "--theta", "0"),
+            ("moffat", "--beta", "1"),
+            ("moffat", "--beta", "21"),
+            ("moffat", "--beta", "nan"),
+            ("elliptical-gaussian", "--ellipticity", "-0.1"),
+            ("elliptical-gaussian", "--ellipticity", "1"),
+            ("elliptical-gaussian", "--ellipticity", "x"),
+            ("elliptical-moffat", "--theta", "361"),
+            ("elliptical-moffat", "--theta", "inf"),
+        ] {
+            let message = try_run(&[fits, "--model", model, flag, value]).unwrap_err();
             assert!(message.contains(flag), "{flag} {value}: {message}");
         }
         for (flag, value) in [("--size", "0"), ("--size", "100000"), ("--fwhm", "60")] {

@@ -15,8 +15,8 @@ const MAX_HEADER: u64 = 16 << 10;
 /// Values converted at a time.
 const CHUNK: usize = 16 << 10;
 
-/// Reads a stack of cutouts, (n, height, width), of any integer or float type, byte order and
-/// memory order; two axes are a single cutout. Values that are not finite become NaN.
+/// Reads a stack of cutouts, (n, height, width), of any integer, float or truth type, byte order
+/// and memory order; two axes are a single cutout. Values that are not finite become NaN.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Malformed`] for anything else than such an array;
@@ -150,6 +150,8 @@ impl Element {
         let known = match kind {
             b'f' => matches!(size, 4 | 8),
             b'i' | b'u' => matches!(size, 1 | 2 | 4 | 8),
+            // Masks: a byte of 0 or 1.
+            b'b' => size == 1,
             _ => false,
         };
         let big_endian = match order {
@@ -274,6 +276,8 @@ mod tests {
         check!(f64, "f8");
         let minus = read_stack(npy("'<i2'", false, "(1, 1)", &(-3_i16).to_le_bytes())).unwrap();
         assert_eq!(minus[[0, 0, 0]], -3.0);
+        let truth = read_stack(npy("'|b1'", false, "(1, 3)", &[0, 1, 0])).unwrap();
+        assert!(truth.iter().eq(&[0.0, 1.0, 0.0]));
     }
 
     #[test]
@@ -316,8 +320,8 @@ mod tests {
             @"a.npy: shape: expected (n, height, width), found (1, 2, 3, 4)"
         );
         insta::assert_snapshot!(
-            refused("'|b1'", "(1, 2, 3)", 6),
-            @"a.npy: element type '|b1' is not supported"
+            refused("'<c8'", "(1, 2, 3)", 48),
+            @"a.npy: element type '<c8' is not supported"
         );
         insta::assert_snapshot!(
             refused("'<f4'", "(1, 2, 3)", 23),
@@ -335,7 +339,7 @@ mod tests {
             refused("'<f4'", "(0, 2, 3)", 0),
             @"a.npy: shape: expected at least one pixel, found (0, 2, 3)"
         );
-        for descriptor in ["'<f2'", "'<c8'", "[('a', '<f4')]", "'<f4", "'|O'", "''"] {
+        for descriptor in ["'<f2'", "'|b2'", "[('a', '<f4')]", "'<f4", "'|O'", "''"] {
             refused(descriptor, "(1, 1, 1)", 64);
         }
         let nested = format!("({}", "(".repeat(5000));

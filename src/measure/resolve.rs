@@ -3,12 +3,24 @@
 use super::MeasureOptions;
 use crate::constraints::Constraints;
 use crate::error::{Error, Result};
-use crate::model::{Model, Parameter, Role};
+use crate::model::{MODELS, Model, Parameter, Role};
 use crate::star::{Star, StarList};
+
+/// Cutouts, as far as constraints depend on them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame<'a> {
+    /// What messages call the image; empty before there is one.
+    pub(super) name: &'a str,
+    /// The longer side of the cutouts, pixels.
+    pub(super) side: f64,
+    /// The level that their pixels have lost.
+    pub(super) bias: f64,
+}
 
 /// Works out the constraints of each star of an image.
 pub(super) struct Resolver<'a> {
     model: &'static dyn Model,
+    frame: Frame<'a>,
     /// What holds for all stars.
     common: Constraints,
     list: Option<&'a StarList>,
@@ -23,81 +35,119 @@ pub(super) struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    /// For cutouts of this width and height, whose pixels have lost the level `bias`.
-    ///
     /// # Errors
     ///
     /// [`Error::Option`] for a name that is no column of the model, or values that contradict each
-    /// other or the model.
+    /// other or the model; [`Error::Malformed`] where a column of the list that is a start value or
+    /// a bound holds something else than numbers.
     pub(super) fn new(
         model: &'static dyn Model,
         options: &MeasureOptions,
         list: Option<&'a StarList>,
-        (width, height): (usize, usize),
-        bias: f64,
+        frame: Frame<'a>,
     ) -> Result<Self> {
         let columns = model.columns();
         let origin = if options.one_based { 1.0 } else { 0.0 };
         let offset = |column: &Parameter| match column.role {
             Role::X | Role::Y => origin,
-            Role::Background => bias,
+            Role::Background => frame.bias,
             Role::Flux | Role::Shape => 0.0,
         };
         let limit = |column: &Parameter| match column.role {
-            Role::Shape => (column.bounds)(width.max(height) as f64),
+            Role::Shape => (column.bounds)(frame.side),
             // The rest depends on where the cutout is.
             _ => (f64::NEG_INFINITY, f64::INFINITY),
         };
-        let place = |name: &str| list.and_then(|list| list.column(name));
-        let is_elliptical = columns.iter().any(|column| column.name == "fwhm_major");
         let mut resolver = Self {
             model,
+            frame,
             common: Constraints::default(),
             list,
-            places: columns
-                .iter()
-                .map(|column| {
-                    let name = column.name;
-                    ["", "_min", "_max"].map(|ending| place(&format!("{name}{ending}")))
-                })
-                .collect(),
-            round_fwhm: place("fwhm").filter(|_| is_elliptical),
+            places: vec![[None; 3]; columns.len()],
+            round_fwhm: None,
             offsets: columns.iter().map(offset).collect(),
             limits: columns.iter().map(limit).collect(),
         };
+        let mut bounded = 0;
         for (name, low, high) in &options.bounds {
-            let j = resolver.column("--bound", name)?;
+            let j = resolver.column("--bound", name, &mut bounded)?;
             resolver.common.low[j] = low - resolver.offsets[j];
             resolver.common.high[j] = high - resolver.offsets[j];
         }
+        let mut fixed = 0;
         for (name, value) in &options.fixed {
-            let j = resolver.column("--fix", name)?;
-            resolver.common.fixed |= 1 << j;
+            let j = resolver.column("--fix", name, &mut fixed)?;
             if let Some(value) = value {
                 resolver.common.start[j] = value - resolver.offsets[j];
-                resolver.places[j][0] = None;
             }
+        }
+        resolver.common.fixed = fixed;
+        if let Some(list) = list {
+            resolver.find_columns(list)?;
         }
         resolver.check(&resolver.common, None)?;
         Ok(resolver)
     }
 
-    fn column(&self, option: &str, name: &str) -> Result<usize> {
+    /// The place of the column `name`, which is added to those `named` before.
+    fn column(&self, option: &str, name: &str, named: &mut u8) -> Result<usize> {
         let columns = self.model.columns();
-        let names = || {
-            columns
-                .iter()
-                .map(|c| c.name)
-                .collect::<Vec<_>>()
-                .join(", ")
+        let Some(j) = columns.iter().position(|column| column.name == name) else {
+            let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+            return Err(Error::Option {
+                option: option.into(),
+                expected: format!(
+                    "a parameter of {} ({})",
+                    self.model.name(),
+                    names.join(", ")
+                ),
+                found: name.into(),
+                hint: self.advice_on(name),
+            });
         };
-        let place = columns.iter().position(|column| column.name == name);
-        place.ok_or_else(|| Error::Option {
-            option: option.into(),
-            expected: format!("a parameter of {}: {}", self.model.name(), names()),
-            found: name.into(),
-            hint: (name == "fwhm").then(|| "an ellipse has fwhm_major and fwhm_minor".into()),
-        })
+        if *named >> j & 1 == 1 {
+            return Err(Error::Option {
+                option: format!("{option} {name}"),
+                expected: "it once".into(),
+                found: "it twice".into(),
+                hint: Some("columns of --stars can differ from star to star".into()),
+            });
+        }
+        *named |= 1 << j;
+        Ok(j)
+    }
+
+    /// What to do about a name that the model has no parameter of.
+    fn advice_on(&self, name: &str) -> Option<String> {
+        let has = |model: &dyn Model, name| model.columns().iter().any(|c| c.name == name);
+        if name == "fwhm" && has(self.model, "fwhm_major") {
+            return Some("an ellipse has fwhm_major and fwhm_minor".into());
+        }
+        if name == "sigma" {
+            return Some("fwhm = 2.3548 sigma".into());
+        }
+        let with: Vec<&str> = MODELS
+            .iter()
+            .filter(|model| has(**model, name))
+            .map(|model| model.name())
+            .collect();
+        (!with.is_empty()).then(|| format!("--model {} has it", with.join(" or ")))
+    }
+
+    /// Finds the columns of the list that say something about a parameter.
+    fn find_columns(&mut self, list: &StarList) -> Result<()> {
+        for (j, column) in self.model.columns().iter().enumerate() {
+            let place = |ending: &str| list.column(&format!("{}{ending}", column.name));
+            // The list's own x and y are the positions.
+            let is_position = matches!(column.role, Role::X | Role::Y);
+            let starts = self.common.start[j].is_nan() && !is_position;
+            let start = if starts { place("")? } else { None };
+            self.places[j] = [start, place("_min")?, place("_max")?];
+        }
+        if self.model.columns().iter().any(|c| c.name == "fwhm_major") {
+            self.round_fwhm = list.column("fwhm")?;
+        }
+        Ok(())
     }
 
     /// The constraints of a star; `None` where there is none.
@@ -109,19 +159,17 @@ impl<'a> Resolver<'a> {
         let mut constraints = self.common;
         for (j, column) in self.model.columns().iter().enumerate() {
             let given = |place: Option<usize>| {
-                let list = self.list?;
-                let value = list.value(place?, star.id) - self.offsets[j];
+                let value = self.list?.value(place?, star.id) - self.offsets[j];
                 (!value.is_nan()).then_some(value)
             };
             let [start, low, high] = self.places[j].map(given);
-            // The list's own x and y are where to look; held is what is asked to be held.
-            let position = match column.role {
+            // The position is where to look; held is what is asked to be held.
+            let start = match column.role {
                 Role::X if constraints.is_fixed(j) => Some(star.x),
                 Role::Y if constraints.is_fixed(j) => Some(star.y),
-                Role::X | Role::Y => None,
                 _ => start,
             };
-            if let Some(value) = position.filter(|_| constraints.start[j].is_nan()) {
+            if let Some(value) = start.filter(|_| constraints.start[j].is_nan()) {
                 constraints.start[j] = value;
             }
             constraints.low[j] = low.unwrap_or(constraints.low[j]);
@@ -136,69 +184,309 @@ impl<'a> Resolver<'a> {
                 }
             }
         }
-        if constraints == Constraints::default() {
+        if constraints.is_empty() {
             return Ok(None);
         }
-        self.check(&constraints, Some(star))?;
+        self.check(&constraints, self.list.map(|list| (list, star)))?;
         Ok(Some(constraints))
     }
 
-    /// Whether values and bounds go together.
-    fn check(&self, constraints: &Constraints, star: Option<&Star>) -> Result<()> {
+    /// Whether values and bounds go together: those of a listed star, or what holds for all.
+    fn check(&self, constraints: &Constraints, star: Option<(&StarList, &Star)>) -> Result<()> {
+        /// Values that went through a catalogue may be off by a digit.
+        const SLACK: f64 = 1e-9;
         for (j, column) in self.model.columns().iter().enumerate() {
-            let offset = self.offsets[j];
+            let value = |value: f64| {
+                let text = format!("{} {}", short(value + self.offsets[j]), column.unit);
+                text.trim_end().to_owned()
+            };
+            let range = |low: f64, high: f64| {
+                format!("{} to {}", short(low + self.offsets[j]), value(high))
+            };
+            let wrong = |option: &str, expected: String, found: String, hint: &str| {
+                let what = match star {
+                    Some((list, star)) => {
+                        format!("{}: star {}: {}", list.file, star.id, column.name)
+                    }
+                    None => format!("{option} {}", column.name),
+                };
+                Error::Option {
+                    option: match self.frame.name {
+                        "" => what,
+                        name => format!("{name}: {what}"),
+                    },
+                    expected,
+                    found,
+                    hint: Some(hint.into()),
+                }
+            };
             let (low, high) = (constraints.low[j], constraints.high[j]);
             let (lowest, highest) = self.limits[j];
-            let range = |low: f64, high: f64| {
-                let unit = column.unit;
-                format!("{} to {} {unit}", low + offset, high + offset)
-                    .trim_end()
-                    .to_owned()
-            };
-            let wrong = |expected: String, found: String, hint: &str| Error::Option {
-                option: match (star, self.list) {
-                    (Some(star), Some(list)) => {
-                        format!("{}, star {}: {}", list.file, star.id, column.name)
-                    }
-                    _ => column.name.into(),
-                },
-                expected,
-                found,
-                hint: Some(hint.into()),
-            };
-            // Also true for NaN.
-            if !(low <= high && low.max(lowest) <= high.min(highest)) {
+            let is_range = low <= high && low < f64::INFINITY && high > f64::NEG_INFINITY;
+            if !is_range {
                 return Err(wrong(
-                    format!("bounds within {}", range(lowest, highest)),
+                    "--bound",
+                    "a lowest value that is not above the highest".into(),
                     range(low, high),
-                    "--bound NAME=LO:HI, or the columns NAME_min and NAME_max, set them",
+                    BOUNDS_HINT,
+                ));
+            }
+            let is_angle = column.name == "theta";
+            if is_angle && low.is_finite() != high.is_finite() {
+                return Err(wrong(
+                    "--bound",
+                    "two bounds, as an angle goes round".into(),
+                    range(low, high),
+                    "80:100 is 10 deg to either side of the y axis",
+                ));
+            }
+            if low > highest || high < lowest {
+                return Err(wrong(
+                    "--bound",
+                    format!("bounds that meet {}", range(lowest, highest)),
+                    range(low, high),
+                    LIMITS_HINT,
                 ));
             }
             let mut start = constraints.start[j];
-            if column.name == "theta" && low.is_finite() {
+            if start.is_infinite() {
+                return Err(wrong(
+                    "--fix",
+                    "a finite number".into(),
+                    value(start),
+                    "leave the field empty for a start from the pixels",
+                ));
+            }
+            if is_angle && low.is_finite() {
                 // The same angle half a turn on.
                 start = low + (start - low).rem_euclid(180.0);
             }
+            // Where a listed star is looked for is where it starts.
+            if let Some((_, star)) = star.filter(|_| start.is_nan()) {
+                match column.role {
+                    Role::X => start = star.x,
+                    Role::Y => start = star.y,
+                    Role::Flux | Role::Background | Role::Shape => {}
+                }
+            }
             if start < low || start > high {
                 return Err(wrong(
-                    format!("a start within its bounds, {}", range(low, high)),
-                    format!("{} {}", start + offset, column.unit)
-                        .trim_end()
-                        .into(),
-                    "move the start value or the bounds",
+                    "--fix",
+                    format!("a value within its bounds, {}", range(low, high)),
+                    value(start),
+                    "move the value or the bounds",
                 ));
             }
-            let fixed_in_vain = start < lowest || start > highest;
-            if constraints.is_fixed(j) && fixed_in_vain {
+            let is_allowed = start >= lowest * (1.0 - SLACK) && start <= highest * (1.0 + SLACK);
+            if constraints.is_fixed(j) && !start.is_nan() && !is_allowed {
                 return Err(wrong(
+                    "--fix",
                     format!("a value that the model allows, {}", range(lowest, highest)),
-                    format!("{} {}", start + offset, column.unit)
-                        .trim_end()
-                        .into(),
-                    "starfit models lists the bounds",
+                    value(start),
+                    LIMITS_HINT,
                 ));
             }
         }
         Ok(())
+    }
+}
+
+const BOUNDS_HINT: &str =
+    "--bound NAME=LO:HI sets them, the columns NAME_min and NAME_max of --stars for one star";
+
+const LIMITS_HINT: &str =
+    "starfit models lists what each model allows; widths go up with the cutouts' --size";
+
+/// A number to six digits.
+fn short(value: f64) -> String {
+    let rounded = format!("{value:.5e}").parse().unwrap_or(value);
+    // No minus before a zero.
+    format!("{}", rounded + 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::by_name;
+    use crate::star::Column;
+
+    const FRAME: Frame<'_> = Frame {
+        name: "",
+        side: 15.0,
+        bias: 0.0,
+    };
+
+    fn options(fixed: &[(&str, Option<f64>)], bounds: &[(&str, f64, f64)]) -> MeasureOptions {
+        let name = |name: &str| name.to_owned();
+        MeasureOptions {
+            fixed: fixed.iter().map(|&(n, value)| (name(n), value)).collect(),
+            bounds: bounds
+                .iter()
+                .map(|&(n, lo, hi)| (name(n), lo, hi))
+                .collect(),
+            ..MeasureOptions::default()
+        }
+    }
+
+    /// Three stars on a diagonal, with these columns.
+    fn list(columns: &[(&str, [f64; 3])]) -> StarList {
+        let star = |id| Star {
+            id,
+            x: 10.0 * id as f64,
+            y: 5.0,
+        };
+        StarList {
+            file: "list.csv".into(),
+            stars: (0..3).map(star).collect(),
+            columns: columns
+                .iter()
+                .map(|(name, values)| Column {
+                    name: (*name).into(),
+                    values: values.to_vec(),
+                    text: None,
+                })
+                .collect(),
+        }
+    }
+
+    /// The constraints of the three stars.
+    fn resolve(
+        model: &str,
+        options: &MeasureOptions,
+        list: &StarList,
+    ) -> Result<Vec<Option<Constraints>>> {
+        let model = by_name(model).unwrap();
+        let resolver = Resolver::new(model, options, Some(list), FRAME)?;
+        list.stars.iter().map(|star| resolver.of(star)).collect()
+    }
+
+    fn message(model: &str, options: &MeasureOptions, list: &StarList) -> String {
+        let error = resolve(model, options, list).unwrap_err();
+        let hint = error.hint().unwrap_or("none");
+        format!("{error}\nhint: {hint}")
+    }
+
+    const NAN: f64 = f64::NAN;
+
+    #[test]
+    fn positions_alone_constrain_nothing() {
+        let all = resolve("moffat", &options(&[], &[]), &list(&[])).unwrap();
+        assert_eq!(all, [None, None, None]);
+        let others = list(&[("mag", [1.0; 3]), ("beta", [NAN; 3])]);
+        let all = resolve("moffat", &options(&[], &[]), &others).unwrap();
+        assert_eq!(all, [None, None, None]);
+    }
+
+    #[test]
+    fn columns_are_start_values_and_bounds_of_their_star() {
+        let list = list(&[
+            ("FLUX", [100.0, NAN, 300.0]),
+            ("fwhm", [3.0, 4.0, NAN]),
+            ("flux_max", [NAN, 150.0, NAN]),
+            ("beta_MIN", [2.0, NAN, NAN]),
+        ]);
+        let options = options(&[("beta", Some(2.5))], &[("flux", 10.0, 1000.0)]);
+        let all = resolve("moffat", &options, &list).unwrap();
+        let all: Vec<Constraints> = all.into_iter().flatten().collect();
+        assert_eq!(all.len(), 3);
+        assert_eq!((all[0].start[0], all[0].start[3]), (100.0, 3.0));
+        assert!(all[1].start[0].is_nan() && all[2].start[3].is_nan());
+        assert_eq!((all[0].high[0], all[1].high[0]), (1000.0, 150.0));
+        assert_eq!(
+            (all[0].low[0], all[0].low[4], all[1].low[4]),
+            (10.0, 2.0, f64::NEG_INFINITY)
+        );
+        assert!(all.iter().all(|c| c.start[4] == 2.5 && c.fixed == 1 << 4));
+        // Where to look is no start value.
+        assert!(all.iter().all(|c| c.start[1].is_nan()));
+    }
+
+    #[test]
+    fn a_held_position_is_that_of_the_list() {
+        let mut options = options(&[("x", None), ("y", Some(7.0))], &[]);
+        options.one_based = true;
+        let all = resolve("gaussian", &options, &list(&[])).unwrap();
+        let of = |star: usize| {
+            let constraints = all[star].unwrap();
+            (constraints.start[1], constraints.start[2])
+        };
+        assert_eq!((of(0), of(2)), ((0.0, 6.0), (20.0, 6.0)));
+    }
+
+    #[test]
+    fn the_round_width_of_a_list_starts_both_axes() {
+        let list = list(&[("fwhm", [3.0, 4.0, NAN]), ("fwhm_major", [NAN, 5.0, NAN])]);
+        let all = resolve("elliptical-gaussian", &options(&[], &[]), &list).unwrap();
+        let axes = |star: usize| all[star].map(|c| (c.start[3], c.start[4]));
+        assert_eq!(axes(0), Some((3.0, 3.0)));
+        assert_eq!(axes(1), Some((5.0, 4.0)));
+        assert_eq!(axes(2), None);
+    }
+
+    #[test]
+    fn messages() {
+        let none = list(&[]);
+        let fix = |name, value| options(&[(name, Some(value))], &[]);
+        let bound = |name, low, high| options(&[], &[(name, low, high)]);
+        insta::assert_snapshot!(message("gaussian", &fix("beta", 3.0), &none), @r#"
+--fix: expected a parameter of gaussian (flux, x, y, fwhm, background), found beta
+hint: --model moffat or elliptical-moffat has it
+"#);
+        insta::assert_snapshot!(message("gaussian", &bound("sigma", 1.0, 2.0), &none), @r#"
+--bound: expected a parameter of gaussian (flux, x, y, fwhm, background), found sigma
+hint: fwhm = 2.3548 sigma
+"#);
+        insta::assert_snapshot!(message("elliptical-moffat", &fix("fwhm", 3.0), &none), @r#"
+--fix: expected a parameter of elliptical-moffat (flux, x, y, fwhm_major, fwhm_minor, theta, beta, background), found fwhm
+hint: an ellipse has fwhm_major and fwhm_minor
+"#);
+        insta::assert_snapshot!(message("gaussian", &bound("fwhm", 3.0, 2.0), &none), @r#"
+--bound fwhm: expected a lowest value that is not above the highest, found 3 to 2 pix
+hint: --bound NAME=LO:HI sets them, the columns NAME_min and NAME_max of --stars for one star
+"#);
+        insta::assert_snapshot!(message("gaussian", &bound("fwhm", 40.0, 50.0), &none), @r#"
+--bound fwhm: expected bounds that meet 0.470964 to 35.3223 pix, found 40 to 50 pix
+hint: starfit models lists what each model allows; widths go up with the cutouts' --size
+"#);
+        insta::assert_snapshot!(message("moffat", &fix("beta", 1.0), &none), @r#"
+--fix beta: expected a value that the model allows, 1.05263 to 50, found 1
+hint: starfit models lists what each model allows; widths go up with the cutouts' --size
+"#);
+        insta::assert_snapshot!(message("elliptical-gaussian", &bound("theta", 0.0, f64::INFINITY), &none), @r#"
+--bound theta: expected two bounds, as an angle goes round, found 0 to inf deg
+hint: 80:100 is 10 deg to either side of the y axis
+"#);
+        let both = options(&[("fwhm", Some(5.0))], &[("fwhm", 2.0, 4.0)]);
+        insta::assert_snapshot!(message("gaussian", &both, &none), @r#"
+--fix fwhm: expected a value within its bounds, 2 to 4 pix, found 5 pix
+hint: move the value or the bounds
+"#);
+        let twice = options(&[("fwhm", Some(5.0)), ("fwhm", None)], &[]);
+        insta::assert_snapshot!(message("gaussian", &twice, &none), @r#"
+--fix fwhm: expected it once, found it twice
+hint: columns of --stars can differ from star to star
+"#);
+        let flux = list(&[("flux", [1.0, 500.0, 1.0]), ("flux_max", [NAN, 100.0, NAN])]);
+        insta::assert_snapshot!(message("gaussian", &options(&[], &[]), &flux), @r#"
+list.csv: star 1: flux: expected a value within its bounds, -inf to 100 adu, found 500 adu
+hint: move the value or the bounds
+"#);
+        insta::assert_snapshot!(message("gaussian", &bound("x", 0.0, 15.0), &none), @r#"
+list.csv: star 2: x: expected a value within its bounds, 0 to 15 pix, found 20 pix
+hint: move the value or the bounds
+"#);
+        let infinite = list(&[("flux", [1.0, f64::INFINITY, 1.0])]);
+        insta::assert_snapshot!(message("gaussian", &options(&[], &[]), &infinite), @r#"
+list.csv: star 1: flux: expected a finite number, found inf adu
+hint: leave the field empty for a start from the pixels
+"#);
+    }
+
+    #[test]
+    fn an_angle_is_the_same_half_a_turn_on() {
+        let across = options(&[("theta", Some(-85.0))], &[("theta", 80.0, 100.0)]);
+        assert!(resolve("elliptical-gaussian", &across, &list(&[])).is_ok());
+        let beside = options(&[("theta", Some(-60.0))], &[("theta", 80.0, 100.0)]);
+        assert!(resolve("elliptical-gaussian", &beside, &list(&[])).is_err());
     }
 }

@@ -1,7 +1,10 @@
 //! From fits to rows of the catalogue, and the flags that compare a star with the others.
 
 use super::MeasureOptions;
+use super::resolve::Resolver;
 use crate::catalog::{COLUMNS, Row};
+use crate::constraints::Constraints;
+use crate::error::Result;
 use crate::fit::{Fit, FitStatus, Flags};
 use crate::model::Model;
 use crate::moments::median;
@@ -14,12 +17,37 @@ pub(super) fn rows(
     fits: &[Fit],
     model: &dyn Model,
     options: &MeasureOptions,
-) -> Vec<Row> {
+    constraints: &Resolver<'_>,
+) -> Result<Vec<Row>> {
     stars
         .iter()
         .zip(fits)
-        .map(|(star, fit)| row(star, fit, model, options.zero_point))
+        .map(|(star, fit)| {
+            let mut row = row(star, fit, model, options.zero_point);
+            if let Some(constraints) = constraints.of(star)? {
+                round_to(&mut row, &constraints, model);
+            }
+            Ok(row)
+        })
         .collect()
+}
+
+/// Gives back what the user said to the last digit, where a parameter is fixed or at its bound: the
+/// coordinates of the fit cost one.
+fn round_to(row: &mut Row, constraints: &Constraints, model: &dyn Model) {
+    for (j, column) in model.columns().iter().enumerate() {
+        let Some(value) = row.get(column.name) else {
+            continue;
+        };
+        let held = constraints.is_fixed(j).then_some(constraints.start[j]);
+        let said = [held, Some(constraints.low[j]), Some(constraints.high[j])];
+        // Beyond the digits of a coordinate in an image of a million pixels, below all else.
+        let is_near =
+            |said: &f64| said.is_finite() && (value - said).abs() <= 1e-9 * said.abs().max(1e-3);
+        if let Some(said) = said.into_iter().flatten().find(is_near) {
+            row.set(column.name, said);
+        }
+    }
 }
 
 fn row(star: &Star, fit: &Fit, model: &dyn Model, zero_point: Option<f64>) -> Row {

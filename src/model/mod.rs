@@ -20,6 +20,7 @@ pub use elliptical_moffat::EllipticalMoffat;
 pub use gaussian::Gaussian;
 pub use gaussian_integrated::GaussianIntegrated;
 pub use moffat::Moffat;
+pub(crate) use parameter::RATIO;
 pub use parameter::{FWHM_OF_SIGMA, Parameter, Reach, Role};
 
 use crate::dual::Dual;
@@ -160,7 +161,11 @@ pub trait Model: Debug + Sync {
     /// The values of [`Model::columns`], with their derivatives by the parameters.
     fn columns_at(&self, parameters: &Parameters) -> Parameters<Dual>;
     /// The parameters of these columns, with their derivatives by the columns.
-    fn parameters_at(&self, columns: &Parameters) -> Parameters<Dual>;
+    fn parameters_at(&self, columns: &Parameters) -> Parameters<Dual> {
+        self.parameters_of(&Dual::variables(columns))
+    }
+    /// The parameters of columns that depend on something themselves.
+    fn parameters_of(&self, columns: &Parameters<Dual>) -> Parameters<Dual>;
     /// What the catalogue states of these parameters.
     fn quantities(&self, parameters: &Parameters) -> Vec<Quantity>;
     /// Sums over the pixels of one star, in `f64`.
@@ -224,8 +229,8 @@ impl<P: Profile> Model for P {
     fn columns_at(&self, parameters: &Parameters) -> Parameters<Dual> {
         P::columns(&Dual::variables(parameters))
     }
-    fn parameters_at(&self, columns: &Parameters) -> Parameters<Dual> {
-        P::from_columns(&Dual::variables(columns))
+    fn parameters_of(&self, columns: &Parameters<Dual>) -> Parameters<Dual> {
+        P::from_columns(columns)
     }
     fn quantities(&self, parameters: &Parameters) -> Vec<Quantity> {
         let variables = Dual::variables(parameters);

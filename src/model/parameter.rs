@@ -176,6 +176,17 @@ pub(super) const FWHM_MINOR: Parameter = Parameter {
     ..FWHM
 };
 
+/// Minor over major axis, where one of them is not fitted itself. Short of 1, so that the angle
+/// always means something.
+pub(crate) const RATIO: Parameter = Parameter {
+    name: "ratio",
+    unit: "",
+    bounds: |_| (0.05, 0.9999),
+    rate: 3.0,
+    description: "minor over major axis",
+    ..FWHM
+};
+
 pub(super) const THETA: Parameter = Parameter {
     name: "theta",
     unit: "deg",

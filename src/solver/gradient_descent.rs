@@ -28,7 +28,7 @@ impl Solver for GradientDescent {
         &self,
         state: &mut StarState,
         equations: &NormalEquations,
-        tolerances: &Tolerances,
+        tolerances: &Tolerances<'_>,
     ) -> Update {
         let started = state.equations.chi2.is_finite();
         state.iterations += u32::from(started);

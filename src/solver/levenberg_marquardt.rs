@@ -38,7 +38,7 @@ impl Solver for LevenbergMarquardt {
         &self,
         state: &mut StarState,
         equations: &NormalEquations,
-        tolerances: &Tolerances,
+        tolerances: &Tolerances<'_>,
     ) -> Update {
         let finite = is_finite(equations, state.bounds.n);
         if state.equations.chi2.is_infinite() {
@@ -105,7 +105,7 @@ fn accept_by_gradient(state: &mut StarState, equations: &NormalEquations, finite
 
 impl LevenbergMarquardt {
     /// Sets the next trial, or ends the fit: at the minimum the last step is taken unseen.
-    fn step(&self, state: &mut StarState, tolerances: &Tolerances) -> Update {
+    fn step(&self, state: &mut StarState, tolerances: &Tolerances<'_>) -> Update {
         let n = state.bounds.n;
         let NormalEquations {
             gradient,

@@ -28,6 +28,9 @@ pub struct Bounds {
     pub high: Parameters,
     /// Parameters whose value the user has fixed: there low and high are the same.
     pub fixed: Held,
+    /// Where there is a ratio of axes and an angle: held at its highest value the one leaves a
+    /// circle, and the other means nothing.
+    pub angle: Option<(usize, usize)>,
 }
 
 /// Parameters left out of a step, one bit each.
@@ -45,9 +48,17 @@ impl Bounds {
     /// The parameters that stand at a bound and whose `gradient` (minus the derivative of
     /// chi-square) points out of the box. A step must leave them out, not be cut short by them.
     pub fn held(&self, parameters: &Parameters, gradient: &Parameters) -> Held {
-        (0..self.n)
+        let held = (0..self.n)
             .filter(|&j| self.holds(j, parameters[j], gradient[j]))
-            .fold(self.fixed, |held, j| held | 1 << j)
+            .fold(self.fixed, |held, j| held | 1 << j);
+        match self.angle {
+            Some((ratio, angle))
+                if held >> ratio & 1 == 1 && parameters[ratio] >= self.high[ratio] =>
+            {
+                held | 1 << angle
+            }
+            _ => held,
+        }
     }
 
     /// Number of parameters that are neither fixed nor `held`.
@@ -152,7 +163,7 @@ impl StarState {
 
 /// When a fit is done.
 #[derive(Debug, Clone, Copy)]
-pub struct Tolerances {
+pub struct Tolerances<'a> {
     /// Predicted decrease of chi-square, relative to chi-square.
     pub ftol: f64,
     /// Steps allowed.
@@ -163,7 +174,7 @@ pub struct Tolerances {
     /// [`REFUSED`].
     pub refuses: bool,
     /// The coordinates: how fast descent may move them, and how far one step.
-    pub coordinates: &'static [Parameter],
+    pub coordinates: &'a [Parameter],
 }
 
 /// What a solver decides about a star.
@@ -186,7 +197,7 @@ pub trait Solver: Debug + Sync {
         &self,
         state: &mut StarState,
         equations: &NormalEquations,
-        tolerances: &Tolerances,
+        tolerances: &Tolerances<'_>,
     ) -> Update;
 }
 

@@ -10,14 +10,14 @@ use tempfile::TempDir;
 use crate::common::{data, read_csv};
 
 /// What a run of the program gave.
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Runs starfit in `folder`.
-fn starfit(folder: &Path, args: &[&str]) -> Ran {
+pub(crate) fn starfit(folder: &Path, args: &[&str]) -> Ran {
     let mut command = Command::cargo_bin("starfit").unwrap();
     // A panic must not hide as an exit code, nor a hang as patience.
     let output = command
@@ -41,7 +41,7 @@ fn starfit(folder: &Path, args: &[&str]) -> Ran {
     }
 }
 
-fn shipped(name: &str) -> String {
+pub(crate) fn shipped(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/data")
         .join(name)
@@ -49,11 +49,11 @@ fn shipped(name: &str) -> String {
         .to_string()
 }
 
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-fn count(database: &Path, sql: &str) -> i64 {
+pub(crate) fn count(database: &Path, sql: &str) -> i64 {
     Connection::open(database)
         .unwrap()
         .query_row(sql, [], |row| row.get(0))
@@ -429,15 +429,29 @@ fn simulated_stars_are_found_and_fitted_by_the_program() {
         "{}",
         ran.stderr
     );
+    // The list of another file has another number of rows.
     let ran = starfit(
         folder.path(),
         &["fit", "--stars", "field.fits.truth.csv", "stack.npy"],
     );
     assert!(
-        ran.code == 2 && ran.stderr.contains("--stars is for images"),
+        ran.code == 2 && ran.stderr.contains("stack.npy: ") && ran.stderr.contains("as many as"),
         "{}",
         ran.stderr
     );
+    let ran = starfit(
+        folder.path(),
+        &[
+            "fit",
+            "-q",
+            "-o",
+            "-",
+            "--stars",
+            "stack.npy.truth.csv",
+            "stack.npy",
+        ],
+    );
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 65));
 }
 
 #[test]
@@ -820,6 +834,24 @@ fn missing_pixels_leave_no_nan_in_unflagged_rows() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let folder = folder();
+    let args = ["simulate", "stack.npy", "--stack", "2000", "--size", "7"];
+    assert_eq!(starfit(folder.path(), &args).code, 0);
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("starfit"))
+        .args(["fit", "-q", "--backend", "cpu", "-o", "-", "stack.npy"])
+        .current_dir(folder.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), stderr.as_ref()), (Some(0), ""));
+}
+
+#[test]
 fn a_full_disk_is_an_error() {
     if !PathBuf::from("/dev/full").exists() {
         return;
@@ -858,10 +890,29 @@ fn devices_and_models_list_what_there_is() {
             && devices.stdout.contains("reference ")
     );
     let models = starfit(folder.path(), &["models"]);
+    assert_eq!(models.code, 0);
     for model in starfit::model::MODELS {
-        assert!(models.stdout.contains(model.name()));
-        for parameter in model.parameters() {
-            assert!(models.stdout.contains(parameter.description));
+        let block = models
+            .stdout
+            .split("\n\n")
+            .find(|block| block.starts_with(&format!("{}: ", model.name())))
+            .unwrap();
+        assert!(block.contains(model.description()));
+        let rows: Vec<&str> = block.lines().skip(2).collect();
+        assert_eq!(rows.len(), model.columns().len());
+        for (row, column) in rows.iter().zip(model.columns()) {
+            assert!(row.trim_start().starts_with(column.name), "{row}");
+            assert!(row.ends_with(column.description), "{row}");
         }
     }
+    let gaussian = models.stdout.lines().skip(3).take(7).collect::<Vec<_>>();
+    insta::assert_snapshot!(gaussian.join("\n"), @r#"
+gaussian: circular Gaussian, evaluated at pixel centres
+  parameter   unit     bounds          start              meaning
+  flux        adu      any             windowed moments   integral of the star over the plane
+  x           pix      -7.5 to 22.5    windowed moments   column of the centre
+  y           pix      -7.5 to 22.5    windowed moments   row of the centre
+  fwhm        pix      0.471 to 35.32  windowed moments   full width at half maximum
+  background  adu/pix  any             median of the rim  level under the star
+"#);
 }

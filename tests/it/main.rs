@@ -3,6 +3,7 @@
 mod backends;
 mod cli;
 mod common;
+mod constraints;
 mod convergence;
 mod detect;
 mod images;

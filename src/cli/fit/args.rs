@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde_json::json;
+use starfit::Error;
 use starfit::estimator::Estimator;
 use starfit::fitter::Fitter;
 use starfit::measure::MeasureOptions;
@@ -44,17 +45,28 @@ pub(crate) struct FitArgs {
     /// Plane of a cube, from 0; by default all, one after the other.
     #[arg(long, value_name = "N", help_heading = "Input")]
     pub(super) plane: Option<usize>,
-    /// Fit the stars listed here instead of detecting them: CSV, ECSV or a SExtractor list with
-    /// x and y.
+    /// Fit the stars listed here instead of detecting them; of ready cutouts, one row for each.
+    /// CSV, ECSV or a SExtractor list with x and y; further columns named as those of the catalogue
+    /// are start values, NAME_min and NAME_max bounds of that star.
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub(super) stars: Option<PathBuf>,
+    /// Pixels that are not 0 here, or NaN, are bad and left out of everything: FITS (`file[EXT]`)
+    /// or .npy of the input's shape, or one plane for all planes or cutouts.
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    pub(super) mask: Option<PathBuf>,
+    /// Total variance of each pixel, for the weights; shaped as --mask. 0, NaN and inf: the pixel
+    /// is left out.
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    pub(super) variance: Option<PathBuf>,
     /// Electrons for each unit of the image; by default the header's GAIN, if plausible.
     #[arg(long, value_name = "E/ADU", value_parser = positive, help_heading = "Input")]
     gain: Option<f64>,
-    /// Read noise in electrons, of ready cutouts; in images the noise is measured.
+    /// Read noise in electrons, by default the header's: for ready cutouts, and with
+    /// --estimator poisson. Else the noise of images is measured.
     #[arg(long, value_name = "E", value_parser = not_negative, help_heading = "Input")]
     read_noise: Option<f64>,
-    /// Level without light, in units of the image, of ready cutouts; in images the sky is measured.
+    /// Level without light, in units of the image, where a raw frame starts to count: for ready
+    /// cutouts, and with --estimator poisson. Else the sky of images is measured.
     #[arg(long, value_name = "LEVEL", default_value_t = 0.0, value_parser = finite, help_heading = "Input")]
     bias: f64,
     /// Pixels at this value and above are saturated; `inf`: none. By default the header's, else
@@ -73,14 +85,23 @@ pub(crate) struct FitArgs {
     pub(super) size: Option<usize>,
 
     /// Star model; `starfit models` lists them.
-    #[arg(long, default_value = MODELS[0].name(), value_parser = crate::cli::parse_model, help_heading = "Fit")]
-    model: &'static dyn Model,
-    /// What is minimised.
-    #[arg(long, default_value = Estimator::default().name(), value_parser = estimator, help_heading = "Fit")]
+    #[arg(long, value_name = "NAME", default_value = MODELS[0].name(), value_parser = crate::cli::parse_model, help_heading = "Fit")]
+    pub(super) model: &'static dyn Model,
+    /// What is minimised: least-squares, or poisson, the maximum likelihood of counts, for frames
+    /// whose gain and bias level are known.
+    #[arg(long, value_name = "NAME", default_value = Estimator::default().name(), value_parser = estimator, help_heading = "Fit")]
     estimator: Estimator,
-    /// Weights of the pixels.
+    /// Weights of the pixels in least squares.
     #[arg(long, value_enum, default_value_t = Weights::Noise, help_heading = "Fit")]
     weights: Weights,
+    /// Hold a parameter at a value, or at each star's start value: `--fix x --fix y` with --stars
+    /// is forced photometry. Several times for several; `starfit models` lists the names.
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = fixed, help_heading = "Fit")]
+    fix: Vec<(String, Option<f64>)>,
+    /// Keep a parameter between two values, either of which may be left out: fwhm=2:4, beta=1.5:.
+    /// Several times for several.
+    #[arg(long, value_name = "NAME=LO:HI", value_parser = bound, help_heading = "Fit")]
+    bound: Vec<(String, f64, f64)>,
     /// Way to the minimum.
     #[arg(long, value_enum, default_value_t = SolverName::LevenbergMarquardt, help_heading = "Fit")]
     solver: SolverName,
@@ -106,7 +127,7 @@ pub(crate) struct FitArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Weights {
-    /// Noise of the background, and of the photons where the gain is known.
+    /// Noise of the background, and of the photons where the gain is known; or --variance.
     Noise,
     /// Every pixel counts the same.
     Unit,
@@ -155,6 +176,49 @@ fn odd(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A name of --fix or --bound, in small letters, and what follows it.
+fn named<'a>(text: &'a str, example: &str) -> Result<(String, Option<&'a str>), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name.trim(), Some(value.trim())),
+        None => (text.trim(), None),
+    };
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || !name.chars().all(is_name) {
+        return Err(format!(
+            "expected the name of a parameter first, as in {example}"
+        ));
+    }
+    Ok((name.to_lowercase(), value))
+}
+
+fn fixed(text: &str) -> Result<(String, Option<f64>), String> {
+    let (name, value) = named(text, "fwhm=2.5")?;
+    let wrong =
+        |_| format!("expected a finite number after the =, as in {name}=2.5, or {name} alone");
+    let value = value.map(finite).transpose().map_err(wrong)?;
+    Ok((name, value))
+}
+
+fn bound(text: &str) -> Result<(String, f64, f64), String> {
+    let (name, range) = named(text, "fwhm=2:4")?;
+    let wrong =
+        || format!("expected two numbers LO:HI, either of which may be left out, as in {name}=2:4");
+    let (low, high) = range
+        .and_then(|range| range.split_once(':'))
+        .ok_or_else(wrong)?;
+    let end = |text: &str, none: f64| match text.trim() {
+        "" => Ok(none),
+        text => number(text).map_err(|_| wrong()),
+    };
+    let (low, high) = (end(low, f64::NEG_INFINITY)?, end(high, f64::INFINITY)?);
+    if low > high || low == f64::INFINITY || high == f64::NEG_INFINITY {
+        return Err(format!(
+            "expected LO:HI with LO not above HI, as in {name}=2:4"
+        ));
+    }
+    Ok((name, low, high))
+}
+
 fn estimator(name: &str) -> Result<Estimator, String> {
     let names = || Estimator::ALL.map(Estimator::name).join(", ");
     Estimator::ALL
@@ -164,6 +228,44 @@ fn estimator(name: &str) -> Result<Estimator, String> {
 }
 
 impl FitArgs {
+    /// Refuses options that contradict each other.
+    pub(super) fn check(&self) -> Result<()> {
+        let is_unit = self.weights == Weights::Unit;
+        let contradiction = |option: &str, expected: &str, found: &str, hint: &str| {
+            anyhow::Error::from(Error::Option {
+                option: option.into(),
+                expected: expected.into(),
+                found: found.into(),
+                hint: Some(hint.into()),
+            })
+        };
+        if self.estimator == Estimator::Poisson && is_unit {
+            return Err(contradiction(
+                "--weights unit",
+                "--estimator least-squares",
+                "poisson, whose variances are the counts themselves",
+                "leave out one of both",
+            ));
+        }
+        if self.estimator == Estimator::Poisson && self.variance.is_some() {
+            return Err(contradiction(
+                "--variance",
+                "--estimator least-squares",
+                "poisson, whose variances are the counts themselves",
+                "leave out one of both; --mask takes bad pixels out of either",
+            ));
+        }
+        if self.variance.is_some() && is_unit {
+            return Err(contradiction(
+                "--variance",
+                "--weights noise",
+                "unit, with which every pixel counts the same",
+                "leave out one of both; --mask takes bad pixels out of either",
+            ));
+        }
+        Ok(())
+    }
+
     pub(super) fn measure_options(&self) -> MeasureOptions {
         MeasureOptions {
             size: self.size,
@@ -176,8 +278,8 @@ impl FitArgs {
             weighted: self.weights == Weights::Noise,
             zero_point: self.zero_point,
             one_based: self.fits_pixels,
-            fixed: Vec::new(),
-            bounds: Vec::new(),
+            fixed: self.fix.clone(),
+            bounds: self.bound.clone(),
         }
     }
 
@@ -201,7 +303,16 @@ impl FitArgs {
 
     /// All that the numbers depend on: with the same settings an image replaces its earlier rows.
     pub(super) fn settings(&self, fitter: &Fitter) -> serde_json::Value {
-        let stars = self.stars.as_ref().map(|path| path.display().to_string());
+        let name = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        // JSON has no infinity, and an order of options is no difference.
+        let mut fixed: Vec<_> = self.fix.iter().collect();
+        fixed.sort_by_key(|(name, _)| name);
+        let mut bounds: Vec<_> = self
+            .bound
+            .iter()
+            .map(|(name, low, high)| (name, low.to_string(), high.to_string()))
+            .collect();
+        bounds.sort();
         let rate = (self.solver == SolverName::GradientDescent).then_some(self.learning_rate);
         json!({
             "model": self.model.name(),
@@ -221,7 +332,11 @@ impl FitArgs {
             "zero_point": self.zero_point,
             "fits_pixels": self.fits_pixels,
             "cutouts": self.cutouts,
-            "stars": stars,
+            "stars": name(&self.stars),
+            "mask": name(&self.mask),
+            "variance": name(&self.variance),
+            "fixed": fixed,
+            "bounds": bounds,
         })
     }
 }
