@@ -43,7 +43,7 @@ impl Chart {
         constraints: impl Iterator<Item = &'a Constraints> + Clone,
     ) -> Self {
         let mut shapes = constraints.clone();
-        if !shapes.any(|constraints| constraints.bind_shape(model)) {
+        if !shapes.any(|constraints| constraints.bind_other_than_parameters(model)) {
             return Self {
                 model,
                 kind: Kind::Model,
@@ -93,7 +93,7 @@ impl Chart {
     }
 
     /// The coordinates of a star with these columns.
-    pub(crate) fn from_columns(&self, columns: &Parameters) -> Parameters {
+    pub(crate) fn coordinates_of(&self, columns: &Parameters) -> Parameters {
         let mut coordinates = *columns;
         match self.kind {
             Kind::Model => return values(&self.model.parameters_at(columns)),

@@ -1,6 +1,6 @@
 //! What the user says of a star's parameters: start values, fixed ones, bounds.
 
-use crate::model::{MAX_PARAMETERS, Model, Parameters, Role};
+use crate::model::{MAX_PARAMETERS, Model, Parameters};
 
 /// Start values, fixed values and bounds of one star, in the order of [`Model::columns`], in the
 /// image's units and coordinates.
@@ -47,9 +47,9 @@ impl Constraints {
         self.is_fixed(j) || self.low[j] > f64::NEG_INFINITY || self.high[j] < f64::INFINITY
     }
 
-    /// Whether the shape of the star is fixed or bounded in any column.
-    pub(crate) fn bind_shape(&self, model: &dyn Model) -> bool {
-        let mut columns = model.columns().iter().enumerate();
-        columns.any(|(j, column)| column.role == Role::Shape && self.binds(j))
+    /// Whether a column is fixed or bounded that is no parameter of the model itself.
+    pub(crate) fn bind_other_than_parameters(&self, model: &dyn Model) -> bool {
+        let mut columns = model.columns().iter().zip(model.parameters()).enumerate();
+        columns.any(|(j, (column, parameter))| column.name != parameter.name && self.binds(j))
     }
 }

@@ -64,7 +64,7 @@ impl Fit {
         const ROUNDING: f64 = 1e-13;
         let n = model.parameters().len();
         let gradient = &quantity.gradient;
-        let unknown = (0..n).any(|j| self.held >> j & 1 == 1 && gradient[j] != 0.0);
+        let unknown = self.held != 0 && self.depends_on_held(model, gradient);
         let covariance = self.covariance.as_ref()?;
         let variance = quadratic_form(n, covariance, gradient);
         let spread: f64 = (0..n)
@@ -74,6 +74,23 @@ impl Fit {
         known.then(|| match quantity.column {
             "theta" => variance.sqrt().min(ANY_ANGLE),
             _ => variance.sqrt(),
+        })
+    }
+}
+
+impl Fit {
+    /// Whether a quantity depends on a column of the catalogue that a parameter at its bound says
+    /// something about. The flux of a Moffat does not, though its height does: other columns stay
+    /// as they are.
+    fn depends_on_held(&self, model: &dyn Model, gradient: &Parameters) -> bool {
+        let n = model.parameters().len();
+        let columns = model.columns_at(&self.parameters).map(|dual| dual.value);
+        let parameters = model.parameters_at(&columns);
+        (0..n).any(|k| {
+            let is_held = |j: usize| self.held >> j & 1 == 1 && parameters[j].gradient[k] != 0.0;
+            let terms = || (0..n).map(|i| gradient[i] * parameters[i].gradient[k]);
+            let size: f64 = terms().map(f64::abs).sum();
+            (0..n).any(is_held) && terms().sum::<f64>().abs() > 1e-9 * size
         })
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn starting_state(
         if is_circle(model, constraints, &columns) {
             bounds.fixed |= angle(model);
         }
-        coordinates = chart.from_columns(&columns);
+        coordinates = chart.coordinates_of(&columns);
     }
     // What is fixed is fixed at the start.
     for j in 0..bounds.n {
@@ -134,9 +134,8 @@ fn constrain(bounds: &mut Bounds, constraints: &Constraints, chart: &Chart, star
         star.scale.to_scaled(columns, &constraints.high),
     );
     for (j, column) in columns.iter().enumerate() {
-        // In the model's own coordinates no shape is bound, and all else is a column too.
-        let is_column = column.role != Role::Shape || !chart.is_model();
-        if is_column && !chart.is_ratio(j) {
+        // In the model's own coordinates what is bound is a column too.
+        if chart.coordinates()[j].name == column.name {
             bounds.low[j] = bounds.low[j].max(low[j]);
             bounds.high[j] = bounds.high[j].min(high[j]);
         }

@@ -23,7 +23,7 @@ fn squared_distance(point: Point) -> f32 {
     return point.u * point.u + point.v * point.v;
 }
 
-// Derivatives by position and shape, from minus the derivative of the profile's logarithm by the
+// Derivatives of a star of constant height by position and shape, from minus the derivative of the profile's logarithm by the
 // squared distance.
 fn shape_derivatives(
     point: Point,
@@ -36,7 +36,7 @@ fn shape_derivatives(
     let by_dx = along_u * point.inverse_a;
     (*gradient)[1] = by_dx;
     (*gradient)[2] = along_v * point.inverse_b + by_dx * point.shear;
-    (*gradient)[3] = along_u * point.u - star;
+    (*gradient)[3] = along_u * point.u;
     (*gradient)[4] = -by_dx * point.dy;
-    (*gradient)[5] = along_v * point.v - star;
+    (*gradient)[5] = along_v * point.v;
 }

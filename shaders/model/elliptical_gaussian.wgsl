@@ -13,6 +13,9 @@ fn evaluate_model(
     let profile = exp_minus(squared_distance(point) * LN_2) * area;
     let star = (*p)[0] * profile;
     shape_derivatives(point, star, LN_2, gradient);
+    // A wider star of the same flux is lower.
+    (*gradient)[3] -= star;
+    (*gradient)[5] -= star;
     (*gradient)[0] = profile;
     (*gradient)[6] = 1.0;
     return star + (*p)[6];

@@ -15,8 +15,8 @@ fn radial_at(rho: f32, inverse_beta: f32) -> Radial {
     let logarithm = ln_1p(z) * beta;
     let share = beta / (1.0 + z);
     return Radial(
-        exp_minus(logarithm) * (beta - 1.0) * kappa,
+        exp_minus(logarithm),
         kappa * share,
-        logarithm * beta + power * LN_2 * (1.0 / kappa - rho * share) + beta / (inverse_beta - 1.0),
+        logarithm * beta - power * LN_2 * rho * share,
     );
 }

@@ -13,7 +13,7 @@ use crate::dual::Dual;
 use crate::real::Real;
 
 /// Places of the parameters that every elliptical model has.
-pub(super) const FLUX: usize = 0;
+pub(super) const AMPLITUDE: usize = 0;
 pub(super) const X: usize = 1;
 pub(super) const Y: usize = 2;
 pub(super) const LN_WIDTH_X: usize = 3;
@@ -58,8 +58,8 @@ impl<T: Real> Point<T> {
         self.inverse.0 * self.inverse.1
     }
 
-    /// Derivatives of `star` by position and shape; `slope` is minus the derivative of its
-    /// logarithm by [`Point::rho`].
+    /// Derivatives of `star`, of constant height, by position and shape; `slope` is minus the
+    /// derivative of its logarithm by [`Point::rho`].
     #[inline(always)]
     pub(super) fn derivatives(&self, star: T, slope: T, gradient: &mut Parameters<T>) {
         let twice = star * slope * 2.0;
@@ -67,9 +67,9 @@ impl<T: Real> Point<T> {
         let by_dx = along_u * self.inverse.0;
         gradient[X] = by_dx;
         gradient[Y] = along_v.mul_add(self.inverse.1, by_dx * self.shear);
-        gradient[LN_WIDTH_X] = along_u * self.u - star;
+        gradient[LN_WIDTH_X] = along_u * self.u;
         gradient[SHEAR] = -(by_dx * self.dy);
-        gradient[LN_WIDTH_Y] = along_v * self.v - star;
+        gradient[LN_WIDTH_Y] = along_v * self.v;
     }
 }
 
@@ -126,13 +126,12 @@ pub(super) fn from_columns(columns: &Parameters<Dual>) -> Parameters<Dual> {
     p
 }
 
-/// What else the catalogue states; `peak` is the height of a star whose isophote at half maximum
-/// has the area pi.
+/// What else the catalogue states.
 pub(super) fn derived(p: &Parameters<Dual>, peak: Dual) -> Vec<(&'static str, Dual)> {
     let columns = columns(p);
     let ln_area = p[LN_WIDTH_X] + p[LN_WIDTH_Y];
     vec![
-        ("peak", peak * (-ln_area).exp() * 4.0),
+        ("peak", peak),
         ("fwhm", (ln_area * 0.5).exp()),
         ("ellipticity", -(columns[MINOR] / columns[MAJOR]) + 1.0),
     ]

@@ -5,7 +5,7 @@
 
 use std::f64::consts::{LN_2, PI};
 
-use super::ellipse::{self, FLUX, Point, X, Y};
+use super::ellipse::{self, AMPLITUDE, LN_WIDTH_X, LN_WIDTH_Y, Point, X, Y};
 use super::{MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, parameter};
 use crate::dual::Dual;
 use crate::real::Real;
@@ -46,16 +46,19 @@ impl Profile for EllipticalGaussian {
     fn evaluate<T: Real>(p: &Parameters<T>, x: T, y: T, gradient: &mut Parameters<T>) -> T {
         let point = Point::new(p, (x, y));
         let profile = (-(point.rho() * LN_2)).exp() * point.inverse_area() * (LN_2 / PI);
-        let star = p[FLUX] * profile;
+        let star = p[AMPLITUDE] * profile;
         point.derivatives(star, star.constant(LN_2), gradient);
-        gradient[FLUX] = profile;
+        // A wider star of the same flux is lower.
+        gradient[LN_WIDTH_X] = gradient[LN_WIDTH_X] - star;
+        gradient[LN_WIDTH_Y] = gradient[LN_WIDTH_Y] - star;
+        gradient[AMPLITUDE] = profile;
         gradient[BACKGROUND] = p[BACKGROUND].constant(1.0);
         star + p[BACKGROUND]
     }
 
     fn start(moments: &Moments) -> Parameters {
         let mut p = [0.0; MAX_PARAMETERS];
-        p[FLUX] = moments.flux;
+        p[AMPLITUDE] = moments.flux;
         p[X] = moments.x;
         p[Y] = moments.y;
         ellipse::start(moments, &mut p);
@@ -72,6 +75,7 @@ impl Profile for EllipticalGaussian {
     }
 
     fn derived(p: &Parameters<Dual>) -> Vec<(&'static str, Dual)> {
-        ellipse::derived(p, p[FLUX] * (LN_2 / PI))
+        let inverse_area = (-(p[LN_WIDTH_X] + p[LN_WIDTH_Y])).exp() * 4.0;
+        ellipse::derived(p, p[AMPLITUDE] * inverse_area * (LN_2 / PI))
     }
 }

@@ -1,10 +1,8 @@
 //! Moffat's profile with elliptical isophotes: [`super::moffat`] over the coordinates of
 //! [`super::ellipse`].
 
-use std::f64::consts::PI;
-
-use super::ellipse::{self, FLUX, Point, X, Y};
-use super::moffat::{Radial, height};
+use super::ellipse::{self, AMPLITUDE, LN_WIDTH_X, LN_WIDTH_Y, Point, X, Y};
+use super::moffat::{Radial, integral};
 use super::{MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, parameter};
 use crate::dual::Dual;
 use crate::real::Real;
@@ -26,7 +24,7 @@ impl Profile for EllipticalMoffat {
         include_str!("../../shaders/model/elliptical_moffat.wgsl")
     );
     const PARAMETERS: &'static [Parameter] = &[
-        parameter::FLUX,
+        parameter::PEAK,
         parameter::X,
         parameter::Y,
         parameter::LN_WIDTH_X,
@@ -50,10 +48,9 @@ impl Profile for EllipticalMoffat {
     fn evaluate<T: Real>(p: &Parameters<T>, x: T, y: T, gradient: &mut Parameters<T>) -> T {
         let point = Point::new(p, (x, y));
         let radial = Radial::new(point.rho(), p[BETA_INVERSE]);
-        let profile = radial.value * point.inverse_area() * (1.0 / PI);
-        let star = p[FLUX] * profile;
+        let star = p[AMPLITUDE] * radial.value;
         point.derivatives(star, radial.slope, gradient);
-        gradient[FLUX] = profile;
+        gradient[AMPLITUDE] = radial.value;
         gradient[BETA_INVERSE] = star * radial.by_inverse_beta;
         gradient[BACKGROUND] = p[BACKGROUND].constant(1.0);
         star + p[BACKGROUND]
@@ -61,17 +58,18 @@ impl Profile for EllipticalMoffat {
 
     fn start(moments: &Moments) -> Parameters {
         let mut p = [0.0; MAX_PARAMETERS];
-        p[FLUX] = moments.flux;
         p[X] = moments.x;
         p[Y] = moments.y;
         ellipse::start(moments, &mut p);
         p[BETA_INVERSE] = parameter::TYPICAL_BETA.recip();
         p[BACKGROUND] = moments.background;
+        p[AMPLITUDE] = moments.flux / area(&p.map(Dual::constant)).value;
         p
     }
 
     fn columns(p: &Parameters<Dual>) -> Parameters<Dual> {
         let mut columns = ellipse::columns(p);
+        columns[AMPLITUDE] = p[AMPLITUDE] * area(p);
         columns[BETA_INVERSE] = Dual::constant(1.0) / p[BETA_INVERSE];
         columns
     }
@@ -79,10 +77,16 @@ impl Profile for EllipticalMoffat {
     fn from_columns(columns: &Parameters<Dual>) -> Parameters<Dual> {
         let mut p = ellipse::from_columns(columns);
         p[BETA_INVERSE] = Dual::constant(1.0) / columns[BETA_INVERSE];
+        p[AMPLITUDE] = columns[AMPLITUDE] / area(&p);
         p
     }
 
     fn derived(p: &Parameters<Dual>) -> Vec<(&'static str, Dual)> {
-        ellipse::derived(p, p[FLUX] * height(p[BETA_INVERSE]) * (1.0 / PI))
+        ellipse::derived(p, p[AMPLITUDE])
     }
+}
+
+/// Flux of a star of height 1.
+fn area(p: &Parameters<Dual>) -> Dual {
+    integral(p[BETA_INVERSE]) * (p[LN_WIDTH_X] + p[LN_WIDTH_Y]).exp() * 0.25
 }

@@ -2,8 +2,8 @@
 //! 1969, A&A 3, 455).
 //!
 //! `flux (beta - 1) / (pi gamma^2) (1 + r^2 / gamma^2)^-beta + background` at the centre of each
-//! pixel. It is fitted in the logarithm of its width at half maximum and in `1 / beta`: gamma and
-//! beta are correlated by 0.99.
+//! pixel. It is fitted in its height, the logarithm of its width at half maximum and `1 / beta`:
+//! gamma and beta are correlated by 0.99, and the flux follows whatever beta says of the wings.
 
 use std::f64::consts::{LN_2, PI};
 
@@ -15,7 +15,7 @@ use crate::real::Real;
 #[derive(Debug, Clone, Copy)]
 pub struct Moffat;
 
-const FLUX: usize = 0;
+const PEAK: usize = 0;
 const X: usize = 1;
 const Y: usize = 2;
 const LN_FWHM: usize = 3;
@@ -25,8 +25,7 @@ const BACKGROUND: usize = 5;
 /// The profile against the squared distance `rho` from the centre, in units of the half width at
 /// half maximum, and what its derivatives are made of.
 pub(super) struct Radial<T> {
-    /// `(1 + kappa rho)^-beta` with `kappa = 2^(1 / beta) - 1`, times the constant that makes the
-    /// integral over the plane of `rho` pi.
+    /// `(1 + kappa rho)^-beta` with `kappa = 2^(1 / beta) - 1`.
     pub(super) value: T,
     /// Minus the derivative of its logarithm by `rho`.
     pub(super) slope: T,
@@ -45,19 +44,19 @@ impl<T: Real> Radial<T> {
         let logarithm = z.ln_1p() * beta;
         let share = beta / (z + 1.0);
         Self {
-            value: (-logarithm).exp() * (beta - 1.0) * kappa,
+            value: (-logarithm).exp(),
             slope: kappa * share,
-            by_inverse_beta: logarithm * beta
-                + power * LN_2 * (one / kappa - rho * share)
-                + beta / (inverse_beta - 1.0),
+            by_inverse_beta: logarithm * beta - power * LN_2 * rho * share,
         }
     }
 }
 
-/// Height of the profile at its centre.
-pub(super) fn height(inverse_beta: Dual) -> Dual {
+/// Integral of the profile over the plane of `rho`, where the isophote at half maximum has the
+/// area pi.
+pub(super) fn integral(inverse_beta: Dual) -> Dual {
     let beta = Dual::constant(1.0) / inverse_beta;
-    (beta - 1.0) * ((inverse_beta * LN_2).exp() - 1.0)
+    let kappa = (inverse_beta * LN_2).exp() - 1.0;
+    Dual::constant(PI) / ((beta - 1.0) * kappa)
 }
 
 impl Profile for Moffat {
@@ -68,7 +67,7 @@ impl Profile for Moffat {
         include_str!("../../shaders/model/moffat.wgsl")
     );
     const PARAMETERS: &'static [Parameter] = &[
-        parameter::FLUX,
+        parameter::PEAK,
         parameter::X,
         parameter::Y,
         parameter::LN_FWHM,
@@ -91,31 +90,32 @@ impl Profile for Moffat {
         let v = (y - p[Y]) * inverse;
         let rho = u * u + v * v;
         let radial = Radial::new(rho, p[BETA_INVERSE]);
-        let profile = radial.value * (inverse * inverse * (1.0 / PI));
-        let star = p[FLUX] * profile;
+        let star = p[PEAK] * radial.value;
         let steepness = star * radial.slope * 2.0;
-        gradient[FLUX] = profile;
+        gradient[PEAK] = radial.value;
         gradient[X] = steepness * u * inverse;
         gradient[Y] = steepness * v * inverse;
-        gradient[LN_FWHM] = steepness * rho - star * 2.0;
+        gradient[LN_FWHM] = steepness * rho;
         gradient[BETA_INVERSE] = star * radial.by_inverse_beta;
         gradient[BACKGROUND] = p[BACKGROUND].constant(1.0);
         star + p[BACKGROUND]
     }
 
     fn start(moments: &Moments) -> Parameters {
-        let mut p = [0.0; MAX_PARAMETERS];
-        p[FLUX] = moments.flux;
-        p[X] = moments.x;
-        p[Y] = moments.y;
-        p[LN_FWHM] = (super::FWHM_OF_SIGMA * moments.sigma()).ln();
-        p[BETA_INVERSE] = parameter::TYPICAL_BETA.recip();
-        p[BACKGROUND] = moments.background;
-        p
+        let mut columns = [0.0; MAX_PARAMETERS];
+        columns[PEAK] = moments.flux;
+        columns[X] = moments.x;
+        columns[Y] = moments.y;
+        columns[LN_FWHM] = super::FWHM_OF_SIGMA * moments.sigma();
+        columns[BETA_INVERSE] = parameter::TYPICAL_BETA;
+        columns[BACKGROUND] = moments.background;
+        Self::from_columns(&columns.map(Dual::constant)).map(|dual| dual.value)
     }
 
     fn columns(p: &Parameters<Dual>) -> Parameters<Dual> {
         let mut columns = *p;
+        let half = p[LN_FWHM].exp() * 0.5;
+        columns[PEAK] = p[PEAK] * integral(p[BETA_INVERSE]) * half * half;
         columns[LN_FWHM] = p[LN_FWHM].exp();
         columns[BETA_INVERSE] = Dual::constant(1.0) / p[BETA_INVERSE];
         columns
@@ -123,13 +123,14 @@ impl Profile for Moffat {
 
     fn from_columns(columns: &Parameters<Dual>) -> Parameters<Dual> {
         let mut p = *columns;
-        p[LN_FWHM] = columns[LN_FWHM].ln();
+        let half = columns[LN_FWHM] * 0.5;
         p[BETA_INVERSE] = Dual::constant(1.0) / columns[BETA_INVERSE];
+        p[PEAK] = columns[PEAK] / (integral(p[BETA_INVERSE]) * half * half);
+        p[LN_FWHM] = columns[LN_FWHM].ln();
         p
     }
 
     fn derived(p: &Parameters<Dual>) -> Vec<(&'static str, Dual)> {
-        let area = (p[LN_FWHM] * 2.0).exp() * (PI / 4.0);
-        vec![("peak", p[FLUX] * height(p[BETA_INVERSE]) / area)]
+        vec![("peak", p[PEAK])]
     }
 }

@@ -1,9 +1,10 @@
 //! How well a star can be measured, and how bright it must be for that.
 
 use super::{Camera, Truth, get, set};
+use crate::dual::Dual;
 use crate::estimator::Estimator;
-use crate::kernel::Pixels;
-use crate::model::{Model, Packed, Parameters, Role, packed_index};
+use crate::kernel::{Pixels, quadratic_form};
+use crate::model::{Model, Packed, Parameters, Role};
 use crate::solver::cholesky;
 
 /// Most electrons of a star: beyond, single electrons are lost in the digits.
@@ -57,11 +58,13 @@ impl Scene {
     /// The star, otherwise as in `parameters`, whose flux has the ratio `snr` to its own bound;
     /// `None` where there is none within reason.
     pub(super) fn star_of_snr(&self, parameters: &Parameters, snr: f64) -> Option<Truth> {
-        let flux_at = flux_at(self.model)?;
         let background = get(self.model, parameters, Role::Background);
         let mut star = *parameters;
         set(self.model, &mut star, Role::Background, 0.0);
         set(self.model, &mut star, Role::Flux, 1.0);
+        // What the parameter of the brightness is of a star of flux 1.
+        let unit = 1.0 / brightness(self.model, &star).value;
+        set(self.model, &mut star, Role::Flux, unit);
         let profile = self.expected(&star);
         set(self.model, &mut star, Role::Background, background);
 
@@ -78,10 +81,12 @@ impl Scene {
             if !(flux > 0.0 && flux * self.camera.gain <= MAX_ELECTRONS) {
                 return None;
             }
-            set(self.model, &mut star, Role::Flux, flux);
+            set(self.model, &mut star, Role::Flux, unit * flux);
             let expected: Vec<f64> = profile.iter().map(|p| flux * p + background).collect();
             let covariance = self.covariance(&star, &expected)?;
-            let variance = covariance[packed_index(flux_at, flux_at)];
+            let n = self.model.parameters().len();
+            let gradient = brightness(self.model, &star).gradient;
+            let variance = quadratic_form(n, &covariance, &gradient);
             let (log_flux, log_snr) = (flux.ln(), (flux / variance.sqrt()).ln());
             let miss = snr.ln() - log_snr;
             if miss.abs() < 1e-6 {
@@ -99,7 +104,9 @@ impl Scene {
     }
 }
 
-/// Place of the flux among the parameters.
-pub(super) fn flux_at(model: &dyn Model) -> Option<usize> {
-    model.parameters().iter().position(|p| p.role == Role::Flux)
+/// The flux of a star, with its derivatives.
+pub(super) fn brightness(model: &dyn Model, parameters: &Parameters) -> Dual {
+    let mut columns = model.columns().iter().zip(model.columns_at(parameters));
+    let flux = columns.find(|(column, _)| column.role == Role::Flux);
+    flux.map_or_else(|| Dual::constant(f64::NAN), |(_, flux)| flux)
 }

@@ -3,14 +3,14 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::bound::flux_at;
+use super::bound::brightness;
 use super::get;
 use crate::catalog::{COLUMNS, Row, Value};
 use crate::error::{Error, Result};
 use crate::fit::{FitStatus, Flags};
 use crate::io::replace_file;
 use crate::kernel::quadratic_form;
-use crate::model::{Model, Moments, Packed, Parameters, Role, packed_index};
+use crate::model::{Model, Moments, Packed, Parameters, Role};
 
 /// The truth about one star.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,11 +40,10 @@ impl Truth {
         parameters: Parameters,
         covariance: Option<Packed>,
     ) -> Self {
-        let flux = get(model, &parameters, Role::Flux);
-        let variance = covariance
-            .zip(flux_at(model))
-            .map(|(covariance, at)| covariance[packed_index(at, at)]);
-        let flux_err = variance.map_or(f64::NAN, f64::sqrt);
+        let flux = brightness(model, &parameters);
+        let n = model.parameters().len();
+        let variance = covariance.map(|c| quadratic_form(n, &c, &flux.gradient));
+        let (flux, flux_err) = (flux.value, variance.map_or(f64::NAN, f64::sqrt));
         Self {
             x: get(model, &parameters, Role::X),
             y: get(model, &parameters, Role::Y),

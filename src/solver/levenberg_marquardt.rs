@@ -1,8 +1,9 @@
 //! Levenberg-Marquardt with Marquardt's scaling and Nielsen's damping.
 
-use super::{Solver, StarState, Tolerances, Update, cholesky, is_finite};
+use super::{Held, Solver, StarState, Tolerances, Update, cholesky, is_finite};
 use crate::fit::FitStatus;
 use crate::kernel::NormalEquations;
+use crate::model::{Parameter, Parameters, packed_index};
 
 /// Levenberg-Marquardt: Newton steps on the normal equations, damped where they do not hold.
 ///
@@ -73,9 +74,10 @@ impl Solver for LevenbergMarquardt {
                 if state.idle_steps == IDLE_STEPS {
                     return Update::Finished(FitStatus::Converged);
                 }
-            } else if finite && predicted <= state.rounding(tolerances.epsilon) {
+            } else if finite && (0.0..=state.rounding(tolerances.epsilon)).contains(&predicted) {
                 // Chi-square cannot tell the trial from the parameters any more. The gradient,
-                // whose terms cancel less, still can.
+                // whose terms cancel less, still can. (A step that bounds or reach have bent may
+                // promise less than nothing: that one is too long.)
                 state.by_gradient = true;
                 state.damping = MIN_DAMPING;
             } else {
@@ -103,6 +105,44 @@ fn accept_by_gradient(state: &mut StarState, equations: &NormalEquations, finite
     better
 }
 
+/// Where a damped step leads within bounds and reach. What would go further goes as far as it may
+/// and the others take the step that is best with that: merely cut short, a step may lead uphill.
+/// `None` where the damped curvature is singular.
+fn bounded_trial(state: &StarState, coordinates: &[Parameter], held: Held) -> Option<Parameters> {
+    let NormalEquations {
+        gradient,
+        curvature,
+        ..
+    } = &state.equations;
+    let n = state.bounds.n;
+    let (mut held, mut right, mut trial) = (held, *gradient, state.parameters);
+    loop {
+        let step = cholesky::solve(n, curvature, &right, state.damping, held)?;
+        let mut is_bent = false;
+        for (j, coordinate) in coordinates.iter().enumerate() {
+            if held >> j & 1 == 1 {
+                continue;
+            }
+            let (low, high) = coordinate.reach.from(state.parameters[j]);
+            let (low, high) = (low.max(state.bounds.low[j]), high.min(state.bounds.high[j]));
+            let wanted = state.parameters[j] + step[j];
+            // Not clamp(): it panics on NaN.
+            trial[j] = wanted.max(low).min(high);
+            if trial[j] != wanted {
+                is_bent = true;
+                held |= 1 << j;
+                let moved = trial[j] - state.parameters[j];
+                for (k, right) in right.iter_mut().enumerate().take(n) {
+                    *right -= curvature[packed_index(j, k)] * moved;
+                }
+            }
+        }
+        if !is_bent {
+            return Some(trial);
+        }
+    }
+}
+
 impl LevenbergMarquardt {
     /// Sets the next trial, or ends the fit: at the minimum the last step is taken unseen.
     fn step(&self, state: &mut StarState, tolerances: &Tolerances<'_>) -> Update {
@@ -122,18 +162,12 @@ impl LevenbergMarquardt {
                     FitStatus::Diverged
                 });
             }
-            let Some(step) = cholesky::solve(n, &curvature, &gradient, state.damping, held) else {
-                state.damping *= state.damping_growth;
-                state.damping_growth *= 2.0;
-                continue;
-            };
-            for (j, coordinate) in tolerances.coordinates.iter().enumerate() {
-                let (low, high) = coordinate.reach.from(state.parameters[j]);
-                // Not clamp(): it panics on NaN.
-                state.trial[j] = (state.parameters[j] + step[j]).max(low).min(high);
+            if let Some(trial) = bounded_trial(state, tolerances.coordinates, held) {
+                state.trial = trial;
+                break;
             }
-            state.bounds.project(&mut state.trial);
-            break;
+            state.damping *= state.damping_growth;
+            state.damping_growth *= 2.0;
         }
         // A damped step may promise little far from the minimum: only the undamped one decides.
         let limit = (tolerances.ftol * chi2).max(tolerances.epsilon.powi(2) * state.power);

@@ -8,7 +8,7 @@ use starfit::cutout::{Cutout, CutoutOptions, Noise};
 use starfit::estimator::Estimator;
 use starfit::fit::{Fit, FitStatus};
 use starfit::fitter::Fitter;
-use starfit::model::{Parameters, Role, by_name};
+use starfit::model::{Parameters, Role, by_name, packed_index};
 use starfit::simulate::{Recipe, Stack};
 use starfit::solver::LevenbergMarquardt;
 
@@ -95,29 +95,28 @@ fn fit_all(
             steps[COUNT - 1],
         );
         let off = furthest(&stack, &fits);
-        assert!(off < 6.0, "{off} errors from the truth: another minimum");
+        println!("  furthest from the truth: {off:.1} times the least error");
+        assert!(off < 8.0, "{off}: another minimum");
         check(fitter.backend.name(), estimator, &fits);
     }
 }
 
-/// The largest distance of a centre from the truth, in its standard errors: one in ten million
-/// normal deviates is beyond 5.3.
+/// The largest distance of a centre from the truth, in units of the Cramer-Rao bound. Least squares
+/// scatters by a quarter more, and one in ten million normal deviates is beyond 5.3.
 fn furthest(stack: &Stack, fits: &[Fit]) -> f64 {
     let mut worst = 0.0_f64;
     for (fit, truth) in fits.iter().zip(&stack.truth) {
-        for quantity in stack.model.quantities(&fit.parameters) {
-            let wanted = match quantity.column {
-                "x" => truth.x,
-                "y" => truth.y,
-                _ => continue,
-            };
-            let error = fit.error(stack.model, &quantity).unwrap_or(f64::NAN);
-            let distance = (quantity.value - wanted).abs() / error;
-            worst = if distance.is_nan() {
-                f64::INFINITY
-            } else {
-                worst.max(distance)
-            };
+        let bound = truth.covariance.unwrap();
+        for (j, parameter) in stack.model.parameters().iter().enumerate() {
+            if matches!(parameter.role, Role::X | Role::Y) {
+                let off = (fit.parameters[j] - truth.parameters[j]).abs();
+                let distance = off / bound[packed_index(j, j)].sqrt();
+                worst = if distance.is_nan() {
+                    f64::INFINITY
+                } else {
+                    worst.max(distance)
+                };
+            }
         }
     }
     worst

@@ -5,7 +5,8 @@ use starfit::cutout::Noise;
 use starfit::estimator::Estimator;
 use starfit::fit::{FitStatus, Flags};
 use starfit::fitter::Fitter;
-use starfit::model::{Gaussian, GaussianIntegrated, MODELS, Model, packed_index};
+use starfit::kernel::quadratic_form;
+use starfit::model::{Gaussian, GaussianIntegrated, MODELS, Model, Packed, Parameters, Role};
 use starfit::simulate::{Camera, Recipe, SimulationOptions, Stack};
 use starfit::solver::LevenbergMarquardt;
 
@@ -85,7 +86,11 @@ fn recover(stack: &Stack, kind: Kind) -> (Vec<Recovered>, usize) {
         .parameters()
         .iter()
         .map(|parameter| Recovered {
-            name: parameter.name,
+            // The height of a star depends on a pixel or two; its flux is what is asked for.
+            name: match parameter.role {
+                Role::Flux => "flux",
+                _ => parameter.name,
+            },
             pulls: Vec::new(),
             scatter: Vec::new(),
         })
@@ -97,11 +102,23 @@ fn recover(stack: &Stack, kind: Kind) -> (Vec<Recovered>, usize) {
             continue;
         }
         let (covariance, bound) = (fit.covariance.unwrap(), truth.covariance.unwrap());
+        let flux = model.columns_at(&fit.parameters)[0];
         for (j, recovered) in all.iter_mut().enumerate() {
-            let error = fit.parameters[j] - truth.parameters[j];
-            let at = packed_index(j, j);
-            recovered.pulls.push(error / covariance[at].sqrt());
-            recovered.scatter.push(error / bound[at].sqrt());
+            let mut error = fit.parameters[j] - truth.parameters[j];
+            let mut along = Parameters::default();
+            along[j] = 1.0;
+            let mut along_truth = along;
+            if recovered.name == "flux" {
+                error = flux.value - truth.flux;
+                along = flux.gradient;
+                along_truth = model.columns_at(&truth.parameters)[0].gradient;
+            }
+            let n = model.parameters().len();
+            let deviation = |c: &Packed, along: &Parameters| quadratic_form(n, c, along).sqrt();
+            recovered.pulls.push(error / deviation(&covariance, &along));
+            recovered
+                .scatter
+                .push(error / deviation(&bound, &along_truth));
         }
     }
     (all, left_out)
