@@ -21,11 +21,17 @@ pub fn moments(
 ) -> Moments {
     let width = pixels.width;
     let background = rim_median(pixels, height);
+    let light: Vec<f64> = pixels
+        .data
+        .iter()
+        .zip(pixels.weight)
+        .map(|(&data, &weight)| if weight > 0.0 { data - background } else { 0.0 })
+        .collect();
     let fwhm = fwhm.unwrap_or(width.min(height) as f64 / 4.0);
     let window = (fwhm / FWHM_OF_SIGMA).max(0.7);
-    let expected = position.unwrap_or_else(|| brightest(pixels, height));
+    let expected = position.unwrap_or_else(|| brightest(pixels, &light));
 
-    let mut sums = Sums::new(pixels, height, background, expected, window);
+    let mut sums = Sums::new(&light, width, expected, window);
     let mut center = expected;
     for _ in 0..RECENTERINGS {
         let Some((dx, dy)) = sums.centroid() else {
@@ -37,7 +43,7 @@ pub fn moments(
             break;
         }
         center = moved;
-        sums = Sums::new(pixels, height, background, center, window);
+        sums = Sums::new(&light, width, center, window);
     }
 
     let square = window * window;
@@ -106,20 +112,20 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(
-        pixels: &Pixels<'_>,
-        height: usize,
-        background: f64,
-        (x, y): (f64, f64),
-        window: f64,
-    ) -> Self {
-        let profile = |length: usize, center: f64| -> Vec<(f64, f64)> {
-            (0..length)
-                .map(|i| i as f64 - center)
-                .map(|d| (d, (-0.5 * (d / window).powi(2)).exp()))
-                .collect()
-        };
-        let (columns, rows) = (profile(pixels.width, x), profile(height, y));
+    /// Over `light`, rows of `width` pixels, 0 where a pixel is not used.
+    fn new(light: &[f64], width: usize, (x, y): (f64, f64), window: f64) -> Self {
+        let profile = |offset: f64| (-0.5 * (offset / window).powi(2)).exp();
+        // The window is a product: first the moments of each column, side by side, then of those.
+        let mut columns = vec![[0.0; 3]; width];
+        for (row, light) in light.chunks_exact(width).enumerate() {
+            let dy = row as f64 - y;
+            let factors = [profile(dy), profile(dy) * dy, profile(dy) * dy * dy];
+            for (column, &light) in columns.iter_mut().zip(light) {
+                for (sum, factor) in column.iter_mut().zip(factors) {
+                    *sum += factor * light;
+                }
+            }
+        }
         let mut sums = Self {
             light: 0.0,
             x: 0.0,
@@ -128,22 +134,15 @@ impl Sums {
             xy: 0.0,
             yy: 0.0,
         };
-        let lines = pixels
-            .data
-            .chunks_exact(pixels.width)
-            .zip(pixels.weight.chunks_exact(pixels.width));
-        for ((data, weight), &(dy, row)) in lines.zip(&rows) {
-            for ((&data, &weight), &(dx, column)) in data.iter().zip(weight).zip(&columns) {
-                if weight > 0.0 {
-                    let light = (data - background) * row * column;
-                    sums.light += light;
-                    sums.x += light * dx;
-                    sums.y += light * dy;
-                    sums.xx += light * dx * dx;
-                    sums.xy += light * dx * dy;
-                    sums.yy += light * dy * dy;
-                }
-            }
+        for (column, [light, by_dy, by_dy2]) in columns.into_iter().enumerate() {
+            let dx = column as f64 - x;
+            let factor = profile(dx);
+            sums.light += factor * light;
+            sums.x += factor * dx * light;
+            sums.y += factor * by_dy;
+            sums.xx += factor * dx * dx * light;
+            sums.xy += factor * dx * by_dy;
+            sums.yy += factor * by_dy2;
         }
         sums
     }
@@ -188,16 +187,17 @@ pub(crate) fn rim_scatter(pixels: &Pixels<'_>, height: usize) -> f64 {
 /// The usable pixels on the rim; all usable ones where it has none.
 fn rim(pixels: &Pixels<'_>, height: usize) -> Vec<f64> {
     let width = pixels.width;
-    let is_rim = |at: usize| {
-        let (row, column) = (at / width, at % width);
-        row == 0 || column == 0 || row + 1 == height || column + 1 == width
-    };
     let values = |rim_only: bool| -> Vec<f64> {
-        let pixels = pixels.data.iter().zip(pixels.weight).enumerate();
-        pixels
-            .filter(|(at, (_, weight))| **weight > 0.0 && (!rim_only || is_rim(*at)))
-            .map(|(_, (data, _))| *data)
-            .collect()
+        let mut values = Vec::with_capacity(if rim_only { 2 * (width + height) } else { width * height });
+        let rows = pixels.data.chunks_exact(width).zip(pixels.weight.chunks_exact(width));
+        for (row, (data, weight)) in rows.enumerate() {
+            let is_whole = !rim_only || row == 0 || row + 1 == height;
+            // Of a row between the first and the last its ends alone.
+            let step = if is_whole { 1 } else { (width - 1).max(1) };
+            let pixels = data.iter().zip(weight).step_by(step);
+            values.extend(pixels.filter(|(_, weight)| **weight > 0.0).map(|(data, _)| *data));
+        }
+        values
     };
     let rim = values(true);
     if rim.is_empty() { values(false) } else { rim }
@@ -219,22 +219,26 @@ pub fn median(values: &mut [f64]) -> Option<f64> {
 }
 
 /// The pixel whose 3 x 3 neighbourhood is brightest: a single hot pixel does not win against a star.
-fn brightest(pixels: &Pixels<'_>, height: usize) -> (f64, f64) {
-    let width = pixels.width;
+fn brightest(pixels: &Pixels<'_>, light: &[f64]) -> (f64, f64) {
+    let (width, height) = (pixels.width, light.len() / pixels.width);
     let mut best = (f64::NEG_INFINITY, ((width / 2) as f64, (height / 2) as f64));
+    // Light and number of usable pixels of three rows, column by column.
+    let mut columns = vec![(0.0, 0.0); width];
     for row in 0..height {
-        for column in 0..width {
-            let (mut sum, mut count) = (0.0, 0.0);
-            for y in row.saturating_sub(1)..(row + 2).min(height) {
-                for x in column.saturating_sub(1)..(column + 2).min(width) {
-                    if pixels.weight[y * width + x] > 0.0 {
-                        sum += pixels.data[y * width + x];
-                        count += 1.0;
-                    }
-                }
+        columns.fill((0.0, 0.0));
+        let rows = row.saturating_sub(1) * width..(row + 2).min(height) * width;
+        let lines = light[rows.clone()].chunks_exact(width);
+        for (light, weight) in lines.zip(pixels.weight[rows].chunks_exact(width)) {
+            for ((column, &light), &weight) in columns.iter_mut().zip(light).zip(weight) {
+                column.0 += light;
+                column.1 += f64::from(u8::from(weight > 0.0));
             }
+        }
+        for x in 0..width {
+            let near = &columns[x.saturating_sub(1)..(x + 2).min(width)];
+            let (sum, count) = near.iter().fold((0.0, 0.0), |(s, c), n| (s + n.0, c + n.1));
             if count > 0.0 && sum / count > best.0 {
-                best = (sum / count, (column as f64, row as f64));
+                best = (sum / count, (x as f64, row as f64));
             }
         }
     }

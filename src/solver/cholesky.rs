@@ -9,9 +9,35 @@ use super::Held;
 /// determined in any arithmetic that sums pixels.
 pub(crate) const SMALLEST_PIVOT: f64 = 1e-12;
 
-/// The Cholesky factor of a positive definite matrix, scaled to a unit diagonal.
+/// Evaluates `$body` with `$n` a constant for the sizes that models have: loops of known length
+/// come unrolled, which makes them three times as fast.
+macro_rules! with_constant {
+    ($n:ident, $body:expr) => {
+        match $n {
+            5 => {
+                let $n = 5;
+                $body
+            }
+            6 => {
+                let $n = 6;
+                $body
+            }
+            7 => {
+                let $n = 7;
+                $body
+            }
+            8 => {
+                let $n = 8;
+                $body
+            }
+            $n => $body,
+        }
+    };
+}
+
+/// The Cholesky factor of a positive definite matrix, scaled to a unit diagonal. The diagonal
+/// holds the inverses of its own.
 struct Factor {
-    n: usize,
     lower: Packed,
     scale: Parameters,
 }
@@ -19,6 +45,7 @@ struct Factor {
 impl Factor {
     /// Factors `matrix`, its diagonal enlarged by the factor `1 + damping`, without the rows and
     /// columns that are `held`. `None` where a pivot is not above the `smallest`.
+    #[inline(always)]
     fn new(n: usize, matrix: &Packed, damping: f64, held: Held, smallest: f64) -> Option<Self> {
         let mut scale = [0.0; MAX_PARAMETERS];
         for (j, scale) in scale.iter_mut().enumerate().take(n) {
@@ -44,31 +71,32 @@ impl Factor {
                     if sum.is_nan() || sum <= smallest {
                         return None;
                     }
-                    sum.sqrt()
+                    sum.sqrt().recip()
                 } else {
-                    sum / lower[packed_index(k, k)]
+                    sum * lower[packed_index(k, k)]
                 };
             }
         }
-        Some(Self { n, lower, scale })
+        Some(Self { lower, scale })
     }
 
-    fn solve(&self, right: &Parameters) -> Parameters {
-        let (n, lower) = (self.n, &self.lower);
+    #[inline(always)]
+    fn solve(&self, n: usize, right: &Parameters) -> Parameters {
+        let lower = &self.lower;
         let mut x = [0.0; MAX_PARAMETERS];
         for j in 0..n {
             let mut sum = right[j] * self.scale[j];
             for k in 0..j {
                 sum -= lower[packed_index(j, k)] * x[k];
             }
-            x[j] = sum / lower[packed_index(j, j)];
+            x[j] = sum * lower[packed_index(j, j)];
         }
         for j in (0..n).rev() {
             let mut sum = x[j];
             for k in j + 1..n {
                 sum -= lower[packed_index(k, j)] * x[k];
             }
-            x[j] = sum / lower[packed_index(j, j)];
+            x[j] = sum * lower[packed_index(j, j)];
         }
         for j in 0..n {
             x[j] *= self.scale[j];
@@ -86,7 +114,10 @@ pub fn solve(
     damping: f64,
     held: Held,
 ) -> Option<Parameters> {
-    let x = Factor::new(n, matrix, damping, held, SMALLEST_PIVOT)?.solve(right);
+    let x = with_constant!(
+        n,
+        Factor::new(n, matrix, damping, held, SMALLEST_PIVOT)?.solve(n, right)
+    );
     x[..n].iter().all(|x| x.is_finite()).then_some(x)
 }
 
@@ -98,20 +129,26 @@ pub fn invert(n: usize, matrix: &Packed, held: Held) -> Option<Packed> {
 /// The same, but `None` already where a pivot of the matrix scaled to a unit diagonal is not above
 /// `smallest`: sums in low precision would put noise in its place.
 pub fn invert_if_clear(n: usize, matrix: &Packed, held: Held, smallest: f64) -> Option<Packed> {
+    let inverse = with_constant!(n, invert_with(n, matrix, held, smallest)?);
+    inverse[..n * (n + 1) / 2]
+        .iter()
+        .all(|x| x.is_finite())
+        .then_some(inverse)
+}
+
+#[inline(always)]
+fn invert_with(n: usize, matrix: &Packed, held: Held, smallest: f64) -> Option<Packed> {
     let factor = Factor::new(n, matrix, 0.0, held, smallest)?;
     let mut inverse = [0.0; MAX_PACKED];
     for k in 0..n {
         let mut unit = [0.0; MAX_PARAMETERS];
         unit[k] = 1.0;
-        let column = factor.solve(&unit);
+        let column = factor.solve(n, &unit);
         for j in k..n {
             inverse[packed_index(j, k)] = column[j];
         }
     }
-    inverse[..n * (n + 1) / 2]
-        .iter()
-        .all(|x| x.is_finite())
-        .then_some(inverse)
+    Some(inverse)
 }
 
 /// `A M A` for symmetric matrices of `n` rows.
@@ -122,6 +159,15 @@ pub fn sandwich(n: usize, outer: &Packed, middle: &Packed) -> Packed {
 
 /// `A M A^T` for a symmetric matrix `M` and the first `n` rows and columns of `A`.
 pub fn congruence(n: usize, outer: &[Parameters; MAX_PARAMETERS], middle: &Packed) -> Packed {
+    with_constant!(n, congruence_with(n, outer, middle))
+}
+
+#[inline(always)]
+fn congruence_with(
+    n: usize,
+    outer: &[Parameters; MAX_PARAMETERS],
+    middle: &Packed,
+) -> Packed {
     let mut product = [[0.0; MAX_PARAMETERS]; MAX_PARAMETERS];
     for j in 0..n {
         for k in 0..n {
