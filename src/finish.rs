@@ -78,22 +78,16 @@ impl Finisher<'_> {
             .collect()
     }
 
-    /// What the sums at the solution say, if every parameter keeps more than the share `clear` of
-    /// its information.
+    /// What `equations`, in the coordinates of the chart, say at the solution, if every parameter
+    /// keeps more than the share `clear` of its information.
     fn information(
         &self,
         state: &StarState,
-        mut equations: NormalEquations,
+        equations: &NormalEquations,
         clear: f64,
     ) -> Information {
-        self.chart.pull_back(&state.parameters, &mut equations);
-        let NormalEquations {
-            gradient,
-            curvature,
-            ..
-        } = &equations;
-        let held = state.bounds.held(&state.parameters, gradient);
-        let inverse = cholesky::invert_if_clear(state.bounds.n, curvature, held, clear);
+        let held = state.bounds.held(&state.parameters, &equations.gradient);
+        let inverse = cholesky::invert_if_clear(state.bounds.n, &equations.curvature, held, clear);
         Information {
             held,
             inverse: inverse.map(|inverse| self.chart.push_forward(&state.parameters, &inverse)),
@@ -104,10 +98,11 @@ impl Finisher<'_> {
     fn sums(&self, star: usize, state: &StarState) -> Sums {
         let pixels = self.chunk.pixels(star);
         let parameters = self.chart.parameters(&state.parameters);
-        let equations = self
+        let mut equations = self
             .model
             .normal_equations(self.estimator, &pixels, &parameters);
-        let information = self.information(state, equations, cholesky::SMALLEST_PIVOT);
+        self.chart.pull_back(&state.parameters, &mut equations);
+        let information = self.information(state, &equations, cholesky::SMALLEST_PIVOT);
         let is_unit = self.chunk.stars[star].weighting == Weighting::Unit;
         let sandwich = information.inverse.as_ref().filter(|_| is_unit);
         let residuals = self.model.residual_sums(&pixels, &parameters, sandwich);
@@ -118,8 +113,9 @@ impl Finisher<'_> {
         }
     }
 
-    /// The sums of neighbouring stars in registers of `f32`; `None` for a star that `f32` does not
-    /// do justice to.
+    /// The sums of neighbouring stars, those over residuals in registers of `f32`; `None` for a star
+    /// that `f32` does not do justice to. The curvature is that of the last evaluation, a last step
+    /// of a hundredth of an error before the end.
     fn sums_in_lanes(
         &self,
         level: Level,
@@ -135,15 +131,9 @@ impl Finisher<'_> {
             *parameters = self.chart.parameters(&state.parameters);
         }
         let parameters = &parameters[..count];
-        let mut equations = [NormalEquations::filled(0.0); MAX_LANES];
-        let equations = &mut equations[..count];
-        self.model
-            .normal_equations_in_lanes(level, self.estimator, &block, parameters, equations);
-
         let information: Vec<Information> = states
             .iter()
-            .zip(&*equations)
-            .map(|(state, equations)| self.information(state, *equations, CLEAR_PIVOT))
+            .map(|state| self.information(state, &state.equations, CLEAR_PIVOT))
             .collect();
         let mut inverses = [[0.0; MAX_PACKED]; MAX_LANES];
         for (inverse, information) in inverses.iter_mut().zip(&information) {
@@ -158,10 +148,10 @@ impl Finisher<'_> {
         let sandwich = any_unit.then_some(&inverses[..count]);
         self.model
             .residual_sums_in_lanes(level, &block, parameters, sandwich, residuals);
-        let sums = information.into_iter().zip(equations).zip(residuals);
-        sums.map(|((information, equations), residuals)| {
+        let sums = information.into_iter().zip(states).zip(residuals);
+        sums.map(|((information, state), residuals)| {
             information.inverse.is_some().then_some(Sums {
-                chi2: equations.chi2,
+                chi2: state.equations.chi2,
                 information,
                 residuals: *residuals,
             })

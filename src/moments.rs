@@ -119,7 +119,8 @@ impl Sums {
         let mut columns = vec![[0.0; 3]; width];
         for (row, light) in light.chunks_exact(width).enumerate() {
             let dy = row as f64 - y;
-            let factors = [profile(dy), profile(dy) * dy, profile(dy) * dy * dy];
+            let factor = profile(dy);
+            let factors = [factor, factor * dy, factor * dy * dy];
             for (column, &light) in columns.iter_mut().zip(light) {
                 for (sum, factor) in column.iter_mut().zip(factors) {
                     *sum += factor * light;
@@ -188,14 +189,25 @@ pub(crate) fn rim_scatter(pixels: &Pixels<'_>, height: usize) -> f64 {
 fn rim(pixels: &Pixels<'_>, height: usize) -> Vec<f64> {
     let width = pixels.width;
     let values = |rim_only: bool| -> Vec<f64> {
-        let mut values = Vec::with_capacity(if rim_only { 2 * (width + height) } else { width * height });
-        let rows = pixels.data.chunks_exact(width).zip(pixels.weight.chunks_exact(width));
+        let mut values = Vec::with_capacity(if rim_only {
+            2 * (width + height)
+        } else {
+            width * height
+        });
+        let rows = pixels
+            .data
+            .chunks_exact(width)
+            .zip(pixels.weight.chunks_exact(width));
         for (row, (data, weight)) in rows.enumerate() {
             let is_whole = !rim_only || row == 0 || row + 1 == height;
             // Of a row between the first and the last its ends alone.
             let step = if is_whole { 1 } else { (width - 1).max(1) };
             let pixels = data.iter().zip(weight).step_by(step);
-            values.extend(pixels.filter(|(_, weight)| **weight > 0.0).map(|(data, _)| *data));
+            values.extend(
+                pixels
+                    .filter(|(_, weight)| **weight > 0.0)
+                    .map(|(data, _)| *data),
+            );
         }
         values
     };

@@ -163,11 +163,7 @@ pub fn congruence(n: usize, outer: &[Parameters; MAX_PARAMETERS], middle: &Packe
 }
 
 #[inline(always)]
-fn congruence_with(
-    n: usize,
-    outer: &[Parameters; MAX_PARAMETERS],
-    middle: &Packed,
-) -> Packed {
+fn congruence_with(n: usize, outer: &[Parameters; MAX_PARAMETERS], middle: &Packed) -> Packed {
     let mut product = [[0.0; MAX_PARAMETERS]; MAX_PARAMETERS];
     for j in 0..n {
         for k in 0..n {

@@ -179,6 +179,7 @@ impl LevenbergMarquardt {
                 state.parameters[j] += newton[j];
             }
             state.bounds.project(&mut state.parameters);
+            state.equations.chi2 -= decrease;
             return Update::Finished(FitStatus::Converged);
         }
         if state.iterations >= tolerances.max_iterations {
