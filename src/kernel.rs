@@ -13,7 +13,7 @@ use crate::real::{Lanes, Real};
 /// the normal equations `curvature * step = gradient`.
 #[derive(Debug, Clone, Copy)]
 pub struct NormalEquations<T = f64> {
-    /// Sum of the weighted squared residuals.
+    /// Sum of what the estimator makes the residuals cost.
     pub chi2: T,
     /// `J^T W r` with residual `r = data - model`: minus half the derivative of chi-square.
     pub gradient: Parameters<T>,
@@ -56,7 +56,7 @@ pub struct Pixels<'a> {
     pub width: usize,
     /// Values, scaled to order 1.
     pub data: &'a [f64],
-    /// Inverse variances, relative to the largest; 0 = unused.
+    /// As in [`Batch::weight`](crate::batch::Batch::weight).
     pub weight: &'a [f64],
 }
 
@@ -103,7 +103,7 @@ pub struct LaneBlock<'a> {
     pub width: usize,
     /// Values, scaled to order 1.
     pub data: &'a [f32],
-    /// Inverse variances, relative to the largest; 0 = unused.
+    /// As in [`Batch::weight`](crate::batch::Batch::weight).
     pub weight: &'a [f32],
 }
 
