@@ -9,7 +9,7 @@ use starfit::estimator::Estimator;
 use starfit::fit::{Fit, FitStatus, Flags};
 use starfit::fitter::Fitter;
 use starfit::model::{MODELS, Model, by_name};
-use starfit::simulate::{Recipe, Stack};
+use starfit::simulate::{RECIPES, Recipe, Stack};
 use starfit::solver::LevenbergMarquardt;
 
 use crate::common::{UNIT, backends, gpu, random_batch, rng};
@@ -265,5 +265,31 @@ fn covariances_carry_over_to_columns() {
                 .unwrap()
                 < 0.0
         );
+    }
+}
+
+/// A circle has no angle, and yet an ellipse can be fitted to it.
+#[test]
+fn round_stars_do_not_make_elliptical_fits_singular() {
+    for (round, name) in [("w2", "elliptical-gaussian"), ("m1", "elliptical-moffat")] {
+        let recipe = RECIPES.iter().find(|recipe| recipe.name == round).unwrap();
+        let stack = Stack::from_recipe(recipe, 2000, None, 9);
+        let model = by_name(name).unwrap();
+        for backend in backends() {
+            let solver = Box::new(LevenbergMarquardt::default());
+            let mut fitter = Fitter::new(model, solver, backend);
+            let fits = fitter.fit(&stack.batch(Noise::Unit, None)).unwrap();
+            for (fit, truth) in fits.iter().zip(&stack.truth) {
+                assert_eq!(fit.status, FitStatus::Converged, "{name}");
+                let quantities = model.quantities(&fit.parameters);
+                let find = |name: &str| quantities.iter().find(|q| q.column == name).unwrap();
+                let flux = find("flux");
+                let off = (flux.value - truth.flux) / fit.error(model, flux).unwrap();
+                assert!(off.abs() < 6.0, "{name}: flux {off} errors off");
+                // Hardly determined, and said to be.
+                let error = fit.error(model, find("theta")).unwrap();
+                assert!(error > 1.0 && error < 52.0, "{name}: theta {error}");
+            }
+        }
     }
 }
