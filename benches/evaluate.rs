@@ -4,19 +4,18 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use starfit::backend::{Backend, CpuBackend, ReferenceBackend};
+use starfit::block::{LANES, LaneMask, Row, set_lane};
 use starfit::cutout::Noise;
 use starfit::estimator::Estimator;
 use starfit::kernel::NormalEquations;
-use starfit::model::{MODELS, Parameters};
+use starfit::model::{MAX_PARAMETERS, MODELS};
 use starfit::simulate::{SimulationOptions, Stack};
 
 const STARS: usize = 8192;
 
 fn backends() -> Vec<Box<dyn Backend>> {
-    let mut all: Vec<Box<dyn Backend>> = vec![
-        Box::new(ReferenceBackend::default()),
-        Box::new(CpuBackend::default()),
-    ];
+    let mut all: Vec<Box<dyn Backend>> =
+        vec![Box::new(ReferenceBackend), Box::new(CpuBackend::default())];
     #[cfg(feature = "gpu")]
     if let Ok(gpu) = starfit::backend::gpu::GpuBackend::new(None) {
         all.push(Box::new(gpu));
@@ -34,28 +33,28 @@ fn evaluate(criterion: &mut Criterion) {
             let stack = Stack::new(STARS, size, &options).expect("a sound simulation");
             let batch = stack.batch(Noise::Unit, None);
             let chunk = batch.chunk(0, STARS);
-            let active: Vec<u32> = (0..STARS as u32).collect();
-            let trials: Vec<Parameters> = chunk
-                .stars
-                .iter()
-                .zip(&stack.truth)
-                .map(|(star, truth)| star.scale.to_scaled(model.parameters(), &truth.parameters))
-                .collect();
-            let mut sums = vec![NormalEquations::filled(0.0); STARS];
+            let pixels = chunk.pack();
+            let mut trials = vec![[Row::filled(0.0); MAX_PARAMETERS]; pixels.len()];
+            for (at, (star, truth)) in chunk.stars.iter().zip(&stack.truth).enumerate() {
+                let scaled = star.scale.to_scaled(model.parameters(), &truth.parameters);
+                set_lane(&mut trials[at / LANES], at % LANES, &scaled);
+            }
+            let wanted = vec![LaneMask::MAX; pixels.len()];
+            let mut sums = vec![NormalEquations::filled(Row::filled(0.0)); pixels.len()];
             let mut group =
                 criterion.benchmark_group(format!("evaluate {} {size}x{size}", model.name()));
             group
                 .throughput(Throughput::Elements(STARS as u64))
                 .sample_size(20);
-            for mut backend in backends() {
-                backend
-                    .load(model, Estimator::default(), &chunk)
+            for backend in backends() {
+                let mut evaluator = backend
+                    .load(model, Estimator::default(), chunk, &pixels)
                     .expect("room for the chunk");
                 let name = backend.name();
                 group.bench_function(name, |bencher| {
                     bencher.iter(|| {
-                        backend
-                            .evaluate(&active, &trials, &mut sums)
+                        evaluator
+                            .evaluate(&trials, &wanted, &mut sums)
                             .expect("a working device");
                     });
                 });

@@ -30,7 +30,7 @@ fn stack(criterion: &mut Criterion) {
         .sample_size(20);
     for (name, start) in [("from 10 % off", Some(0.1)), ("from moments", None)] {
         let batch = stack.batch(Noise::Unit, start);
-        let mut fitter = fitter();
+        let fitter = fitter();
         group.bench_function(name, |bencher| {
             bencher.iter(|| fitter.fit(&batch).expect("a working device"));
         });
@@ -51,10 +51,10 @@ fn image(criterion: &mut Criterion) {
     group.bench_function("detection", |bencher| {
         bencher.iter(|| detect(image, &background, &DetectOptions::default()));
     });
-    let mut fitter = fitter();
+    let fitter = fitter();
     group.bench_function("pixels to rows", |bencher| {
         bencher.iter(|| {
-            measure_image(image, None, &MeasureOptions::default(), &mut fitter).expect("rows")
+            measure_image(image, None, &MeasureOptions::default(), &fitter).expect("rows")
         });
     });
 }

@@ -1,4 +1,4 @@
-// What the host hands over. Twin of BatchInfo and the bindings in src/backend/gpu/mod.rs.
+// What the host hands over. Twin of BatchInfo and the bindings in src/backend/gpu/evaluator.rs.
 
 struct BatchInfo {
     // Pixels in a row of a cutout.
@@ -12,7 +12,7 @@ struct BatchInfo {
 }
 
 @group(0) @binding(0) var<uniform> info: BatchInfo;
-// Cutouts, interleaved: pixel 0 of STARS neighbouring stars, then pixel 1 of the same stars.
+// Cutouts, interleaved: pixel 0 of BLOCK neighbouring stars, then pixel 1 of the same stars.
 @group(0) @binding(1) var<storage, read> data: array<f32>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;
 // Which stars to evaluate.

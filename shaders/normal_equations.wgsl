@@ -24,10 +24,10 @@ fn normal_equations(
     // Neighbouring invocations read neighbouring words, however many lanes a star has.
     let lane = invocation / STARS;
     let place = invocation % STARS;
-    // The last workgroup may have places to spare: they repeat the last star and write nothing.
+    // The last workgroup may have places to spare: they repeat the last star.
     let slot = min(group * STARS + place, info.stars - 1u);
     let star = indices[slot];
-    let first = (star / STARS) * STARS * info.pixels + star % STARS;
+    let first = (star / BLOCK) * BLOCK * info.pixels + star % BLOCK;
 
     var p: array<f32, PARAMETERS>;
     // unroll j in PARAMETERS
@@ -38,22 +38,20 @@ fn normal_equations(
     var chi2 = 0.0;
     var score_sums: array<f32, PARAMETERS>;
     var curvature_sums: array<f32, PACKED>;
-    let width = f32(info.width);
-    let inverse_width = 1.0 / width;
-    for (var i = lane; i < info.pixels; i += LANES) {
-        // Exact up to the largest cutout, and cheaper than an integer division.
-        let y = floor((f32(i) + 0.5) * inverse_width);
-        let x = f32(i) - y * width;
-        let at = first + i * STARS;
-        let model = evaluate_model(&p, x, y, &gradient);
-        let terms = estimate(data[at], model, weight[at]);
-        chi2 += terms.cost;
-        // unroll j in PARAMETERS
-        score_sums[{j}] += terms.score * gradient[{j}];
-        // end
-        // unroll jk in PACKED
-        curvature_sums[{jk}] += terms.curvature * gradient[{j}] * gradient[{k}];
-        // end
+    // Rows are dealt out to the lanes.
+    for (var row = lane; row < info.pixels / info.width; row += LANES) {
+        for (var column = 0u; column < info.width; column += 1u) {
+            let at = first + (row * info.width + column) * BLOCK;
+            let model = evaluate_model(&p, f32(column), f32(row), &gradient);
+            let terms = estimate(data[at], model, weight[at]);
+            chi2 += terms.cost;
+            // unroll j in PARAMETERS
+            score_sums[{j}] += terms.score * gradient[{j}];
+            // end
+            // unroll jk in PACKED
+            curvature_sums[{jk}] += terms.curvature * gradient[{j}] * gradient[{k}];
+            // end
+        }
     }
     store(0u, chi2, invocation, slot);
     // unroll j in PARAMETERS

@@ -1,11 +1,16 @@
 //! Equal cutouts as flat arrays, scaled to order 1: what solvers and backends work on.
 
+use std::ops::Range;
+
+use crate::block::LANES;
 use crate::constraints::Constraints;
 use crate::cutout::{Cutout, Weighting};
 use crate::error::{Error, Result};
+use crate::estimator::Estimator;
 use crate::fit::Flags;
 use crate::kernel::Pixels;
 use crate::model::{Parameter, Parameters, Role};
+use crate::packed::PackedBlock;
 
 /// Where a fit starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,6 +89,11 @@ pub struct BatchStar {
     pub constraints: Option<Box<Constraints>>,
     /// Pixels in use.
     pub n_pixels: usize,
+    /// The weight of every pixel, where all have the same.
+    pub uniform_weight: Option<f64>,
+    /// Sum of the squared data in units of their noise: with the rounding of a sum it says how
+    /// small a difference of chi-square still means something.
+    pub power: f64,
     /// What the weights are.
     pub weighting: Weighting,
     /// Flags of the cutout.
@@ -185,12 +195,21 @@ impl Batch {
                 (zero + level * range, level.recip(), gain * range / level)
             }
         };
+        let estimator = match cutout.weighting {
+            Weighting::Unit | Weighting::InverseVariance => Estimator::LeastSquares,
+            Weighting::Counts { .. } => Estimator::Poisson,
+        };
+        let mut power = 0.0;
         for (&data, &weight) in cutout.data.iter().zip(&cutout.weight) {
             let used = weight > 0.0;
-            self.data
-                .push(if used { (data - pedestal) / range } else { 0.0 });
-            self.weight.push(weight / divisor);
+            let data = if used { (data - pedestal) / range } else { 0.0 };
+            let weight = weight / divisor;
+            power += estimator.terms(data, data, weight).curvature * data * data;
+            self.data.push(data);
+            self.weight.push(weight);
         }
+        let first = cutout.weight.first().copied().unwrap_or(0.0);
+        let is_uniform = first > 0.0 && cutout.weight.iter().all(|&weight| weight == first);
         self.stars.push(BatchStar {
             scale: Scale {
                 pedestal,
@@ -201,6 +220,8 @@ impl Batch {
             start,
             constraints: constraints.map(Box::new),
             n_pixels: cutout.n_pixels(),
+            uniform_weight: is_uniform.then_some(first / divisor),
+            power,
             weighting: cutout.weighting,
             flags: cutout.flags,
         });
@@ -253,6 +274,18 @@ impl<'a> Chunk<'a> {
     /// Whether there is no star.
     pub fn is_empty(&self) -> bool {
         self.stars.is_empty()
+    }
+
+    /// The stars of a block, sixteen or what is left of them.
+    pub(crate) fn stars_of_block(&self, block: usize) -> Range<usize> {
+        block * LANES..((block + 1) * LANES).min(self.len())
+    }
+
+    /// The pixels of all stars, sixteen to a block.
+    pub fn pack(&self) -> Vec<PackedBlock> {
+        let blocks = 0..self.len().div_ceil(LANES);
+        let pack = |block| PackedBlock::new(self, self.stars_of_block(block));
+        blocks.map(pack).collect()
     }
 
     /// The pixels of one star.

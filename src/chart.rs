@@ -1,5 +1,6 @@
 //! The coordinates that a fit moves in.
 
+use crate::block::{LANES, LaneMask, ParameterRows, Row, lane_of, lanes_of, set_lane};
 use crate::constraints::Constraints;
 use crate::dual::Dual;
 use crate::kernel::NormalEquations;
@@ -84,12 +85,14 @@ impl Chart {
         self.kind == Kind::Model
     }
 
-    /// Whether coordinate `j` is not what stands there among the model's parameters or columns.
-    pub(crate) fn is_ratio(&self, j: usize) -> bool {
-        match self.kind {
-            Kind::Columns(Axes::Major { ratio, .. } | Axes::Minor { ratio, .. }) => ratio == j,
-            _ => false,
-        }
+    /// Where among the coordinates there is a ratio of axes, and their angle.
+    pub(crate) fn angle(&self) -> Option<(usize, usize)> {
+        let ratio = match self.kind {
+            Kind::Columns(Axes::Major { ratio, .. } | Axes::Minor { ratio, .. }) => Some(ratio),
+            Kind::Columns(Axes::Both) | Kind::Model => None,
+        };
+        let mut coordinates = self.coordinates.iter();
+        ratio.zip(coordinates.position(|c| c.name == "theta"))
     }
 
     /// The coordinates of a star with these columns.
@@ -106,6 +109,35 @@ impl Chart {
             }
         }
         coordinates
+    }
+
+    /// The model's parameters at the coordinates of a block.
+    pub(crate) fn parameters_of_block(&self, coordinates: &ParameterRows, out: &mut ParameterRows) {
+        *out = *coordinates;
+        if !self.is_model() {
+            for lane in 0..LANES {
+                set_lane(out, lane, &self.parameters(&lane_of(coordinates, lane)));
+            }
+        }
+    }
+
+    /// Turns the sums of the stars in `mask`, in the model's parameters, into sums in these
+    /// coordinates.
+    pub(crate) fn pull_back_block(
+        &self,
+        mask: LaneMask,
+        coordinates: &ParameterRows,
+        sums: &mut NormalEquations<Row>,
+    ) {
+        if self.is_model() {
+            return;
+        }
+        let n = self.coordinates.len();
+        for lane in lanes_of(mask) {
+            let mut lane_sums = sums.lane(n, lane);
+            self.pull_back(&lane_of(coordinates, lane), &mut lane_sums);
+            sums.set_lane(n, lane, &lane_sums);
+        }
     }
 
     /// The model's parameters at these coordinates.

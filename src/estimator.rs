@@ -15,6 +15,9 @@ pub struct Terms<T> {
 
 /// An estimator as arithmetic on one pixel; its WGSL twin has the same three results.
 pub trait Estimate {
+    /// Whether the curvature of a pixel is its weight, whatever data and model are.
+    const CURVATURE_IS_WEIGHT: bool;
+
     /// Terms of a pixel with the value `data`, where the model gives `model`; `weight` is the
     /// inverse variance, or what else the estimator must know of the pixel (0: unused, all terms
     /// vanish).
@@ -26,6 +29,8 @@ pub trait Estimate {
 pub struct LeastSquares;
 
 impl Estimate for LeastSquares {
+    const CURVATURE_IS_WEIGHT: bool = true;
+
     #[inline(always)]
     fn terms<T: Real>(data: T, model: T, weight: T) -> Terms<T> {
         let residual = data - model;
@@ -52,6 +57,8 @@ pub struct Poisson;
 pub const REFUSED: f64 = 1e30;
 
 impl Estimate for Poisson {
+    const CURVATURE_IS_WEIGHT: bool = false;
+
     #[inline(always)]
     fn terms<T: Real>(data: T, model: T, level: T) -> Terms<T> {
         let (zero, one) = (level.constant(0.0), level.constant(1.0));

@@ -3,16 +3,22 @@
 use std::ops::Range;
 
 use fearless_simd::Level;
+use fearless_simd::prelude::*;
 
-use crate::batch::{BatchStar, Chunk};
+use crate::batch::Chunk;
+use crate::block::{LANES, LaneMask, Part, Row, StarBlock, lane_of, lanes_of};
 use crate::chart::Chart;
 use crate::cutout::Weighting;
 use crate::estimator::Estimator;
 use crate::fit::{Fit, FitStatus, Flags};
 use crate::kernel::{NormalEquations, ResidualSums};
-use crate::lanes::{self, MAX_LANES};
-use crate::model::{MAX_PACKED, Model, Packed, Parameter, Parameters, Role, packed_index};
-use crate::solver::{Held, StarState, cholesky};
+use crate::level::vectorized;
+use crate::model::packed_index;
+use crate::model::{MAX_PACKED, MAX_PARAMETERS, Model, Packed, Parameter, Parameters, Role};
+use crate::packed::PackedBlock;
+use crate::solver::cholesky::{self, Factor, SMALLEST_PIVOT, with_constant};
+use crate::solver::held_of_part;
+use crate::unroll::{unroll, unroll_packed};
 
 /// Share of its information that every parameter must keep for `f32` sums to give its error; where
 /// one keeps less, the star's sums are taken again in `f64`.
@@ -29,200 +35,245 @@ pub(crate) struct Finisher<'a> {
     pub(crate) estimator: Estimator,
     /// The stars.
     pub(crate) chunk: Chunk<'a>,
-    /// Registers to use; `None`: everything in `f64`.
-    pub(crate) level: Option<Level>,
+    /// Registers to use.
+    pub(crate) level: Level,
+    /// Whether all sums are to be taken in `f64`.
+    pub(crate) exact: bool,
+    /// As in [`Tolerances`](crate::solver::Tolerances).
+    pub(crate) angle: Option<(usize, usize)>,
 }
 
-/// The sums of one star at the solution.
-struct Sums {
-    chi2: f64,
-    information: Information,
-    residuals: ResidualSums,
-}
-
-/// What the pixels say about the parameters at the solution.
+/// What the pixels say about the parameters of a block's stars at the solution.
+#[derive(Debug, Clone)]
 struct Information {
     /// Coordinates that are fixed or ended at a bound.
-    held: Held,
-    /// Inverse curvature of the model's parameters without those; `None` where it is singular.
-    inverse: Option<Packed>,
+    held: [LaneMask; MAX_PARAMETERS],
+    /// Stars of which every other parameter keeps enough of its information.
+    clear: LaneMask,
+    /// Inverse curvature of the model's parameters, 0 for those that are held.
+    inverse: Packed<Row>,
 }
 
 impl Finisher<'_> {
-    /// Stars that are finished together.
-    pub(crate) fn block(&self) -> usize {
-        self.level.map_or(1, lanes::count)
-    }
-
-    /// The fits of neighbouring stars, at most [`Finisher::block`].
+    /// Writes the fits of neighbouring stars, those of a block.
     pub(crate) fn finish(
         &self,
         stars: Range<usize>,
-        states: &[StarState],
-        statuses: &[FitStatus],
-    ) -> Vec<Fit> {
-        let quick = self
-            .level
-            .map(|level| self.sums_in_lanes(level, stars.clone(), states));
-        let mut quick = quick.into_iter().flatten();
-        stars
-            .zip(states.iter().zip(statuses))
-            .map(|(star, (state, &status))| {
-                let quick = quick.next().flatten();
-                if !status.has_values() {
-                    return self.empty(star, state, status);
+        state: &StarBlock,
+        pixels: &PackedBlock,
+        fits: &mut [Fit],
+    ) {
+        let n = self.model.parameters().len();
+        let valued = (0..stars.len())
+            .filter(|&lane| state.statuses[lane].has_values())
+            .fold(0, |mask, lane| mask | 1 << lane);
+        let unit = (0..stars.len())
+            .filter(|&lane| self.chunk.stars[stars.start + lane].weighting == Weighting::Unit)
+            .fold(0, |mask, lane| mask | 1 << lane);
+        let mut parameters = [Row::filled(0.0); MAX_PARAMETERS];
+        self.chart
+            .parameters_of_block(&state.parameters, &mut parameters);
+
+        // The curvature is that of the last evaluation, a last step of a hundredth of an error
+        // before the end, unless everything is asked for in f64.
+        let mut equations = state.equations.clone();
+        let mut residuals = ResidualSums::filled(Row::filled(0.0));
+        let mut unclear = valued;
+        let mut information = self.information(state, &equations, CLEAR_PIVOT);
+        if !self.exact {
+            unclear &= !information.clear;
+            let sandwich = (unit != 0).then_some(&information.inverse);
+            self.model.residual_sums_of_block(
+                self.level,
+                pixels,
+                &parameters,
+                sandwich,
+                &mut residuals,
+            );
+        }
+        if unclear != 0 {
+            for lane in lanes_of(unclear) {
+                let sums = self.model.normal_equations(
+                    self.estimator,
+                    &self.chunk.pixels(stars.start + lane),
+                    &lane_of(&parameters, lane),
+                );
+                equations.set_lane(n, lane, &sums);
+            }
+            self.chart
+                .pull_back_block(unclear, &state.parameters, &mut equations);
+            let exact = self.information(state, &equations, SMALLEST_PIVOT);
+            information.merge(&exact, unclear);
+            for lane in lanes_of(unclear) {
+                let inverse = information.inverse.map(|row| row[lane]);
+                let sums = self.model.residual_sums(
+                    &self.chunk.pixels(stars.start + lane),
+                    &lane_of(&parameters, lane),
+                    (unit >> lane & 1 == 1).then_some(&inverse),
+                );
+                residuals.absolute[lane] = sums.absolute;
+                for (row, value) in residuals.sandwich.iter_mut().zip(sums.sandwich) {
+                    row[lane] = value;
                 }
-                let sums = quick.unwrap_or_else(|| self.sums(star, state));
-                self.fit(star, state, status, &sums)
-            })
-            .collect()
+            }
+        }
+        let sandwich = match unit {
+            0 => None,
+            _ => Some(self.sandwich(&information.inverse, &residuals.sandwich)),
+        };
+        for ((lane, star), fit) in stars.enumerate().zip(fits) {
+            let scaled = lane_of(&parameters, lane);
+            self.set_end(fit, star, lane, state, &scaled);
+            if valued >> lane & 1 == 0 {
+                continue;
+            }
+            let covariance = match &sandwich {
+                Some(sandwich) if unit >> lane & 1 == 1 => sandwich,
+                _ => &information.inverse,
+            };
+            self.set_values(fit, star, &scaled, equations.chi2[lane]);
+            fit.absolute_residuals = residuals.absolute[lane] * self.chunk.stars[star].scale.range;
+            self.set_errors(fit, star, lane, state, &information, covariance);
+        }
     }
 
     /// What `equations`, in the coordinates of the chart, say at the solution, if every parameter
     /// keeps more than the share `clear` of its information.
     fn information(
         &self,
-        state: &StarState,
-        equations: &NormalEquations,
+        state: &StarBlock,
+        equations: &NormalEquations<Row>,
         clear: f64,
     ) -> Information {
-        let held = state.bounds.held(&state.parameters, &equations.gradient);
-        let inverse = cholesky::invert_if_clear(state.bounds.n, &equations.curvature, held, clear);
-        Information {
-            held,
-            inverse: inverse.map(|inverse| self.chart.push_forward(&state.parameters, &inverse)),
+        let n = self.chart.coordinates().len();
+        let mut information = Information {
+            held: [0; MAX_PARAMETERS],
+            clear: 0,
+            inverse: [Row::filled(0.0); MAX_PACKED],
+        };
+        vectorized!(self.level, simd => with_constant!(n, N => {
+            for first in (0..LANES).step_by(Part::length(simd)) {
+                let part = Part::at(simd, first);
+                information.fill::<_, N>(part, state, equations, self.angle, clear);
+            }
+        }));
+        if !self.chart.is_model() {
+            for lane in 0..LANES {
+                let covariance = information.inverse.map(|row| row[lane]);
+                let coordinates = lane_of(&state.parameters, lane);
+                let covariance = self.chart.push_forward(&coordinates, &covariance);
+                for (row, value) in information.inverse.iter_mut().zip(covariance) {
+                    row[lane] = value;
+                }
+            }
         }
+        information
     }
 
-    /// The sums of one star in `f64`.
-    fn sums(&self, star: usize, state: &StarState) -> Sums {
-        let pixels = self.chunk.pixels(star);
-        let parameters = self.chart.parameters(&state.parameters);
-        let mut equations = self
-            .model
-            .normal_equations(self.estimator, &pixels, &parameters);
-        self.chart.pull_back(&state.parameters, &mut equations);
-        let information = self.information(state, &equations, cholesky::SMALLEST_PIVOT);
-        let is_unit = self.chunk.stars[star].weighting == Weighting::Unit;
-        let sandwich = information.inverse.as_ref().filter(|_| is_unit);
-        let residuals = self.model.residual_sums(&pixels, &parameters, sandwich);
-        Sums {
-            chi2: equations.chi2,
-            information,
-            residuals,
-        }
+    /// The sandwich covariances of a block.
+    fn sandwich(&self, inverse: &Packed<Row>, middle: &Packed<Row>) -> Packed<Row> {
+        let n = self.model.parameters().len();
+        let mut result = [Row::filled(0.0); MAX_PACKED];
+        vectorized!(self.level, simd => with_constant!(n, N => {
+            for first in (0..LANES).step_by(Part::length(simd)) {
+                let part = Part::at(simd, first);
+                let outer = part.load_packed::<N>(inverse);
+                let middle = part.load_packed::<N>(middle);
+                let covariance = cholesky::sandwich::<_, N>(part, &outer, &middle);
+                part.store_packed::<N>(&mut result, &covariance);
+            }
+        }));
+        result
     }
 
-    /// The sums of neighbouring stars, those over residuals in registers of `f32`; `None` for a star
-    /// that `f32` does not do justice to. The curvature is that of the last evaluation, a last step
-    /// of a hundredth of an error before the end.
-    fn sums_in_lanes(
+    /// How the fit ended, and where.
+    fn set_end(
         &self,
-        level: Level,
-        stars: Range<usize>,
-        states: &[StarState],
-    ) -> Vec<Option<Sums>> {
-        let count = lanes::count(level);
-        let packed = lanes::pack(&self.chunk, stars.clone(), count);
-        let block = packed.block(self.chunk.width);
-        // Lanes without a star repeat the first one.
-        let mut parameters = [self.chart.parameters(&states[0].parameters); MAX_LANES];
-        for (parameters, state) in parameters.iter_mut().zip(states).skip(1) {
-            *parameters = self.chart.parameters(&state.parameters);
-        }
-        let parameters = &parameters[..count];
-        let information: Vec<Information> = states
-            .iter()
-            .map(|state| self.information(state, &state.equations, CLEAR_PIVOT))
-            .collect();
-        let mut inverses = [[0.0; MAX_PACKED]; MAX_LANES];
-        for (inverse, information) in inverses.iter_mut().zip(&information) {
-            if let Some(known) = information.inverse {
-                *inverse = known;
-            }
-        }
-        let is_unit = |star: &BatchStar| star.weighting == Weighting::Unit;
-        let any_unit = self.chunk.stars[stars].iter().any(is_unit);
-        let mut residuals = [ResidualSums::filled(0.0); MAX_LANES];
-        let residuals = &mut residuals[..count];
-        let sandwich = any_unit.then_some(&inverses[..count]);
-        self.model
-            .residual_sums_in_lanes(level, &block, parameters, sandwich, residuals);
-        let sums = information.into_iter().zip(states).zip(residuals);
-        sums.map(|((information, state), residuals)| {
-            information.inverse.is_some().then_some(Sums {
-                chi2: state.equations.chi2,
-                information,
-                residuals: *residuals,
-            })
-        })
-        .collect()
-    }
-
-    /// A fit without values.
-    fn empty(&self, star: usize, state: &StarState, status: FitStatus) -> Fit {
+        fit: &mut Fit,
+        star: usize,
+        lane: usize,
+        state: &StarBlock,
+        scaled: &Parameters,
+    ) {
         let star = &self.chunk.stars[star];
-        let parameters = self.chart.parameters(&state.parameters);
-        let mut flags = star.flags;
-        flags.set(Flags::CENTROID_OUTSIDE, state.starts_outside);
-        Fit {
-            status,
-            flags,
-            parameters: star.scale.to_image(self.model.parameters(), &parameters),
-            covariance: None,
-            held: 0,
-            chi2: f64::NAN,
-            n_pixels: star.n_pixels,
-            n_free: state.bounds.n_free(0),
-            n_iterations: state.iterations,
-            absolute_residuals: f64::NAN,
-            central_residual: f64::NAN,
-        }
+        fit.status = state.statuses[lane];
+        fit.flags = star.flags;
+        let starts_outside = state.starts_outside >> lane & 1 == 1;
+        fit.flags.set(Flags::CENTROID_OUTSIDE, starts_outside);
+        fit.parameters = star.scale.to_image(self.model.parameters(), scaled);
+        fit.n_pixels = star.n_pixels;
+        let coordinates = 0..self.chart.coordinates().len();
+        let is_free = |j: &usize| state.fixed[*j] >> lane & 1 == 0;
+        fit.n_free = coordinates.filter(is_free).count();
+        fit.n_iterations = state.iterations[lane] as u32;
     }
 
-    fn fit(&self, index: usize, state: &StarState, status: FitStatus, sums: &Sums) -> Fit {
+    /// What needs no errors.
+    fn set_values(&self, fit: &mut Fit, star: usize, scaled: &Parameters, chi2: f64) {
         let parameters = self.model.parameters();
-        let n = parameters.len();
-        let star = &self.chunk.stars[index];
-        let scale = &star.scale;
-        let scaled = self.chart.parameters(&state.parameters);
-        let Information { held, inverse } = &sums.information;
-        let at_bound = held & !state.bounds.fixed;
-        let mut fit = self.empty(index, state, status);
-        // Else what is held is a column; it has no variance, which says the same.
-        fit.held = if self.chart.is_model() { at_bound } else { 0 };
-        fit.n_free = state.bounds.n_free(*held);
-        fit.chi2 = sums.chi2 * scale.weight;
-        fit.absolute_residuals = sums.residuals.absolute * scale.range;
-        fit.central_residual = self.central_residual(index, &scaled) * scale.range;
-        match inverse {
-            Some(inverse) => {
-                let covariance = match star.weighting {
-                    Weighting::Unit => cholesky::sandwich(n, inverse, &sums.residuals.sandwich),
-                    Weighting::InverseVariance | Weighting::Counts { .. } => {
-                        inverse.map(|c| c / scale.weight)
-                    }
-                };
-                fit.covariance = Some(to_image(&covariance, n, |j| {
-                    scale.factor(parameters[j].role)
-                }));
-            }
-            None => fit.status = FitStatus::SingularCurvature,
-        }
-        if !fit.chi2.is_finite() || fit.parameters[..n].iter().any(|p| !p.is_finite()) {
+        let scale = &self.chunk.stars[star].scale;
+        fit.chi2 = chi2 * scale.weight;
+        fit.central_residual = self.central_residual(star, scaled) * scale.range;
+        let is_finite = fit.parameters[..parameters.len()]
+            .iter()
+            .all(|p| p.is_finite());
+        if !fit.chi2.is_finite() || !is_finite {
             fit.status = FitStatus::NotFinite;
         }
-        fit.flags.set(Flags::NEAR_BOUND, at_bound != 0);
         let (width, height) = (self.chunk.width, self.chunk.height);
         fit.flags.set(
             Flags::CENTROID_OUTSIDE,
-            is_outside(parameters, &scaled, width, height),
+            is_outside(parameters, scaled, width, height),
         );
-        for (parameter, &value) in parameters.iter().zip(&scaled) {
+        for (parameter, &value) in parameters.iter().zip(scaled) {
             let negative = parameter.role == Role::Flux && value < 0.0;
             fit.flags.set(Flags::NEGATIVE_FLUX, negative);
         }
-        fit
+    }
+
+    /// Covariance of the parameters, and what is held.
+    fn set_errors(
+        &self,
+        fit: &mut Fit,
+        star: usize,
+        lane: usize,
+        state: &StarBlock,
+        information: &Information,
+        covariance: &Packed<Row>,
+    ) {
+        let parameters = self.model.parameters();
+        let star = &self.chunk.stars[star];
+        let mut at_bound = 0;
+        for (j, held) in information.held.iter().enumerate() {
+            let free = held & !state.fixed[j];
+            at_bound |= ((free >> lane & 1) as u8) << j;
+        }
+        // Else what is held is a column; it has no variance, which says the same.
+        fit.held = if self.chart.is_model() { at_bound } else { 0 };
+        fit.n_free -= at_bound.count_ones() as usize;
+        fit.flags.set(Flags::NEAR_BOUND, at_bound != 0);
+        if information.clear >> lane & 1 == 0 {
+            fit.status = match fit.status {
+                FitStatus::NotFinite => FitStatus::NotFinite,
+                _ => FitStatus::SingularCurvature,
+            };
+            return;
+        }
+        let scale = match star.weighting {
+            Weighting::Unit => 1.0,
+            Weighting::InverseVariance | Weighting::Counts { .. } => star.scale.weight.recip(),
+        };
+        let factors: Parameters = std::array::from_fn(|j| match parameters.get(j) {
+            Some(parameter) => star.scale.factor(parameter.role),
+            None => 1.0,
+        });
+        let scaled = fit.covariance.insert([0.0; MAX_PACKED]);
+        for j in 0..parameters.len() {
+            for k in 0..=j {
+                let at = packed_index(j, k);
+                scaled[at] = covariance[at][lane] * scale * factors[j] * factors[k];
+            }
+        }
     }
 
     /// Scaled residual of the cutout's middle pixel; NaN where it is not used.
@@ -234,6 +285,46 @@ impl Finisher<'_> {
             pixels.data[middle] - self.model.evaluate(parameters, x as f64, y as f64).0
         } else {
             f64::NAN
+        }
+    }
+}
+
+impl Information {
+    #[inline(always)]
+    fn fill<S: Simd, const N: usize>(
+        &mut self,
+        part: Part<S>,
+        state: &StarBlock,
+        equations: &NormalEquations<Row>,
+        angle: Option<(usize, usize)>,
+        clear: f64,
+    ) {
+        let held = held_of_part::<S, N>(part, state, equations, angle);
+        let mut matrix = part.load_packed::<N>(&equations.curvature);
+        let mut right = [part.splat(0.0); MAX_PARAMETERS];
+        cholesky::hold::<S, N>(part, &mut matrix, &mut right, &held);
+        let factor = Factor::new::<N>(part, &matrix, part.splat(0.0), clear);
+        let inverse = factor.inverse::<N>(part);
+        let mut finite = part.splat(0.0);
+        unroll!(J in N => { self.held[J] |= part.bits(held[J]); });
+        unroll_packed!((J, K, AT) in N => {
+            finite = inverse[AT].mul_add(part.splat(0.0), finite);
+            let value = (held[J] | held[K]).select(part.splat(0.0), inverse[AT]);
+            part.store(&mut self.inverse[AT], value);
+        });
+        self.clear |= part.bits(factor.regular & finite.simd_eq(part.splat(0.0)));
+    }
+
+    /// Takes over what `other` says of the stars in `mask`.
+    fn merge(&mut self, other: &Self, mask: LaneMask) {
+        self.clear = self.clear & !mask | other.clear & mask;
+        for (held, other) in self.held.iter_mut().zip(other.held) {
+            *held = *held & !mask | other & mask;
+        }
+        for (row, other) in self.inverse.iter_mut().zip(&other.inverse) {
+            for lane in lanes_of(mask) {
+                row[lane] = other[lane];
+            }
         }
     }
 }
@@ -252,15 +343,4 @@ pub(crate) fn is_outside(
         Role::Y => beyond(value, height),
         Role::Flux | Role::Background | Role::Shape => false,
     })
-}
-
-/// A covariance in the image's units, from the factors of the parameters.
-fn to_image(scaled: &Packed, n: usize, factor: impl Fn(usize) -> f64) -> Packed {
-    let mut covariance = *scaled;
-    for j in 0..n {
-        for k in 0..=j {
-            covariance[packed_index(j, k)] *= factor(j) * factor(k);
-        }
-    }
-    covariance
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::kernel::quadratic_form;
-use crate::model::{Model, Packed, Parameters, Quantity, packed_index};
+use crate::model::{MAX_PARAMETERS, Model, Packed, Parameters, Quantity, packed_index};
 
 /// What the fit of one star found, in the image's units and coordinates.
 #[derive(Debug, Clone)]
@@ -35,6 +35,21 @@ pub struct Fit {
 }
 
 impl Fit {
+    /// None yet.
+    pub(crate) const UNFITTED: Self = Self {
+        status: FitStatus::NotFinite,
+        flags: Flags(0),
+        parameters: [0.0; MAX_PARAMETERS],
+        covariance: None,
+        held: 0,
+        chi2: f64::NAN,
+        n_pixels: 0,
+        n_free: 0,
+        n_iterations: 0,
+        absolute_residuals: f64::NAN,
+        central_residual: f64::NAN,
+    };
+
     /// Degrees of freedom: pixels used less free parameters.
     pub fn dof(&self) -> i64 {
         self.n_pixels as i64 - self.n_free as i64

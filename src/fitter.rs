@@ -1,22 +1,25 @@
-//! The step loop: evaluate the active stars, update each, drop those that are done.
+//! The step loop: evaluate the stars that are not done, update each, drop those that are done.
 
+use std::ops::AddAssign;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fearless_simd::Level;
 use rayon::prelude::*;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Evaluator};
 use crate::batch::{Batch, BatchStar, Chunk};
+use crate::block::{LANES, LaneMask, ParameterRows, Row, StarBlock};
 use crate::chart::Chart;
 use crate::cutout::Weighting;
 use crate::error::{Error, Result};
 use crate::estimator::Estimator;
 use crate::finish::Finisher;
-use crate::fit::{Fit, FitStatus};
+use crate::fit::Fit;
 use crate::kernel::NormalEquations;
-use crate::model::{Model, Parameters};
-use crate::solver::{Solver, StarState, Tolerances, Update};
-use crate::start::starting_state;
+use crate::model::{MAX_PARAMETERS, Model};
+use crate::solver::{Solver, Tolerances};
+use crate::start::Starter;
 
 /// Fits a model to batches of cutouts.
 #[derive(Debug)]
@@ -35,17 +38,21 @@ pub struct Fitter {
     pub max_iterations: u32,
     /// Stars on the device at once; default: what the backend takes.
     pub chunk: Option<usize>,
-    /// What the fits so far took.
-    pub tally: Tally,
+    tally: Mutex<Tally>,
 }
 
-/// Work done and time spent by a [`Fitter`].
+/// Work done and time spent by a [`Fitter`]; the times are summed over the threads.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Tally {
     /// Stars fitted.
     pub stars: u64,
-    /// Times that a star was evaluated by the backend.
+    /// Times that a star was evaluated by the backend, those included that were done already but
+    /// share a register with one that was not.
     pub evaluations: u64,
+    /// Steps of stars that the solver made, counted in the same way.
+    pub updates: u64,
+    /// Interleaving cutouts.
+    pub pack: Duration,
     /// Start values.
     pub start: Duration,
     /// Moving pixels to the backend.
@@ -58,6 +65,20 @@ pub struct Tally {
     pub finish: Duration,
 }
 
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.stars += other.stars;
+        self.evaluations += other.evaluations;
+        self.updates += other.updates;
+        self.pack += other.pack;
+        self.start += other.start;
+        self.load += other.load;
+        self.evaluate += other.evaluate;
+        self.update += other.update;
+        self.finish += other.finish;
+    }
+}
+
 /// Runs `work` and adds its time to `total`.
 fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
@@ -65,6 +86,12 @@ fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
     *total += start.elapsed();
     result
 }
+
+/// Least stars to a chunk that is one only to keep another core busy.
+const SHARE: usize = 4096;
+
+/// What it costs to give a star a place in another block, in evaluations of a star.
+const REGROUP_COST: usize = 2;
 
 impl Fitter {
     /// A fitter with the default tolerances.
@@ -81,26 +108,37 @@ impl Fitter {
             tolerance: 1e-6,
             max_iterations: 50,
             chunk: None,
-            tally: Tally::default(),
+            tally: Mutex::default(),
         }
     }
 
-    /// Fits every star of `batch`, in its order.
+    /// What the fits since the last call took.
+    pub fn take_tally(&self) -> Tally {
+        std::mem::take(&mut *self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Fits every star of `batch`, in its order. Chunks of them are fitted side by side, each on
+    /// one thread: while one waits for a device, others update.
     ///
     /// # Errors
     ///
     /// [`Error::Device`] where the device was lost, [`Error::Option`] where the batch holds counts
     /// and the estimator is not for them, or the other way round. A star that cannot be fitted is
-    /// no error: see [`FitStatus`].
-    pub fn fit(&mut self, batch: &Batch) -> Result<Vec<Fit>> {
+    /// no error: see [`FitStatus`](crate::fit::FitStatus).
+    pub fn fit(&self, batch: &Batch) -> Result<Vec<Fit>> {
         self.check(&batch.stars)?;
+        let constraints = batch.stars.iter().map(|star| star.constraints.as_deref());
+        let chart = Chart::new(self.model, constraints.flatten());
         let most = self.backend.chunk_size(self.model, batch.pixels_per_star());
-        let size = self.chunk.map_or(most, |chunk| chunk.min(most)).max(1);
-        let mut fits = Vec::with_capacity(batch.len());
-        for from in (0..batch.len()).step_by(size) {
-            let chunk = batch.chunk(from, (from + size).min(batch.len()));
-            fits.extend(self.fit_chunk(&chunk)?);
-        }
+        let most = self.chunk.map_or(most, |chunk| chunk.min(most)).max(1);
+        let share = batch.len().div_ceil(2 * rayon::current_num_threads());
+        let size = most.min(share.max(SHARE)).next_multiple_of(LANES);
+        let mut fits = vec![Fit::UNFITTED; batch.len()];
+        let chunks = fits.par_chunks_mut(size).with_max_len(1).enumerate();
+        chunks.try_for_each(|(index, fits)| {
+            let from = index * size;
+            self.fit_chunk(batch.chunk(from, from + fits.len()), &chart, fits)
+        })?;
         Ok(fits)
     }
 
@@ -128,121 +166,139 @@ impl Fitter {
         }
     }
 
-    fn fit_chunk(&mut self, chunk: &Chunk<'_>) -> Result<Vec<Fit>> {
-        let constraints = chunk
-            .stars
-            .iter()
-            .flat_map(|star| star.constraints.as_deref());
-        let chart = &Chart::new(self.model, constraints);
-        let tolerances = Tolerances {
-            ftol: self.tolerance,
-            max_iterations: self.max_iterations,
-            epsilon: self.backend.epsilon(),
-            refuses: self.estimator == Estimator::Poisson,
-            coordinates: chart.coordinates(),
+    fn fit_chunk(&self, chunk: Chunk<'_>, chart: &Chart, fits: &mut [Fit]) -> Result<()> {
+        let level = Level::new();
+        let mut tally = Tally {
+            stars: chunk.len() as u64,
+            ..Tally::default()
         };
-        let mut tally = self.tally;
-        tally.stars += chunk.len() as u64;
-        timed(&mut tally.load, || {
-            self.backend.load(self.model, self.estimator, chunk)
+        let pixels = timed(&mut tally.pack, || chunk.pack());
+        let mut evaluator = timed(&mut tally.load, || {
+            self.backend
+                .load(self.model, self.estimator, chunk, &pixels)
         })?;
-
-        let mut states: Vec<StarState> = timed(&mut tally.start, || {
-            let start = |star| starting_state(chunk, star, chart, self.estimator);
-            (0..chunk.len()).into_par_iter().map(start).collect()
+        let mut blocks: Vec<StarBlock> = timed(&mut tally.start, || {
+            let starter = Starter::new(chunk, chart, self.estimator, level);
+            let blocks = pixels.iter().enumerate();
+            let start = |(block, pixels)| starter.block(chunk.stars_of_block(block), pixels);
+            blocks.map(start).collect()
         });
-        let mut statuses: Vec<Option<FitStatus>> = states
-            .iter()
-            .map(|state| {
-                let too_few = state.n_pixels < state.bounds.n_free(0).max(1);
-                too_few.then_some(FitStatus::TooFewPixels)
-            })
-            .collect();
-        let mut active: Vec<u32> = (0..chunk.len() as u32)
-            .filter(|&i| statuses[i as usize].is_none())
-            .collect();
-        let mut sums = Vec::new();
-        while !active.is_empty() {
-            let trial = |&star: &u32| chart.parameters(&states[star as usize].trial);
-            let trials: Vec<Parameters> = active.iter().map(trial).collect();
-            sums.resize(active.len(), NormalEquations::filled(0.0));
-            tally.evaluations += active.len() as u64;
-            timed(&mut tally.evaluate, || {
-                self.backend.evaluate(&active, &trials, &mut sums)
-            })?;
-            timed(&mut tally.update, || {
-                let updates = update(
-                    self.solver.as_ref(),
-                    chart,
-                    &mut states,
-                    &active,
-                    &sums,
-                    &tolerances,
-                );
-                for (&star, update) in active.iter().zip(updates) {
-                    if let Update::Finished(status) = update {
-                        statuses[star as usize] = Some(status);
-                    }
-                }
-                active.retain(|&star| statuses[star as usize].is_none());
-            });
-        }
-        // Whatever is still without a status was never evaluated.
-        let statuses: Vec<FitStatus> = statuses
-            .into_iter()
-            .map(|status| status.unwrap_or(FitStatus::NotFinite))
-            .collect();
+        let mut steps = Steps {
+            solver: self.solver.as_ref(),
+            evaluator: evaluator.as_mut(),
+            chart,
+            level,
+            tolerances: Tolerances {
+                ftol: self.tolerance,
+                max_iterations: self.max_iterations,
+                epsilon: self.backend.epsilon(),
+                refuses: self.estimator == Estimator::Poisson,
+                coordinates: chart.coordinates(),
+                angle: chart.angle(),
+            },
+            tally: &mut tally,
+        };
+        let stars: Vec<u32> = (0..chunk.len() as u32).collect();
+        steps.run(&stars, &mut blocks)?;
         let finisher = Finisher {
             model: self.model,
             chart,
             estimator: self.estimator,
-            chunk: *chunk,
-            level: (self.backend.epsilon() > f64::EPSILON).then(Level::new),
+            chunk,
+            level,
+            exact: self.backend.epsilon() <= f64::EPSILON,
+            angle: chart.angle(),
         };
-        let fits = timed(&mut tally.finish, || {
-            let size = finisher.block();
-            let blocks = states
-                .par_chunks(size)
-                .zip(statuses.par_chunks(size))
-                .enumerate();
-            blocks
-                .flat_map_iter(|(block, (states, statuses))| {
-                    finisher.finish(block * size..block * size + states.len(), states, statuses)
-                })
-                .collect()
+        timed(&mut tally.finish, || {
+            let fits = fits.chunks_mut(LANES);
+            for (block, (fits, (state, pixels))) in fits.zip(blocks.iter().zip(&pixels)).enumerate()
+            {
+                finisher.finish(chunk.stars_of_block(block), state, pixels, fits);
+            }
         });
-        self.tally = tally;
-        Ok(fits)
+        *self.tally.lock().unwrap_or_else(PoisonError::into_inner) += tally;
+        Ok(())
     }
 }
 
-/// The solver's decision about every active star.
-fn update(
-    solver: &dyn Solver,
-    chart: &Chart,
-    states: &mut [StarState],
-    active: &[u32],
-    sums: &[NormalEquations],
-    tolerances: &Tolerances<'_>,
-) -> Vec<Update> {
-    // The states of the active stars, as `active` is in increasing order.
-    let mut next = active.iter().peekable();
-    let states: Vec<&mut StarState> = states
-        .iter_mut()
-        .enumerate()
-        .filter(|(index, _)| next.next_if(|&&star| star as usize == *index).is_some())
-        .map(|(_, state)| state)
-        .collect();
-    states
-        .into_par_iter()
-        .zip(sums)
-        .with_min_len(256)
-        .map(|(state, sums)| {
-            let mut sums = *sums;
-            chart.pull_back(&state.trial, &mut sums);
-            let update = solver.update(state, &sums, tolerances);
-            state.bounds.project(&mut state.trial);
-            update
-        })
-        .collect()
+/// The steps of the stars of a chunk.
+struct Steps<'a> {
+    solver: &'a dyn Solver,
+    evaluator: &'a mut dyn Evaluator,
+    chart: &'a Chart,
+    level: Level,
+    tolerances: Tolerances<'a>,
+    tally: &'a mut Tally,
+}
+
+impl Steps<'_> {
+    /// Makes steps until all stars are done. Once as much has been wasted on those that were done
+    /// as it costs to regroup the others, these go on in blocks of their own, and come back. `stars`
+    /// are the numbers in the chunk of those in `blocks`.
+    fn run(&mut self, stars: &[u32], blocks: &mut [StarBlock]) -> Result<()> {
+        let mut parameters = vec![[Row::filled(0.0); MAX_PARAMETERS]; blocks.len()];
+        let mut sums = vec![NormalEquations::filled(Row::filled(0.0)); blocks.len()];
+        let mut wasted = 0;
+        loop {
+            let running: usize = blocks
+                .iter()
+                .map(|block| block.running.count_ones() as usize)
+                .sum();
+            if running == 0 {
+                return Ok(());
+            }
+            let spared = blocks.len() - running.div_ceil(LANES);
+            if spared > 0 && wasted >= REGROUP_COST * running {
+                break;
+            }
+            wasted += self.step(blocks, &mut parameters, &mut sums)? - running;
+        }
+
+        let slots: Vec<usize> = (0..stars.len())
+            .filter(|slot| blocks[slot / LANES].running >> (slot % LANES) & 1 == 1)
+            .collect();
+        let left: Vec<u32> = slots.iter().map(|&slot| stars[slot]).collect();
+        let n = self.tolerances.coordinates.len();
+        let mut rest = vec![StarBlock::EMPTY; slots.len().div_ceil(LANES)];
+        timed(&mut self.tally.load, || {
+            for (to, &from) in slots.iter().enumerate() {
+                let state = &blocks[from / LANES];
+                rest[to / LANES].copy_lane(n, to % LANES, state, from % LANES);
+            }
+            self.evaluator.regroup(&left)
+        })?;
+        self.run(&left, &mut rest)?;
+        for (from, &to) in slots.iter().enumerate() {
+            let state = &rest[from / LANES];
+            blocks[to / LANES].copy_lane(n, to % LANES, state, from % LANES);
+        }
+        Ok(())
+    }
+
+    /// One step of every star that is running; the number of stars that were evaluated for it.
+    fn step(
+        &mut self,
+        blocks: &mut [StarBlock],
+        parameters: &mut [ParameterRows],
+        sums: &mut [NormalEquations<Row>],
+    ) -> Result<usize> {
+        let wanted: Vec<LaneMask> = blocks.iter().map(|block| block.running).collect();
+        let evaluated = LANES * wanted.iter().filter(|&&mask| mask != 0).count();
+        self.tally.evaluations += evaluated as u64;
+        timed(&mut self.tally.evaluate, || {
+            for (block, parameters) in blocks.iter().zip(&mut *parameters) {
+                self.chart.parameters_of_block(&block.trial, parameters);
+            }
+            self.evaluator.evaluate(parameters, &wanted, sums)
+        })?;
+        timed(&mut self.tally.update, || {
+            for (block, sums) in blocks.iter_mut().zip(sums) {
+                self.chart
+                    .pull_back_block(block.running, &block.trial, sums);
+                self.solver
+                    .update(self.level, block, sums, &self.tolerances);
+            }
+        });
+        Ok(evaluated)
+    }
 }

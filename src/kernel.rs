@@ -1,13 +1,25 @@
 //! The sums over the pixels of a star: what every backend computes, on the CPU.
 //!
-//! One pixel's arithmetic is written once and serves `f64`, star by
-//! star, as well as registers of `f32` with a star in each lane.
+//! The arithmetic of a model is written once and serves `f64`, star by star, as well as registers
+//! of `f32` with a star in each lane.
+
+mod pixelwise;
+mod register;
+pub(crate) mod separable;
 
 use fearless_simd::prelude::*;
 
+pub use pixelwise::Pixelwise;
+pub use register::Register;
+pub use register::RegisterPixels;
+pub use separable::{ByLines, Line, Separable};
+
+use crate::block::{ParameterRows, Row};
 use crate::estimator::{Estimate, Terms};
 use crate::model::{MAX_PACKED, MAX_PARAMETERS, Packed, Parameters, Profile, packed_index};
+use crate::packed::PackedBlock;
 use crate::real::{Lanes, Real};
+use crate::unroll::unroll;
 
 /// Chi-square of a star with its gradient and curvature in the parameters:
 /// the normal equations `curvature * step = gradient`.
@@ -34,19 +46,27 @@ impl<T: Copy> NormalEquations<T> {
 }
 
 impl<T: Real> NormalEquations<T> {
-    /// Adds one pixel of a model with `n` parameters.
+    /// Adds one pixel of a model.
     #[inline(always)]
-    fn add(&mut self, n: usize, terms: Terms<T>, gradient: &Parameters<T>) {
+    fn add<P: Profile>(&mut self, terms: Terms<T>, gradient: &Parameters<T>) {
         self.chi2 = self.chi2 + terms.cost;
-        for j in 0..n {
-            self.gradient[j] = terms.score.mul_add(gradient[j], self.gradient[j]);
-            let weighted = terms.curvature * gradient[j];
-            for k in 0..=j {
-                let at = packed_index(j, k);
-                self.curvature[at] = weighted.mul_add(gradient[k], self.curvature[at]);
-            }
-        }
+        unroll!(J in P::N => {
+            self.gradient[J] = terms.score.mul_add(gradient[J], self.gradient[J]);
+        });
+        add_products::<P, T>(&mut self.curvature, terms.curvature, gradient);
     }
+}
+
+/// Adds `weight` times the products of the derivatives by two parameters each.
+#[inline(always)]
+fn add_products<P: Profile, T: Real>(sums: &mut Packed<T>, weight: T, gradient: &Parameters<T>) {
+    unroll!(J in P::N => {
+        let weighted = weight * gradient[J];
+        unroll!(K in J + 1 => {
+                let at = packed_index(J, K);
+                sums[at] = weighted.mul_add(gradient[K], sums[at]);
+            });
+    });
 }
 
 /// The pixels of one star, row after row.
@@ -87,77 +107,9 @@ pub fn normal_equations<P: Profile, E: Estimate>(
     let mut gradient = [0.0; MAX_PARAMETERS];
     pixels.for_each_used(|data, weight, x, y| {
         let model = P::evaluate(parameters, x, y, &mut gradient);
-        sums.add(
-            P::PARAMETERS.len(),
-            E::terms(data, model, weight),
-            &gradient,
-        );
+        sums.add::<P>(E::terms(data, model, weight), &gradient);
     });
     sums
-}
-
-/// The pixels of as many stars as a register has lanes: pixel 0 of each, then pixel 1 of each.
-#[derive(Debug, Clone, Copy)]
-pub struct LaneBlock<'a> {
-    /// Pixels in a row.
-    pub width: usize,
-    /// Values, scaled to order 1.
-    pub data: &'a [f32],
-    /// As in [`Batch::weight`](crate::batch::Batch::weight).
-    pub weight: &'a [f32],
-}
-
-impl LaneBlock<'_> {
-    /// Calls `visit` with values, weights, x and y of each pixel.
-    #[inline(always)]
-    fn for_each_pixel<S: Simd>(
-        &self,
-        simd: S,
-        mut visit: impl FnMut(Lanes<S>, Lanes<S>, Lanes<S>, Lanes<S>),
-    ) {
-        let lanes = Lanes::<S>::COUNT;
-        let row = self.width * lanes;
-        for (y, (data, weight)) in self
-            .data
-            .chunks_exact(row)
-            .zip(self.weight.chunks_exact(row))
-            .enumerate()
-        {
-            let y = Lanes::splat(simd, y as f32);
-            let pixels = data.chunks_exact(lanes).zip(weight.chunks_exact(lanes));
-            for (x, (data, weight)) in pixels.enumerate() {
-                let x = Lanes::splat(simd, x as f32);
-                visit(Lanes::load(simd, data), Lanes::load(simd, weight), x, y);
-            }
-        }
-    }
-}
-
-/// The sums of as many stars as a register has lanes.
-#[inline(always)]
-pub fn normal_equations_in_lanes<P: Profile, E: Estimate, S: Simd>(
-    simd: S,
-    block: &LaneBlock<'_>,
-    parameters: &[Parameters],
-    sums: &mut [NormalEquations],
-) {
-    let n = P::PARAMETERS.len();
-    let p = gather(simd, n, |lane, j| parameters[lane][j]);
-    let mut total = NormalEquations::filled(Lanes::splat(simd, 0.0));
-    let mut gradient = [Lanes::splat(simd, 0.0); MAX_PARAMETERS];
-    block.for_each_pixel(simd, |data, weight, x, y| {
-        let model = P::evaluate(&p, x, y, &mut gradient);
-        total.add(n, E::terms(data, model, weight), &gradient);
-    });
-    for (lane, sums) in sums.iter_mut().enumerate() {
-        sums.chi2 = total.chi2.lane(lane);
-        for j in 0..n {
-            sums.gradient[j] = total.gradient[j].lane(lane);
-        }
-        for at in 0..n * (n + 1) / 2 {
-            sums.curvature[at] = total.curvature[at].lane(lane);
-        }
-    }
 }
 
 /// Sums over the residuals at the solution.
@@ -183,38 +135,42 @@ impl<T: Copy> ResidualSums<T> {
 }
 
 impl<T: Real> ResidualSums<T> {
-    /// Adds one pixel of a model with `n` parameters; a weight of 0 adds nothing.
+    /// Adds one pixel of a model; a weight of 0 adds nothing.
     #[inline(always)]
-    fn add(
+    fn add<P: Profile>(
         &mut self,
-        n: usize,
         residual: T,
         weight: T,
         gradient: &Parameters<T>,
         inverse: Option<&Packed<T>>,
     ) {
+        self.add_residual(residual, weight);
+        let Some(inverse) = inverse else { return };
+        let mut leverage = weight.constant(0.0);
+        unroll!(J in P::N => {
+            let mut row = weight.constant(0.0);
+            unroll!(K in J => {
+                    row = inverse[packed_index(J, K)].mul_add(gradient[K], row);
+                });
+            let row = inverse[packed_index(J, J)].mul_add(gradient[J], row * 2.0);
+            leverage = row.mul_add(gradient[J], leverage);
+        });
+        let score = Self::score(residual, weight, leverage);
+        add_products::<P, T>(&mut self.sandwich, score * score, gradient);
+    }
+
+    #[inline(always)]
+    fn add_residual(&mut self, residual: T, weight: T) {
         let used = weight.if_positive(residual.abs(), weight.constant(0.0));
         self.absolute = self.absolute + used;
-        let Some(inverse) = inverse else { return };
-        let mut leverage = gradient[0].constant(0.0);
-        for j in 0..n {
-            let mut row = inverse[packed_index(j, j)] * gradient[j];
-            for k in 0..j {
-                row = (inverse[packed_index(j, k)] * 2.0).mul_add(gradient[k], row);
-            }
-            leverage = row.mul_add(gradient[j], leverage);
-        }
+    }
+
+    /// `w r / (1 - h)` of a pixel whose leverage is `weight` times `leverage`.
+    #[inline(always)]
+    fn score(residual: T, weight: T, leverage: T) -> T {
         // A pixel that alone determines a parameter has a leverage of 1 and no residual.
         let rest = (-(weight * leverage) + 1.0).at_least(1e-6);
-        let score = weight * residual / rest;
-        let square = score * score;
-        for j in 0..n {
-            let scaled = square * gradient[j];
-            for k in 0..=j {
-                let at = packed_index(j, k);
-                self.sandwich[at] = scaled.mul_add(gradient[k], self.sandwich[at]);
-            }
-        }
+        weight * residual / rest
     }
 }
 
@@ -228,50 +184,68 @@ pub fn residual_sums<P: Profile>(
     let mut gradient = [0.0; MAX_PARAMETERS];
     pixels.for_each_used(|data, weight, x, y| {
         let residual = data - P::evaluate(parameters, x, y, &mut gradient);
-        sums.add(P::PARAMETERS.len(), residual, weight, &gradient, inverse);
+        sums.add::<P>(residual, weight, &gradient, inverse);
     });
     sums
 }
 
-/// The residual sums of as many stars as a register has lanes.
+/// How the sums of a model are taken in registers: [`Pixelwise`] for any, [`ByLines`] for those that
+/// are products.
+pub trait Kernel<P> {
+    /// The sums of the stars of a register.
+    fn normal_equations<E: Estimate, S: Simd>(
+        pixels: &RegisterPixels<'_, S>,
+        parameters: &Parameters<Lanes<S>>,
+    ) -> NormalEquations<Lanes<S>>;
+
+    /// The residual sums of the stars of a register.
+    fn residual_sums<S: Simd>(
+        pixels: &RegisterPixels<'_, S>,
+        parameters: &Parameters<Lanes<S>>,
+        inverse: Option<&Packed<Lanes<S>>>,
+    ) -> ResidualSums<Lanes<S>>;
+}
+
+/// The sums of the stars of a block.
 #[inline(always)]
-pub fn residual_sums_in_lanes<P: Profile, S: Simd>(
+pub(crate) fn normal_equations_of_block<P: Profile, E: Estimate, S: Simd>(
     simd: S,
-    block: &LaneBlock<'_>,
-    parameters: &[Parameters],
-    inverses: Option<&[Packed]>,
-    sums: &mut [ResidualSums],
+    block: &PackedBlock,
+    parameters: &ParameterRows,
+    sums: &mut NormalEquations<Row>,
 ) {
-    let n = P::PARAMETERS.len();
-    let p = gather(simd, n, |lane, j| parameters[lane][j]);
-    let inverse: Option<Packed<Lanes<S>>> =
-        inverses.map(|inverses| gather(simd, n * (n + 1) / 2, |lane, at| inverses[lane][at]));
-    let mut total = ResidualSums::filled(Lanes::splat(simd, 0.0));
-    let mut gradient = [Lanes::splat(simd, 0.0); MAX_PARAMETERS];
-    block.for_each_pixel(simd, |data, weight, x, y| {
-        let residual = data - P::evaluate(&p, x, y, &mut gradient);
-        total.add(n, residual, weight, &gradient, inverse.as_ref());
-    });
-    for (lane, sums) in sums.iter_mut().enumerate() {
-        sums.absolute = total.absolute.lane(lane);
-        for at in 0..n * (n + 1) / 2 {
-            sums.sandwich[at] = total.sandwich[at].lane(lane);
-        }
+    for register in Register::all(simd) {
+        let p = register.narrow_all::<P>(parameters);
+        let pixels = RegisterPixels::new(register, block);
+        let found = P::Kernel::normal_equations::<E, S>(&pixels, &p);
+        register.store(&mut sums.chi2, found.chi2);
+        register.store_all::<P>(&mut sums.gradient, &found.gradient);
+        register.store_packed::<P>(&mut sums.curvature, &found.curvature);
     }
 }
 
-/// The first `n` values of each star, side by side.
+/// The residual sums of the stars of a block; without the `inverse` curvature the sandwich stays 0.
 #[inline(always)]
-fn gather<S: Simd, const N: usize>(
+pub(crate) fn residual_sums_of_block<P: Profile, S: Simd>(
     simd: S,
-    n: usize,
-    value: impl Fn(usize, usize) -> f64,
-) -> [Lanes<S>; N] {
-    let mut all = [Lanes::splat(simd, 0.0); N];
-    for (j, all) in all.iter_mut().enumerate().take(n) {
-        *all = Lanes(S::f32s::from_fn(simd, |lane| value(lane, j) as f32));
+    block: &PackedBlock,
+    parameters: &ParameterRows,
+    inverse: Option<&Packed<Row>>,
+    sums: &mut ResidualSums<Row>,
+) {
+    for register in Register::all(simd) {
+        let p = register.narrow_all::<P>(parameters);
+        let pixels = RegisterPixels::new(register, block);
+        let found = match inverse {
+            Some(rows) => {
+                let inverse = register.narrow_packed::<P>(rows);
+                P::Kernel::residual_sums(&pixels, &p, Some(&inverse))
+            }
+            None => P::Kernel::residual_sums(&pixels, &p, None),
+        };
+        register.store(&mut sums.absolute, found.absolute);
+        register.store_packed::<P>(&mut sums.sandwich, &found.sandwich);
     }
-    all
 }
 
 /// `v^T M v` for a symmetric matrix of `n` rows.

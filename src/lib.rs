@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod background;
 pub mod batch;
+pub mod block;
 pub mod catalog;
 mod chart;
 pub mod constraints;
@@ -17,15 +18,17 @@ pub mod fitter;
 pub mod image;
 pub mod io;
 pub mod kernel;
-mod lanes;
+mod level;
 pub mod measure;
 pub mod model;
 pub mod moments;
 mod neighbours;
+pub mod packed;
 pub mod real;
 pub mod simulate;
 pub mod solver;
 pub mod star;
 mod start;
+mod unroll;
 
 pub use error::{Error, Result};

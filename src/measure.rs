@@ -142,7 +142,7 @@ pub fn measure_image(
     image: &Image,
     list: Option<&StarList>,
     options: &MeasureOptions,
-    fitter: &mut Fitter,
+    fitter: &Fitter,
 ) -> Result<Measured> {
     let cell = Background::cell_for(image.width(), image.height());
     let background = Background::estimate(image.pixels.view(), cell);
@@ -253,7 +253,7 @@ pub fn measure_stack(
     cutouts: &Cutouts<'_>,
     list: Option<&StarList>,
     options: &MeasureOptions,
-    fitter: &mut Fitter,
+    fitter: &Fitter,
 ) -> Result<Measured> {
     let Cutouts {
         name,

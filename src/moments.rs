@@ -1,172 +1,414 @@
-//! Start values: windowed moments of a star.
+//! Start values: windowed moments of the stars of a block.
 
-use crate::kernel::Pixels;
+use fearless_simd::Level;
+use fearless_simd::prelude::*;
+
+use crate::block::{LANES, Row};
+use crate::kernel::{Pixels, Register};
+use crate::level::vectorized;
 use crate::model::{FWHM_OF_SIGMA, Moments};
+use crate::packed::PackedBlock;
+use crate::real::{Lanes, Real};
 
 /// Times that the window is moved onto the centroid found.
 const RECENTERINGS: usize = 3;
 
-/// Moments of the star in `pixels`, weighted with a Gaussian window, as if the star were a
+/// Where the stars of a block are expected.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// Pixels from the centre of the first one; NaN: at the brightest spot.
+    pub x: Row,
+    /// As `x`.
+    pub y: Row,
+    /// Full width at half maximum, pixels.
+    pub fwhm: Row,
+}
+
+impl Expected {
+    /// Nothing is known of where the stars are; they are this wide.
+    pub fn anywhere(fwhm: f64) -> Self {
+        Self {
+            x: Row::filled(f64::NAN),
+            y: Row::filled(f64::NAN),
+            fwhm: Row::filled(fwhm),
+        }
+    }
+}
+
+/// Moments of each star of a block, weighted with a Gaussian window, as if the star were a
 /// Gaussian. The background is the median of the rim. The window keeps neighbours and the noise of
 /// the outskirts out, which an unweighted centre of mass does not.
-///
-/// `position` is where the star is expected, in pixels from the centre of the first one; without
-/// it the brightest spot is taken. `fwhm` is its expected width; without it a quarter of the
-/// shorter side.
-pub fn moments(
-    pixels: &Pixels<'_>,
-    height: usize,
-    position: Option<(f64, f64)>,
-    fwhm: Option<f64>,
-) -> Moments {
-    let width = pixels.width;
-    let background = rim_median(pixels, height);
-    let light: Vec<f64> = pixels
-        .data
-        .iter()
-        .zip(pixels.weight)
-        .map(|(&data, &weight)| if weight > 0.0 { data - background } else { 0.0 })
-        .collect();
-    let fwhm = fwhm.unwrap_or(width.min(height) as f64 / 4.0);
-    let window = (fwhm / FWHM_OF_SIGMA).max(0.7);
-    let expected = position.unwrap_or_else(|| brightest(pixels, &light));
+pub fn moments_of_block(
+    level: Level,
+    block: &PackedBlock,
+    expected: &Expected,
+) -> [Moments; LANES] {
+    vectorized!(level, simd => in_registers(simd, block, expected))
+}
 
-    let mut sums = Sums::new(&light, width, expected, window);
-    let mut center = expected;
-    for _ in 0..RECENTERINGS {
-        let Some((dx, dy)) = sums.centroid() else {
-            break;
-        };
-        // The window halves every offset of a star as wide as itself.
-        let moved = (center.0 + 2.0 * dx, center.1 + 2.0 * dy);
-        if (moved.0 - expected.0).hypot(moved.1 - expected.1) > fwhm {
-            break;
+#[inline(always)]
+fn in_registers<S: Simd>(simd: S, block: &PackedBlock, expected: &Expected) -> [Moments; LANES] {
+    let mut all = [Moments::round(0.0, (0.0, 0.0), 1.0, 0.0); LANES];
+    for (register, all) in Register::all(simd).zip(all.chunks_exact_mut(Lanes::<S>::COUNT)) {
+        Cutouts::new(register, block).moments(expected, all);
+    }
+    all
+}
+
+/// The cutouts of a register's stars.
+struct Cutouts<S: Simd> {
+    register: Register<S>,
+    width: usize,
+    /// Light above the background; 0 where a pixel is not used.
+    light: Vec<Lanes<S>>,
+    /// 1 where a pixel is used, else 0; empty where all are.
+    used: Vec<Lanes<S>>,
+    background: Lanes<S>,
+}
+
+impl<S: Simd> Cutouts<S> {
+    #[inline(always)]
+    fn new(register: Register<S>, block: &PackedBlock) -> Self {
+        let (zero, one) = (register.splat(0.0), register.splat(1.0));
+        let mut light = Vec::with_capacity(block.data.len());
+        for row in &block.data {
+            light.push(register.load(row));
         }
-        center = moved;
-        sums = Sums::new(&light, width, center, window);
-    }
-
-    let square = window * window;
-    let (low, high) = (
-        0.25,
-        (4.0 * window)
-            .min(width.min(height) as f64 / 4.0)
-            .max(0.5)
-            .powi(2),
-    );
-    let [xx, xy, yy] = sums
-        .covariance()
-        .and_then(|seen| without_window(seen, square))
-        .filter(|[xx, xy, yy]| xx * yy - xy * xy > 0.1 * xx * yy)
-        .filter(|[xx, _, yy]| [xx, yy].iter().all(|v| (low..=high).contains(*v)))
-        .unwrap_or_else(|| {
-            let variance = sums.covariance().map_or(square, |[xx, _, yy]| {
-                let seen = 0.5 * (xx + yy);
-                match seen < square {
-                    true => (seen * square / (square - seen)).clamp(low, high),
-                    false => high,
-                }
-            });
-            [variance, 0.0, variance]
-        });
-    // The window takes away det(I + C / w^2)^-1/2 of the flux of a Gaussian.
-    let seen = ((1.0 + xx / square) * (1.0 + yy / square) - (xy / square).powi(2)).sqrt();
-    let flux = sums.light * seen;
-    // A start of no flux at all would leave position and width undetermined.
-    let least = 1e-3 * 0.5 * (xx + yy);
-    let flux = if flux.abs() < least { least } else { flux };
-    Moments {
-        flux,
-        x: center.0,
-        y: center.1,
-        xx,
-        xy,
-        yy,
-        background,
-    }
-}
-
-/// The covariance of a Gaussian that a round window of the variance `square` makes look like
-/// `seen`: the inverses add up, `seen^-1 = C^-1 + 1 / w^2`. `None` where there is none.
-fn without_window([xx, xy, yy]: [f64; 3], square: f64) -> Option<[f64; 3]> {
-    let invert = |[xx, xy, yy]: [f64; 3]| {
-        let determinant = xx * yy - xy * xy;
-        (xx > 0.0 && determinant > 0.0)
-            .then(|| [yy / determinant, -xy / determinant, xx / determinant])
-    };
-    let [a, b, c] = invert([xx, xy, yy])?;
-    invert([a - 1.0 / square, b, c - 1.0 / square])
-}
-
-/// Sums over a window.
-struct Sums {
-    /// Light times window.
-    light: f64,
-    /// The same times the offset from the window's centre.
-    x: f64,
-    y: f64,
-    /// The same times the products of the offsets.
-    xx: f64,
-    xy: f64,
-    yy: f64,
-}
-
-impl Sums {
-    /// Over `light`, rows of `width` pixels, 0 where a pixel is not used.
-    fn new(light: &[f64], width: usize, (x, y): (f64, f64), window: f64) -> Self {
-        let profile = |offset: f64| (-0.5 * (offset / window).powi(2)).exp();
-        // The window is a product: first the moments of each column, side by side, then of those.
-        let mut columns = vec![[0.0; 3]; width];
-        for (row, light) in light.chunks_exact(width).enumerate() {
-            let dy = row as f64 - y;
-            let factor = profile(dy);
-            let factors = [factor, factor * dy, factor * dy * dy];
-            for (column, &light) in columns.iter_mut().zip(light) {
-                for (sum, factor) in column.iter_mut().zip(factors) {
-                    *sum += factor * light;
-                }
+        let mut used = Vec::new();
+        if !block.has_uniform_weights() {
+            used.reserve(block.weight.len());
+            for row in &block.weight {
+                used.push(register.load(row).if_positive(one, zero));
             }
         }
-        let mut sums = Self {
-            light: 0.0,
-            x: 0.0,
-            y: 0.0,
-            xx: 0.0,
-            xy: 0.0,
-            yy: 0.0,
+        let mut cutouts = Self {
+            register,
+            width: block.width,
+            light,
+            used,
+            background: zero,
         };
-        for (column, [light, by_dy, by_dy2]) in columns.into_iter().enumerate() {
-            let dx = column as f64 - x;
-            let factor = profile(dx);
-            sums.light += factor * light;
-            sums.x += factor * dx * light;
-            sums.y += factor * by_dy;
-            sums.xx += factor * dx * dx * light;
-            sums.xy += factor * dx * by_dy;
-            sums.yy += factor * by_dy2;
+        cutouts.background = cutouts.rim_median();
+        let background = cutouts.background;
+        for (at, light) in cutouts.light.iter_mut().enumerate() {
+            *light = *light - background;
+            if let Some(used) = cutouts.used.get(at) {
+                *light = used.if_positive(*light, zero);
+            }
+        }
+        cutouts
+    }
+
+    /// Whether a pixel is used, as 1 or 0.
+    #[inline(always)]
+    fn used(&self, at: usize) -> Lanes<S> {
+        match self.used.get(at) {
+            Some(used) => *used,
+            None => self.register.splat(1.0),
+        }
+    }
+
+    /// Median of the usable pixels on the rim; of all pixels where the rim has none; else 0.
+    #[inline(always)]
+    fn rim_median(&self) -> Lanes<S> {
+        let (median, is_empty) = self.median(true);
+        if is_empty.0.simd_gt(self.register.splat(0.0).0).all_false() {
+            return median;
+        }
+        let (all, _) = self.median(false);
+        is_empty.if_positive(all, median)
+    }
+
+    /// Median of the usable pixels, and 1 where there are none. The rim of a cutout is short: it
+    /// is sorted by a network (K. E. Batcher 1968), which does the same for every star.
+    #[inline(always)]
+    fn median(&self, rim_only: bool) -> (Lanes<S>, Lanes<S>) {
+        let (zero, one) = (self.register.splat(0.0), self.register.splat(1.0));
+        let unused = self.register.splat(f32::MAX);
+        let last = self.light.len() - self.width;
+        let mut values = Vec::with_capacity(self.light.len());
+        let mut count = zero;
+        for first in (0..=last).step_by(self.width) {
+            let is_whole = !rim_only || first == 0 || first == last;
+            // Of a row between the first and the last its ends alone.
+            let step = if is_whole { 1 } else { (self.width - 1).max(1) };
+            for at in (first..first + self.width).step_by(step) {
+                let used = self.used(at);
+                count = count + used;
+                values.push(used.if_positive(self.light[at], unused));
+            }
+        }
+        sort(&mut values);
+        // Twice the place of the middle value; between two of them, their mean counts.
+        let twice = count - one;
+        let mut median = zero;
+        for (place, &value) in values.iter().enumerate() {
+            let distance = (twice - self.register.splat(2.0 * place as f32)).abs();
+            let is_middle = one + 0.5 - distance;
+            let share = (one * 0.5 - distance).if_positive(one, one * 0.5);
+            median = is_middle.if_positive(value.mul_add(share, median), median);
+        }
+        let is_empty = (one * 0.5 - count).if_positive(one, zero);
+        (is_empty.if_positive(zero, median), is_empty)
+    }
+
+    /// The pixel whose 3 x 3 neighbourhood is brightest: a single hot pixel does not win against a
+    /// star.
+    #[inline(always)]
+    fn brightest(&self) -> (Lanes<S>, Lanes<S>) {
+        let (zero, one) = (self.register.splat(0.0), self.register.splat(1.0));
+        let (width, height) = (self.width, self.light.len() / self.width);
+        let mut best = (self.register.splat(f32::MIN), one);
+        let mut place = (
+            self.register.splat((width / 2) as f32),
+            self.register.splat((height / 2) as f32),
+        );
+        // Light and number of usable pixels of three rows, column by column.
+        let mut columns = vec![(zero, zero); width];
+        for y in 0..height {
+            for (x, column) in columns.iter_mut().enumerate() {
+                *column = (zero, zero);
+                for row in y.saturating_sub(1)..(y + 2).min(height) {
+                    let at = row * width + x;
+                    *column = (column.0 + self.light[at], column.1 + self.used(at));
+                }
+            }
+            for x in 0..width {
+                let (mut sum, mut count) = (zero, zero);
+                for near in &columns[x.saturating_sub(1)..(x + 2).min(width)] {
+                    (sum, count) = (sum + near.0, count + near.1);
+                }
+                // The means are compared without dividing.
+                let better = sum * best.1 - best.0 * count;
+                let better = count.if_positive(better, -one);
+                best.0 = better.if_positive(sum, best.0);
+                best.1 = better.if_positive(count, best.1);
+                place.0 = better.if_positive(self.register.splat(x as f32), place.0);
+                place.1 = better.if_positive(self.register.splat(y as f32), place.1);
+            }
+        }
+        place
+    }
+
+    #[inline(always)]
+    fn moments(&self, expected: &Expected, out: &mut [Moments]) {
+        let register = self.register;
+        let (zero, one) = (register.splat(0.0), register.splat(1.0));
+        let fwhm = register.narrow(&expected.fwhm);
+        let window = (fwhm * FWHM_OF_SIGMA.recip()).at_least(0.7);
+        let (x, y) = (register.narrow(&expected.x), register.narrow(&expected.y));
+        let lacks = x.0.simd_ne(x.0) | y.0.simd_ne(y.0);
+        let mut start = (x, y);
+        if lacks.any_true() {
+            let (x, y) = self.brightest();
+            start = (
+                Lanes(lacks.select(x.0, start.0.0)),
+                Lanes(lacks.select(y.0, start.1.0)),
+            );
+        }
+        let mut center = start;
+        let mut sums = self.sums(center, window);
+        let mut moves = one;
+        for _ in 0..RECENTERINGS {
+            let (dx, dy, exists) = sums.centroid();
+            // The window halves every offset of a star as wide as itself.
+            let moved = (
+                dx.mul_add(one * 2.0, center.0),
+                dy.mul_add(one * 2.0, center.1),
+            );
+            let off = (moved.0 - start.0, moved.1 - start.1);
+            let room = fwhm * fwhm - (off.0 * off.0 + off.1 * off.1);
+            moves = exists.if_positive(room.if_positive(moves, zero), zero);
+            center = (
+                moves.if_positive(moved.0, center.0),
+                moves.if_positive(moved.1, center.1),
+            );
+            sums = self.sums(center, window);
+        }
+
+        let shorter = self.width.min(self.light.len() / self.width) as f64;
+        let square = window * window;
+        let low = one * 0.25;
+        let widest = (window * 4.0).smaller(one * (shorter / 4.0)).at_least(0.5);
+        let high = widest * widest;
+        let [xx, xy, yy] = sums.variances(square, (low, high));
+        // The window takes away det(I + C / w^2)^-1/2 of the flux of a Gaussian.
+        let (a, b, c) = (xx / square, xy / square, yy / square);
+        let seen = Lanes(((a + 1.0) * (c + 1.0) - b * b).0.sqrt());
+        let flux = sums.light * seen;
+        // A start of no flux at all would leave position and width undetermined.
+        let least = (xx + yy) * 0.5e-3;
+        let flux = (flux.abs() - least).if_positive(flux, least);
+        for (lane, out) in out.iter_mut().enumerate() {
+            *out = Moments {
+                flux: flux.lane(lane),
+                x: center.0.lane(lane),
+                y: center.1.lane(lane),
+                xx: xx.lane(lane),
+                xy: xy.lane(lane),
+                yy: yy.lane(lane),
+                background: self.background.lane(lane),
+            };
+        }
+    }
+
+    /// Sums over a window round (`x`, `y`).
+    #[inline(always)]
+    fn sums(&self, (x, y): (Lanes<S>, Lanes<S>), window: Lanes<S>) -> Sums<S> {
+        let register = self.register;
+        let zero = register.splat(0.0);
+        let inverse = register.splat(1.0) / window;
+        // The window is a product: first the moments of each column, then those of the columns.
+        let height = self.light.len() / self.width;
+        let mut rows = Vec::with_capacity(height);
+        for row in 0..height {
+            let dy = register.splat(row as f32) - y;
+            let factor = bell(dy * inverse);
+            rows.push([factor, factor * dy, factor * dy * dy]);
+        }
+        let mut sums = Sums {
+            light: zero,
+            x: zero,
+            y: zero,
+            xx: zero,
+            xy: zero,
+            yy: zero,
+        };
+        for column in 0..self.width {
+            let mut moments = [zero; 3];
+            for (row, factors) in rows.iter().enumerate() {
+                let light = self.light[row * self.width + column];
+                for k in 0..3 {
+                    moments[k] = factors[k].mul_add(light, moments[k]);
+                }
+            }
+            let [light, by_dy, by_dy2] = moments;
+            let dx = register.splat(column as f32) - x;
+            let factor = bell(dx * inverse);
+            let by_dx = factor * dx;
+            sums.light = factor.mul_add(light, sums.light);
+            sums.x = by_dx.mul_add(light, sums.x);
+            sums.y = factor.mul_add(by_dy, sums.y);
+            sums.xx = (by_dx * dx).mul_add(light, sums.xx);
+            sums.xy = by_dx.mul_add(by_dy, sums.xy);
+            sums.yy = factor.mul_add(by_dy2, sums.yy);
         }
         sums
     }
+}
 
-    /// Offset of the centroid from the window's centre.
-    fn centroid(&self) -> Option<(f64, f64)> {
-        let centroid = (self.x / self.light, self.y / self.light);
-        (self.light > 0.0 && centroid.0.is_finite() && centroid.1.is_finite()).then_some(centroid)
-    }
+/// `exp(-x^2 / 2)`.
+#[inline(always)]
+fn bell<T: Real>(x: T) -> T {
+    (x * x * -0.5).exp()
+}
 
-    /// Covariance of the light: along the rows, of both, along the columns.
-    fn covariance(&self) -> Option<[f64; 3]> {
-        let (dx, dy) = self.centroid()?;
-        let central = |sum: f64, product: f64| sum / self.light - product;
-        let [xx, xy, yy] = [
-            central(self.xx, dx * dx),
-            central(self.xy, dx * dy),
-            central(self.yy, dy * dy),
-        ];
-        (xx > 0.0 && yy > 0.0).then_some([xx, xy, yy])
+/// Sorts each star's values, the smallest first (D. E. Knuth, *The Art of Computer Programming* 3,
+/// algorithm 5.2.2M).
+#[inline(always)]
+fn sort<S: Simd>(values: &mut [Lanes<S>]) {
+    let n = values.len();
+    let most = n.next_power_of_two() / 2;
+    let mut p = most;
+    while p > 0 {
+        let (mut q, mut r, mut d) = (most, 0, p);
+        loop {
+            for i in 0..n - d {
+                if i & p == r {
+                    let (a, b) = (values[i], values[i + d]);
+                    values[i] = a.smaller(b);
+                    values[i + d] = a.larger(b);
+                }
+            }
+            if q == p {
+                break;
+            }
+            d = q - p;
+            q /= 2;
+            r = p;
+        }
+        p /= 2;
     }
 }
 
+/// Sums over a window.
+struct Sums<S: Simd> {
+    /// Light times window.
+    light: Lanes<S>,
+    /// The same times the offset from the window's centre.
+    x: Lanes<S>,
+    y: Lanes<S>,
+    /// The same times the products of the offsets.
+    xx: Lanes<S>,
+    xy: Lanes<S>,
+    yy: Lanes<S>,
+}
+
+impl<S: Simd> Sums<S> {
+    /// Offset of the centroid from the window's centre, and 1 where there is one.
+    #[inline(always)]
+    fn centroid(&self) -> (Lanes<S>, Lanes<S>, Lanes<S>) {
+        let (zero, one) = (self.light.constant(0.0), self.light.constant(1.0));
+        let safe = self.light.if_positive(self.light, one);
+        let (dx, dy) = (self.x / safe, self.y / safe);
+        let finite = dx.0.is_finite() & dy.0.is_finite();
+        let exists = self.light.if_positive(one, zero);
+        (dx, dy, Lanes(finite.select(exists.0, zero.0)))
+    }
+
+    /// Variances of the light along the rows, of both, along the columns, without the window of the
+    /// variance `square`; within the limits.
+    #[inline(always)]
+    fn variances(&self, square: Lanes<S>, (low, high): (Lanes<S>, Lanes<S>)) -> [Lanes<S>; 3] {
+        let (zero, one) = (self.light.constant(0.0), self.light.constant(1.0));
+        let (dx, dy, exists) = self.centroid();
+        let safe = self.light.if_positive(self.light, one);
+        let xx = self.xx / safe - dx * dx;
+        let xy = self.xy / safe - dx * dy;
+        let yy = self.yy / safe - dy * dy;
+        let exists = xx.if_positive(yy.if_positive(exists, zero), zero);
+
+        // The inverses add up: seen^-1 = C^-1 + 1 / w^2.
+        let determinant = xx * yy - xy * xy;
+        let inverse = one / determinant.if_positive(determinant, one);
+        let (a, b, c) = (
+            yy * inverse - one / square,
+            -(xy * inverse),
+            xx * inverse - one / square,
+        );
+        let rest = a * c - b * b;
+        let inverse = one / rest.if_positive(rest, one);
+        let full = [c * inverse, -(b * inverse), a * inverse];
+        let product = full[0] * full[2];
+        let room = [
+            exists,
+            determinant,
+            a,
+            rest,
+            product - full[1] * full[1] - product * 0.1,
+            full[0] - low,
+            high - full[0],
+            full[2] - low,
+            high - full[2],
+        ];
+        // Else a round star, as wide as the mean of both axes says; or as the window.
+        let seen = (xx + yy) * 0.5;
+        let gap = square - seen;
+        let wider = (seen * square / gap.if_positive(gap, one))
+            .smaller(high)
+            .larger(low);
+        let round = exists.if_positive(gap.if_positive(wider, high), square);
+        let mut result = full;
+        for room in room {
+            result = [
+                room.if_positive(result[0], round),
+                room.if_positive(result[1], zero),
+                room.if_positive(result[2], round),
+            ];
+        }
+        result
+    }
+}
 /// Median of the usable pixels on the rim; of all pixels where the rim has none.
 pub(crate) fn rim_median(pixels: &Pixels<'_>, height: usize) -> f64 {
     median(&mut rim(pixels, height)).unwrap_or(0.0)
@@ -228,31 +470,4 @@ pub fn median(values: &mut [f64]) -> Option<f64> {
         return Some(0.5 * lower + 0.5 * upper);
     }
     Some(upper)
-}
-
-/// The pixel whose 3 x 3 neighbourhood is brightest: a single hot pixel does not win against a star.
-fn brightest(pixels: &Pixels<'_>, light: &[f64]) -> (f64, f64) {
-    let (width, height) = (pixels.width, light.len() / pixels.width);
-    let mut best = (f64::NEG_INFINITY, ((width / 2) as f64, (height / 2) as f64));
-    // Light and number of usable pixels of three rows, column by column.
-    let mut columns = vec![(0.0, 0.0); width];
-    for row in 0..height {
-        columns.fill((0.0, 0.0));
-        let rows = row.saturating_sub(1) * width..(row + 2).min(height) * width;
-        let lines = light[rows.clone()].chunks_exact(width);
-        for (light, weight) in lines.zip(pixels.weight[rows].chunks_exact(width)) {
-            for ((column, &light), &weight) in columns.iter_mut().zip(light).zip(weight) {
-                column.0 += light;
-                column.1 += f64::from(u8::from(weight > 0.0));
-            }
-        }
-        for x in 0..width {
-            let near = &columns[x.saturating_sub(1)..(x + 2).min(width)];
-            let (sum, count) = near.iter().fold((0.0, 0.0), |(s, c), n| (s + n.0, c + n.1));
-            if count > 0.0 && sum / count > best.0 {
-                best = (sum / count, (x as f64, row as f64));
-            }
-        }
-    }
-    best.1
 }

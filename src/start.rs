@@ -1,15 +1,20 @@
 //! Where the fit of a star starts, and the box that it stays in.
 
+use std::ops::Range;
+
+use fearless_simd::Level;
+
 use crate::batch::{BatchStar, Chunk, Start};
+use crate::block::{LANES, StarBlock};
 use crate::chart::{Chart, values};
 use crate::constraints::Constraints;
 use crate::cutout::Weighting;
 use crate::estimator::Estimator;
 use crate::finish::is_outside;
-use crate::kernel::Pixels;
-use crate::model::{Model, Parameters, Role};
-use crate::moments::moments;
-use crate::solver::{Bounds, StarState};
+use crate::fit::FitStatus;
+use crate::model::{Model, Moments, Parameters, Role};
+use crate::moments::{Expected, moments_of_block};
+use crate::packed::PackedBlock;
 
 /// Part of the level of counts below which no background may fall: where there is no light at all,
 /// no count is possible.
@@ -19,70 +24,134 @@ const DARKEST: f64 = 1e-6;
 /// moves nothing, and would never be found.
 const HARDLY_ROUND: f64 = 1.05;
 
-/// The state of a star before its first evaluation.
-pub(crate) fn starting_state(
-    chunk: &Chunk<'_>,
-    index: usize,
-    chart: &Chart,
+/// Puts stars at their start values, in the coordinates of a chart.
+#[derive(Debug)]
+pub(crate) struct Starter<'a> {
+    chunk: Chunk<'a>,
+    chart: &'a Chart,
     estimator: Estimator,
-) -> StarState {
-    let (star, pixels) = (&chunk.stars[index], chunk.pixels(index));
-    let model = chart.model;
-    let (width, height) = (chunk.width, chunk.height);
-    let mut parameters = from_pixels(model, star, &pixels, height, estimator);
-    let starts_outside = is_outside(model.parameters(), &parameters, width, height);
-    if starts_outside {
-        put_in_the_middle(model, &mut parameters, width, height);
-    }
-    let mut bounds = model_bounds(chart, star, width, height);
-    let mut coordinates = parameters;
-    if star.constraints.is_some() || !chart.is_model() {
-        let none = Constraints::default();
-        let constraints = star.constraints.as_deref().unwrap_or(&none);
-        constrain(&mut bounds, constraints, chart, star);
-        let columns = start_columns(model, &parameters, constraints, star, chart);
-        if is_circle(model, constraints, &columns) {
-            bounds.fixed |= angle(model);
-        }
-        coordinates = chart.coordinates_of(&columns);
-    }
-    // What is fixed is fixed at the start.
-    for j in 0..bounds.n {
-        if bounds.fixed >> j & 1 == 1 {
-            (bounds.low[j], bounds.high[j]) = (coordinates[j], coordinates[j]);
-        }
-    }
-    bounds.project(&mut coordinates);
-    let power = pixels
-        .data
-        .iter()
-        .zip(pixels.weight)
-        .map(|(&data, &weight)| estimator.terms(data, data, weight).curvature * data * data)
-        .sum();
-    let mut state = StarState::new(coordinates, bounds, star.n_pixels, power);
-    state.starts_outside = starts_outside;
-    state
+    level: Level,
+    /// The box that the model sets, in scaled coordinates.
+    low: Parameters,
+    high: Parameters,
 }
 
-/// The parameters that the pixels, or the batch, say to start from; scaled.
-fn from_pixels(
-    model: &dyn Model,
-    star: &BatchStar,
-    pixels: &Pixels<'_>,
-    height: usize,
-    estimator: Estimator,
-) -> Parameters {
-    match star.start {
-        Start::Given(parameters) => star.scale.to_scaled(model.parameters(), &parameters),
-        Start::Moments { position, fwhm } => {
+impl<'a> Starter<'a> {
+    pub(crate) fn new(
+        chunk: Chunk<'a>,
+        chart: &'a Chart,
+        estimator: Estimator,
+        level: Level,
+    ) -> Self {
+        let (mut low, mut high) = (Parameters::default(), Parameters::default());
+        for (j, coordinate) in chart.coordinates().iter().enumerate() {
+            let side = match coordinate.role {
+                Role::X => chunk.width,
+                Role::Y => chunk.height,
+                Role::Flux | Role::Background | Role::Shape => chunk.width.max(chunk.height),
+            };
+            (low[j], high[j]) = (coordinate.bounds)(side as f64);
+        }
+        Self {
+            chunk,
+            chart,
+            estimator,
+            level,
+            low,
+            high,
+        }
+    }
+
+    /// The states of the stars of a block before their first evaluation.
+    pub(crate) fn block(&self, stars: Range<usize>, pixels: &PackedBlock) -> StarBlock {
+        let mut block = StarBlock::EMPTY;
+        let stars = &self.chunk.stars[stars];
+        let moments = self.moments(stars, pixels);
+        for (lane, star) in stars.iter().enumerate() {
+            self.start(lane, star, &moments[lane], &mut block);
+        }
+        block
+    }
+
+    /// The moments of the stars that start from theirs.
+    fn moments(&self, stars: &[BatchStar], pixels: &PackedBlock) -> [Moments; LANES] {
+        let quarter = self.chunk.width.min(self.chunk.height) as f64 / 4.0;
+        let mut expected = Expected::anywhere(quarter);
+        let mut is_needed = false;
+        for (lane, star) in stars.iter().enumerate() {
+            let Start::Moments { position, fwhm } = star.start else {
+                continue;
+            };
+            is_needed = true;
             let corner = star.scale.corner;
-            let position = position.map(|(x, y)| (x - corner.0, y - corner.1));
-            let mut moments = moments(pixels, height, position, fwhm);
-            if estimator == Estimator::Poisson {
-                // A star that takes light away would leave pixels with less than none.
-                moments.flux = moments.flux.max(1e-3);
+            if let Some((x, y)) = position {
+                (expected.x[lane], expected.y[lane]) = (x - corner.0, y - corner.1);
             }
-            model.start(&moments)
+            expected.fwhm[lane] = fwhm.unwrap_or(quarter);
+        }
+        if is_needed {
+            moments_of_block(self.level, pixels, &expected)
+        } else {
+            [Moments::round(0.0, (0.0, 0.0), 1.0, 0.0); LANES]
+        }
+    }
+
+    fn start(&self, lane: usize, star: &BatchStar, moments: &Moments, block: &mut StarBlock) {
+        let Self { chart, chunk, .. } = *self;
+        let (model, width, height) = (chart.model, chunk.width, chunk.height);
+        let mut parameters = match star.start {
+            Start::Given(parameters) => star.scale.to_scaled(model.parameters(), &parameters),
+            Start::Moments { .. } => {
+                let mut moments = *moments;
+                if self.estimator == Estimator::Poisson {
+                    // A star that takes light away would leave pixels with less than none.
+                    moments.flux = moments.flux.max(1e-3);
+                }
+                model.start(&moments)
+            }
+        };
+        if is_outside(model.parameters(), &parameters, width, height) {
+            block.starts_outside |= 1 << lane;
+            put_in_the_middle(model, &mut parameters, width, height);
+        }
+        let (mut low, mut high, mut fixed) = (self.low, self.high, 0);
+        if let Weighting::Counts { zero, .. } = star.weighting {
+            let level = (star.scale.pedestal - zero) / star.scale.range;
+            for (j, coordinate) in chart.coordinates().iter().enumerate() {
+                if coordinate.role == Role::Background {
+                    low[j] = (DARKEST - 1.0) * level;
+                }
+            }
+        }
+        let mut coordinates = parameters;
+        if star.constraints.is_some() || !chart.is_model() {
+            let none = Constraints::default();
+            let constraints = star.constraints.as_deref().unwrap_or(&none);
+            constrain(&mut low, &mut high, constraints, chart, star);
+            fixed = constraints.fixed;
+            let columns = start_columns(model, &parameters, constraints, star, chart);
+            if is_circle(model, constraints, &columns) {
+                fixed |= angle(model);
+            }
+            coordinates = chart.coordinates_of(&columns);
+        }
+        let n = chart.coordinates().len();
+        for j in 0..n {
+            // What is fixed is fixed at the start.
+            if fixed >> j & 1 == 1 {
+                (low[j], high[j]) = (coordinates[j], coordinates[j]);
+                block.fixed[j] |= 1 << lane;
+            }
+            // Not clamp(): it panics on a box that is not one.
+            coordinates[j] = coordinates[j].max(low[j]).min(high[j]);
+            (block.low[j][lane], block.high[j][lane]) = (low[j], high[j]);
+        }
+        block.start(lane, &coordinates);
+        block.power[lane] = star.power;
+        block.n_pixels[lane] = star.n_pixels as f64;
+        let free = n - fixed.count_ones() as usize;
+        if star.n_pixels < free.max(1) {
+            block.finish(1 << lane, FitStatus::TooFewPixels);
         }
     }
 }
@@ -97,50 +166,26 @@ fn put_in_the_middle(model: &dyn Model, parameters: &mut Parameters, width: usiz
     }
 }
 
-/// The box that model and estimator set, in scaled coordinates.
-fn model_bounds(chart: &Chart, star: &BatchStar, width: usize, height: usize) -> Bounds {
-    let coordinates = chart.coordinates();
-    let mut bounds = Bounds {
-        n: coordinates.len(),
-        low: Parameters::default(),
-        high: Parameters::default(),
-        fixed: 0,
-        angle: (0..coordinates.len())
-            .find(|&j| chart.is_ratio(j))
-            .zip(coordinates.iter().position(|c| c.name == "theta")),
-    };
-    for (j, coordinate) in coordinates.iter().enumerate() {
-        let side = match coordinate.role {
-            Role::X => width,
-            Role::Y => height,
-            Role::Flux | Role::Background | Role::Shape => width.max(height),
-        };
-        (bounds.low[j], bounds.high[j]) = (coordinate.bounds)(side as f64);
-        if let (Role::Background, Weighting::Counts { zero, .. }) =
-            (coordinate.role, star.weighting)
-        {
-            let level = (star.scale.pedestal - zero) / star.scale.range;
-            bounds.low[j] = (DARKEST - 1.0) * level;
-        }
-    }
-    bounds
-}
-
 /// Narrows the box to what the user allows.
-fn constrain(bounds: &mut Bounds, constraints: &Constraints, chart: &Chart, star: &BatchStar) {
+fn constrain(
+    low: &mut Parameters,
+    high: &mut Parameters,
+    constraints: &Constraints,
+    chart: &Chart,
+    star: &BatchStar,
+) {
     let columns = chart.model.columns();
-    let (low, high) = (
+    let (lowest, highest) = (
         star.scale.to_scaled(columns, &constraints.low),
         star.scale.to_scaled(columns, &constraints.high),
     );
     for (j, column) in columns.iter().enumerate() {
         // In the model's own coordinates what is bound is a column too.
         if chart.coordinates()[j].name == column.name {
-            bounds.low[j] = bounds.low[j].max(low[j]);
-            bounds.high[j] = bounds.high[j].min(high[j]);
+            low[j] = low[j].max(lowest[j]);
+            high[j] = high[j].min(highest[j]);
         }
     }
-    bounds.fixed = constraints.fixed;
 }
 
 /// The columns to start from: those of `parameters`, unless the user says otherwise.

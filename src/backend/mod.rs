@@ -11,10 +11,12 @@ pub use cpu::CpuBackend;
 pub use reference::ReferenceBackend;
 
 use crate::batch::Chunk;
+use crate::block::{LaneMask, ParameterRows, Row};
 use crate::error::Result;
 use crate::estimator::Estimator;
 use crate::kernel::NormalEquations;
-use crate::model::{Model, Parameters};
+use crate::model::Model;
+use crate::packed::PackedBlock;
 
 /// Computes the normal equations of many stars at once.
 pub trait Backend: Debug + Send + Sync {
@@ -30,28 +32,41 @@ pub trait Backend: Debug + Send + Sync {
     /// Most stars with `pixels` pixels each that should be loaded at once.
     fn chunk_size(&self, model: &dyn Model, pixels: usize) -> usize;
 
-    /// Makes ready to evaluate the stars of `chunk`.
+    /// Makes ready to evaluate the stars of `chunk`, which `pixels` are too, in their order. Several
+    /// chunks may be loaded at a time.
     ///
     /// # Errors
     ///
     /// [`Error::Device`](crate::Error::Device) where the device has no room or was lost.
-    fn load(
-        &mut self,
+    fn load<'a>(
+        &'a self,
         model: &'static dyn Model,
         estimator: Estimator,
-        chunk: &Chunk<'_>,
-    ) -> Result<()>;
+        chunk: Chunk<'a>,
+        pixels: &'a [PackedBlock],
+    ) -> Result<Box<dyn Evaluator + 'a>>;
+}
 
-    /// The sums of the loaded stars `active` at `parameters`, into `sums`, all three of one
-    /// length: chi-square, gradient and curvature in the scaled units of the batch.
+/// The stars of a chunk where a backend has them, sixteen to a block; at first all, in order.
+pub trait Evaluator {
+    /// From now on the blocks hold these stars only, numbers in the chunk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`](crate::Error::Device) where the device was lost.
+    fn regroup(&mut self, stars: &[u32]) -> Result<()>;
+
+    /// The sums of the stars of each block at `parameters`, into `sums`: chi-square, gradient and
+    /// curvature in the scaled units of the batch. Only those of the stars in the masks `wanted`
+    /// count.
     ///
     /// # Errors
     ///
     /// [`Error::Device`](crate::Error::Device) where the device was lost.
     fn evaluate(
         &mut self,
-        active: &[u32],
-        parameters: &[Parameters],
-        sums: &mut [NormalEquations],
+        parameters: &[ParameterRows],
+        wanted: &[LaneMask],
+        sums: &mut [NormalEquations<Row>],
     ) -> Result<()>;
 }

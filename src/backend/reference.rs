@@ -1,37 +1,17 @@
-//! The oracle: plain `f64`, star by star.
+//! The reference backend: plain `f64`, one star after the other.
 
-use rayon::prelude::*;
-
-use super::Backend;
+use super::{Backend, Evaluator};
 use crate::batch::Chunk;
+use crate::block::{LANES, LaneMask, ParameterRows, Row, lane_of, lanes_of};
 use crate::error::Result;
 use crate::estimator::Estimator;
-use crate::kernel::{NormalEquations, Pixels};
-use crate::model::{MODELS, Model, Parameters};
+use crate::kernel::NormalEquations;
+use crate::model::Model;
+use crate::packed::PackedBlock;
 
 /// Evaluates in `f64` with no trick, for others to be compared with.
-#[derive(Debug)]
-pub struct ReferenceBackend {
-    model: &'static dyn Model,
-    estimator: Estimator,
-    width: usize,
-    pixels: usize,
-    data: Vec<f64>,
-    weight: Vec<f64>,
-}
-
-impl Default for ReferenceBackend {
-    fn default() -> Self {
-        Self {
-            model: MODELS[0],
-            estimator: Estimator::default(),
-            width: 0,
-            pixels: 0,
-            data: Vec::new(),
-            weight: Vec::new(),
-        }
-    }
-}
+#[derive(Debug, Default)]
+pub struct ReferenceBackend;
 
 impl Backend for ReferenceBackend {
     fn name(&self) -> &'static str {
@@ -47,44 +27,57 @@ impl Backend for ReferenceBackend {
     }
 
     fn chunk_size(&self, _model: &dyn Model, _pixels: usize) -> usize {
-        4096
+        256
     }
 
-    fn load(
-        &mut self,
+    fn load<'a>(
+        &'a self,
         model: &'static dyn Model,
         estimator: Estimator,
-        chunk: &Chunk<'_>,
-    ) -> Result<()> {
-        (self.model, self.estimator) = (model, estimator);
-        (self.width, self.pixels) = (chunk.width, chunk.width * chunk.height);
-        self.data.clear();
-        self.data.extend_from_slice(chunk.data);
-        self.weight.clear();
-        self.weight.extend_from_slice(chunk.weight);
+        chunk: Chunk<'a>,
+        _pixels: &'a [PackedBlock],
+    ) -> Result<Box<dyn Evaluator + 'a>> {
+        Ok(Box::new(ReferenceEvaluator {
+            model,
+            estimator,
+            chunk,
+            stars: (0..chunk.len() as u32).collect(),
+        }))
+    }
+}
+
+/// The stars of a chunk.
+struct ReferenceEvaluator<'a> {
+    model: &'static dyn Model,
+    estimator: Estimator,
+    chunk: Chunk<'a>,
+    stars: Vec<u32>,
+}
+
+impl Evaluator for ReferenceEvaluator<'_> {
+    fn regroup(&mut self, stars: &[u32]) -> Result<()> {
+        self.stars = stars.to_vec();
         Ok(())
     }
 
     fn evaluate(
         &mut self,
-        active: &[u32],
-        parameters: &[Parameters],
-        sums: &mut [NormalEquations],
+        parameters: &[ParameterRows],
+        wanted: &[LaneMask],
+        sums: &mut [NormalEquations<Row>],
     ) -> Result<()> {
-        let star = |index: u32| {
-            let range = index as usize * self.pixels..(index as usize + 1) * self.pixels;
-            Pixels {
-                width: self.width,
-                data: &self.data[range.clone()],
-                weight: &self.weight[range],
+        let n = self.model.parameters().len();
+        let blocks = parameters.iter().zip(wanted).zip(sums);
+        for (stars, ((parameters, &wanted), sums)) in self.stars.chunks(LANES).zip(blocks) {
+            for lane in lanes_of(wanted) {
+                let star = self.model.normal_equations(
+                    self.estimator,
+                    &self.chunk.pixels(stars[lane] as usize),
+                    &lane_of(parameters, lane),
+                );
+                sums.set_lane(n, lane, &star);
             }
-        };
-        let stars = active.par_iter().zip(parameters).zip(sums);
-        stars.for_each(|((&index, parameters), sums)| {
-            *sums = self
-                .model
-                .normal_equations(self.estimator, &star(index), parameters);
-        });
+        }
         Ok(())
     }
 }

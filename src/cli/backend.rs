@@ -41,7 +41,7 @@ impl BackendArgs {
         }
         Ok(match (self.backend, &self.device) {
             (BackendName::Cpu, _) => Box::new(CpuBackend::default()),
-            (BackendName::Reference, _) => Box::new(ReferenceBackend::default()),
+            (BackendName::Reference, _) => Box::new(ReferenceBackend),
             (BackendName::Gpu, device) => gpu(device.as_deref())?,
             (BackendName::Auto, Some(device)) => gpu(Some(device))?,
             (BackendName::Auto, None) => automatic()?,

@@ -74,7 +74,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
     let wrong = (args.start == StartFrom::Near).then_some(0.1);
     let batch = stack.batch(Noise::Unit, wrong);
 
-    let mut exact = fitter(&stack, Box::new(ReferenceBackend::default()));
+    let mut exact = fitter(&stack, Box::new(ReferenceBackend));
     (exact.tolerance, exact.max_iterations) = (1e-12, 1000);
     let optima = exact.fit(&batch)?;
     let mut wrong_answers = Vec::new();
@@ -108,10 +108,8 @@ fn fitter(stack: &Stack, backend: Box<dyn Backend>) -> Fitter {
 
 /// Every backend that this machine has.
 fn backends() -> Vec<Box<dyn Backend>> {
-    let mut all: Vec<Box<dyn Backend>> = vec![
-        Box::new(ReferenceBackend::default()),
-        Box::new(CpuBackend::default()),
-    ];
+    let mut all: Vec<Box<dyn Backend>> =
+        vec![Box::new(ReferenceBackend), Box::new(CpuBackend::default())];
     #[cfg(feature = "gpu")]
     for adapter in starfit::backend::gpu::adapters() {
         match starfit::backend::gpu::GpuBackend::new(Some(&adapter.name)) {
@@ -130,17 +128,17 @@ struct Timing {
 }
 
 /// The median of some runs, after one that compiles the shader and warms the caches.
-fn time(fitter: &mut Fitter, batch: &Batch) -> Result<Timing> {
+fn time(fitter: &Fitter, batch: &Batch) -> Result<Timing> {
     fitter.fit(batch)?;
     let mut runs = Vec::with_capacity(RUNS);
     for _ in 0..RUNS {
-        fitter.tally = Tally::default();
+        fitter.take_tally();
         let start = Instant::now();
         let fits = fitter.fit(batch)?;
         runs.push(Timing {
             fits,
             seconds: start.elapsed().as_secs_f64(),
-            tally: fitter.tally,
+            tally: fitter.take_tally(),
         });
     }
     runs.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
@@ -177,7 +175,8 @@ fn print(args: &BenchArgs, fitter: &Fitter, timing: &Timing, error: f64) -> Resu
     let stars = f64::from(args.count);
     let rate = stars / seconds;
     let evaluations = tally.evaluations as f64 / stars;
-    let stages: [(&str, Duration); 5] = [
+    let stages: [(&str, Duration); 6] = [
+        ("pack", tally.pack),
         ("start", tally.start),
         ("load", tally.load),
         ("evaluate", tally.evaluate),

@@ -42,7 +42,7 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         .iter()
         .flatten()
         .chain(companions.into_iter().flatten());
-    let mut fitter = args.fitter()?;
+    let fitter = args.fitter()?;
     let run = RunInfo {
         version: env!("CARGO_PKG_VERSION").into(),
         command_line: std::env::args_os()
@@ -70,7 +70,7 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         if super::is_interrupted() {
             break;
         }
-        if let Err(error) = input.and_then(|input| job.input(&input, &mut fitter)) {
+        if let Err(error) = input.and_then(|input| job.input(&input, &fitter)) {
             if super::is_broken_pipe(&error) {
                 return Err(error);
             }
@@ -166,7 +166,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Fits one file: an image, each plane of a cube, or a stack of cutouts.
-    fn input(&mut self, path: &Path, fitter: &mut Fitter) -> Result<()> {
+    fn input(&mut self, path: &Path, fitter: &Fitter) -> Result<()> {
         if is_npy(path) {
             let stack = npy::read_stack(path)?;
             let (source, header) = (source(path)?, Header::default());
@@ -206,7 +206,7 @@ impl Job<'_> {
         mut stack: Array3<f64>,
         source: Source,
         header: Header,
-        fitter: &mut Fitter,
+        fitter: &Fitter,
     ) -> Result<()> {
         let name = source
             .path

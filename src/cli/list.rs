@@ -26,7 +26,7 @@ pub(super) fn devices() -> Result<()> {
     writeln!(
         out,
         "reference  {}",
-        starfit::backend::ReferenceBackend::default().adapter()
+        starfit::backend::ReferenceBackend.adapter()
     )?;
     Ok(())
 }

@@ -31,7 +31,7 @@ pub(super) fn measured_fwhm(
     // One or two may be a galaxy or a hot pixel.
     const FEWEST_MEASURED: usize = 3;
     let solver = Box::new(LevenbergMarquardt::default());
-    let mut fitter = Fitter::new(&Gaussian, solver, Box::new(CpuBackend::default()));
+    let fitter = Fitter::new(&Gaussian, solver, Box::new(CpuBackend::default()));
     let mut fwhm = DEFAULT_FWHM;
     let mut found_any = false;
     for _ in 0..PASSES {

@@ -30,12 +30,17 @@ pub(super) struct Point<T> {
     shear: T,
 }
 
+/// One over half of a width. (A closure would not be inlined into code for wide registers.)
+#[inline(always)]
+fn half_inverse<T: Real>(ln_width: T) -> T {
+    (-ln_width).exp() * 2.0
+}
+
 impl<T: Real> Point<T> {
     /// Pixel (`x`, `y`).
     #[inline(always)]
     pub(super) fn new(p: &Parameters<T>, (x, y): (T, T)) -> Self {
-        let inverse = |ln_width: T| (-ln_width).exp() * 2.0;
-        let inverse = (inverse(p[LN_WIDTH_X]), inverse(p[LN_WIDTH_Y]));
+        let inverse = (half_inverse(p[LN_WIDTH_X]), half_inverse(p[LN_WIDTH_Y]));
         let (dx, dy) = (x - p[X], y - p[Y]);
         Self {
             u: dy.mul_add(p[SHEAR], dx) * inverse.0,

@@ -8,6 +8,7 @@ use std::f64::consts::{LN_2, PI};
 use super::ellipse::{self, AMPLITUDE, LN_WIDTH_X, LN_WIDTH_Y, Point, X, Y};
 use super::{MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, parameter};
 use crate::dual::Dual;
+use crate::kernel::Pixelwise;
 use crate::real::Real;
 
 /// Rotated elliptical Gaussian on a constant background.
@@ -41,6 +42,8 @@ impl Profile for EllipticalGaussian {
         parameter::THETA,
         parameter::BACKGROUND,
     ];
+
+    type Kernel = Pixelwise;
 
     #[inline(always)]
     fn evaluate<T: Real>(p: &Parameters<T>, x: T, y: T, gradient: &mut Parameters<T>) -> T {

@@ -5,6 +5,7 @@ use super::ellipse::{self, AMPLITUDE, LN_WIDTH_X, LN_WIDTH_Y, Point, X, Y};
 use super::moffat::{Radial, integral};
 use super::{MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, parameter};
 use crate::dual::Dual;
+use crate::kernel::Pixelwise;
 use crate::real::Real;
 
 /// Rotated elliptical Moffat profile on a constant background.
@@ -43,6 +44,8 @@ impl Profile for EllipticalMoffat {
         parameter::BETA,
         parameter::BACKGROUND,
     ];
+
+    type Kernel = Pixelwise;
 
     #[inline(always)]
     fn evaluate<T: Real>(p: &Parameters<T>, x: T, y: T, gradient: &mut Parameters<T>) -> T {

@@ -3,21 +3,17 @@
 //! `flux / (2 pi sigma^2) exp(-((X - x)^2 + (Y - y)^2) / (2 sigma^2)) + background`, at the
 //! centre of each pixel.
 
-use std::f64::consts::TAU;
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, TAU};
 
 use super::{FWHM_OF_SIGMA, MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, parameter};
 use crate::dual::Dual;
+use crate::kernel::separable::{self, BACKGROUND, FLUX, WIDTH as SIGMA, X, Y};
+use crate::kernel::{ByLines, Line, Separable};
 use crate::real::Real;
 
 /// Circular Gaussian on a constant background.
 #[derive(Debug, Clone, Copy)]
 pub struct Gaussian;
-
-pub(super) const FLUX: usize = 0;
-pub(super) const X: usize = 1;
-pub(super) const Y: usize = 2;
-pub(super) const SIGMA: usize = 3;
-pub(super) const BACKGROUND: usize = 4;
 
 impl Profile for Gaussian {
     const NAME: &'static str = "gaussian";
@@ -38,21 +34,11 @@ impl Profile for Gaussian {
         parameter::BACKGROUND,
     ];
 
+    type Kernel = ByLines;
+
     #[inline(always)]
     fn evaluate<T: Real>(p: &Parameters<T>, x: T, y: T, gradient: &mut Parameters<T>) -> T {
-        let inverse = p[SIGMA].constant(1.0) / p[SIGMA];
-        let u = (x - p[X]) * inverse;
-        let v = (y - p[Y]) * inverse;
-        let q = (u * u + v * v) * 0.5;
-        let profile = (-q).exp() * (inverse * inverse * (1.0 / TAU));
-        let star = p[FLUX] * profile;
-        let slope = star * inverse;
-        gradient[FLUX] = profile;
-        gradient[X] = slope * u;
-        gradient[Y] = slope * v;
-        gradient[SIGMA] = slope * (q - 1.0) * 2.0;
-        gradient[BACKGROUND] = p[BACKGROUND].constant(1.0);
-        star + p[BACKGROUND]
+        separable::evaluate::<Self, T>(p, x, y, gradient)
     }
 
     fn start(moments: &Moments) -> Parameters {
@@ -73,6 +59,22 @@ impl Profile for Gaussian {
 
     fn derived(p: &Parameters<Dual>) -> Vec<(&'static str, Dual)> {
         vec![("peak", p[FLUX] / (p[SIGMA] * p[SIGMA] * TAU))]
+    }
+}
+
+impl Separable for Gaussian {
+    #[inline(always)]
+    fn line<T: Real>(offset: T, sigma: T) -> Line<T> {
+        let inverse = sigma.constant(1.0) / sigma;
+        let u = offset * inverse;
+        let square = u * u;
+        let value = (square * -0.5).exp() * inverse * (0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2);
+        let slope = value * inverse;
+        Line {
+            value,
+            by_center: slope * u,
+            by_width: slope * (square - 1.0),
+        }
     }
 }
 

@@ -5,37 +5,15 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
-use super::gaussian::{self, BACKGROUND, FLUX, SIGMA, X, Y};
-use super::{Gaussian, Moments, Parameter, Parameters, Profile};
+use super::{Gaussian, Moments, Parameter, Parameters, Profile, gaussian};
 use crate::dual::Dual;
+use crate::kernel::separable::{self, WIDTH as SIGMA};
+use crate::kernel::{ByLines, Line, Separable};
 use crate::real::Real;
 
 /// Circular Gaussian, integrated over the pixel, on a constant background.
 #[derive(Debug, Clone, Copy)]
 pub struct GaussianIntegrated;
-
-/// The part of the light that falls between two edges of a pixel, with its derivatives.
-struct Part<T> {
-    part: T,
-    by_center: T,
-    by_sigma: T,
-}
-
-impl<T: Real> Part<T> {
-    /// A pixel at `offset` from the star's centre.
-    #[inline(always)]
-    fn new(offset: T, inverse_sigma: T) -> Self {
-        let inverse = inverse_sigma * FRAC_1_SQRT_2;
-        let (a, b) = ((offset - 0.5) * inverse, (offset + 0.5) * inverse);
-        let (bell_a, bell_b) = ((-(a * a)).exp(), (-(b * b)).exp());
-        let slope = inverse * (-0.5 * FRAC_2_SQRT_PI);
-        Self {
-            part: (b.erf(bell_b) - a.erf(bell_a)) * 0.5,
-            by_center: (bell_b - bell_a) * slope,
-            by_sigma: (b * bell_b - a * bell_a) * inverse_sigma * (-0.5 * FRAC_2_SQRT_PI),
-        }
-    }
-}
 
 impl Profile for GaussianIntegrated {
     const NAME: &'static str = "gaussian-integrated";
@@ -45,18 +23,11 @@ impl Profile for GaussianIntegrated {
     const PARAMETERS: &'static [Parameter] = Gaussian::PARAMETERS;
     const COLUMNS: &'static [Parameter] = Gaussian::COLUMNS;
 
+    type Kernel = ByLines;
+
     #[inline(always)]
     fn evaluate<T: Real>(p: &Parameters<T>, x: T, y: T, gradient: &mut Parameters<T>) -> T {
-        let inverse = p[SIGMA].constant(1.0) / p[SIGMA];
-        let column = Part::new(x - p[X], inverse);
-        let row = Part::new(y - p[Y], inverse);
-        let profile = column.part * row.part;
-        gradient[FLUX] = profile;
-        gradient[X] = p[FLUX] * column.by_center * row.part;
-        gradient[Y] = p[FLUX] * row.by_center * column.part;
-        gradient[SIGMA] = p[FLUX] * (column.by_sigma * row.part + row.by_sigma * column.part);
-        gradient[BACKGROUND] = p[BACKGROUND].constant(1.0);
-        p[FLUX].mul_add(profile, p[BACKGROUND])
+        separable::evaluate::<Self, T>(p, x, y, gradient)
     }
 
     fn start(moments: &Moments) -> Parameters {
@@ -76,5 +47,20 @@ impl Profile for GaussianIntegrated {
 
     fn derived(p: &Parameters<Dual>) -> Vec<(&'static str, Dual)> {
         Gaussian::derived(p)
+    }
+}
+
+impl Separable for GaussianIntegrated {
+    #[inline(always)]
+    fn line<T: Real>(offset: T, sigma: T) -> Line<T> {
+        let inverse_sigma = sigma.constant(1.0) / sigma;
+        let inverse = inverse_sigma * FRAC_1_SQRT_2;
+        let (a, b) = ((offset - 0.5) * inverse, (offset + 0.5) * inverse);
+        let (bell_a, bell_b) = ((-(a * a)).exp(), (-(b * b)).exp());
+        Line {
+            value: (b.erf(bell_b) - a.erf(bell_a)) * 0.5,
+            by_center: (bell_b - bell_a) * inverse * (-0.5 * FRAC_2_SQRT_PI),
+            by_width: (b * bell_b - a * bell_a) * inverse_sigma * (-0.5 * FRAC_2_SQRT_PI),
+        }
     }
 }

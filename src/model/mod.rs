@@ -13,7 +13,7 @@ mod parameter;
 
 use std::fmt::Debug;
 
-use fearless_simd::{Level, dispatch};
+use fearless_simd::Level;
 
 pub use elliptical_gaussian::EllipticalGaussian;
 pub use elliptical_moffat::EllipticalMoffat;
@@ -23,12 +23,15 @@ pub use moffat::Moffat;
 pub(crate) use parameter::RATIO;
 pub use parameter::{FWHM_OF_SIGMA, Parameter, Reach, Role};
 
+use crate::block::{ParameterRows, Row};
 use crate::dual::Dual;
 use crate::estimator::{Estimator, with_estimator};
-use crate::kernel::{self, LaneBlock, NormalEquations, Pixels, ResidualSums};
+use crate::kernel::{self, Kernel, NormalEquations, Pixels, ResidualSums};
+use crate::level::vectorized;
+use crate::packed::PackedBlock;
 use crate::real::Real;
 
-/// Most parameters that a model can have.
+/// Most parameters that a model can have. It has five at least: flux, x, y, a width, background.
 pub const MAX_PARAMETERS: usize = 8;
 
 /// Numbers in the packed lower triangle of a matrix of [`MAX_PARAMETERS`] rows.
@@ -112,7 +115,7 @@ pub struct Quantity {
 }
 
 /// A model as its author writes it.
-pub trait Profile: Debug + Sync + 'static {
+pub trait Profile: Debug + Sync + Sized + 'static {
     /// Name on the command line.
     const NAME: &'static str;
     /// One line for people.
@@ -120,10 +123,15 @@ pub trait Profile: Debug + Sync + 'static {
     /// The parameters that are fitted, in the order of every array of them: coordinates in which
     /// the problem is well conditioned, whatever the catalogue states.
     const PARAMETERS: &'static [Parameter];
+    /// How many they are.
+    const N: usize = Self::PARAMETERS.len();
     /// The same as columns of the catalogue, role for role: what users fix, bound and start from.
     const COLUMNS: &'static [Parameter];
     /// The function `evaluate_model` in WGSL, the same arithmetic as [`Profile::evaluate`].
     const WGSL: &'static str;
+
+    /// How its sums are taken in registers.
+    type Kernel: Kernel<Self>;
 
     /// Value of star and background at the centre of pixel (`x`, `y`), and its derivatives.
     fn evaluate<T: Real>(parameters: &Parameters<T>, x: T, y: T, gradient: &mut Parameters<T>)
@@ -175,14 +183,14 @@ pub trait Model: Debug + Sync {
         pixels: &Pixels<'_>,
         parameters: &Parameters,
     ) -> NormalEquations;
-    /// Sums over the pixels of several stars at once, one to a lane; see [`LaneBlock`].
-    fn normal_equations_in_lanes(
+    /// Sums over the pixels of the stars of a block, in `f32`.
+    fn normal_equations_of_block(
         &self,
         level: Level,
         estimator: Estimator,
-        block: &LaneBlock<'_>,
-        parameters: &[Parameters],
-        sums: &mut [NormalEquations],
+        block: &PackedBlock,
+        parameters: &ParameterRows,
+        sums: &mut NormalEquations<Row>,
     );
     /// Sums over the residuals of one star at the solution; see [`kernel::residual_sums`].
     fn residual_sums(
@@ -191,14 +199,14 @@ pub trait Model: Debug + Sync {
         parameters: &Parameters,
         inverse: Option<&Packed>,
     ) -> ResidualSums;
-    /// The same of several stars at once, one to a lane.
-    fn residual_sums_in_lanes(
+    /// The same of the stars of a block, in `f32`.
+    fn residual_sums_of_block(
         &self,
         level: Level,
-        block: &LaneBlock<'_>,
-        parameters: &[Parameters],
-        inverses: Option<&[Packed]>,
-        sums: &mut [ResidualSums],
+        block: &PackedBlock,
+        parameters: &ParameterRows,
+        inverse: Option<&Packed<Row>>,
+        sums: &mut ResidualSums<Row>,
     );
 }
 
@@ -210,6 +218,7 @@ impl<P: Profile> Model for P {
         P::DESCRIPTION
     }
     fn parameters(&self) -> &'static [Parameter] {
+        const { assert!(P::N >= 5 && P::N <= MAX_PARAMETERS) };
         P::PARAMETERS
     }
     fn wgsl(&self) -> &'static str {
@@ -253,16 +262,16 @@ impl<P: Profile> Model for P {
     ) -> NormalEquations {
         with_estimator!(estimator, E => kernel::normal_equations::<P, E>(pixels, parameters))
     }
-    fn normal_equations_in_lanes(
+    fn normal_equations_of_block(
         &self,
         level: Level,
         estimator: Estimator,
-        block: &LaneBlock<'_>,
-        parameters: &[Parameters],
-        sums: &mut [NormalEquations],
+        block: &PackedBlock,
+        parameters: &ParameterRows,
+        sums: &mut NormalEquations<Row>,
     ) {
-        with_estimator!(estimator, E => dispatch!(level, simd =>
-            kernel::normal_equations_in_lanes::<P, E, _>(simd, block, parameters, sums)));
+        with_estimator!(estimator, E => vectorized!(level, simd =>
+            kernel::normal_equations_of_block::<P, E, _>(simd, block, parameters, sums)));
     }
     fn residual_sums(
         &self,
@@ -272,15 +281,15 @@ impl<P: Profile> Model for P {
     ) -> ResidualSums {
         kernel::residual_sums::<P>(pixels, parameters, inverse)
     }
-    fn residual_sums_in_lanes(
+    fn residual_sums_of_block(
         &self,
         level: Level,
-        block: &LaneBlock<'_>,
-        parameters: &[Parameters],
-        inverses: Option<&[Packed]>,
-        sums: &mut [ResidualSums],
+        block: &PackedBlock,
+        parameters: &ParameterRows,
+        inverse: Option<&Packed<Row>>,
+        sums: &mut ResidualSums<Row>,
     ) {
-        dispatch!(level, simd =>
-            kernel::residual_sums_in_lanes::<P, _>(simd, block, parameters, inverses, sums));
+        vectorized!(level, simd =>
+            kernel::residual_sums_of_block::<P, _>(simd, block, parameters, inverse, sums));
     }
 }

@@ -9,6 +9,7 @@ use std::f64::consts::{LN_2, PI};
 
 use super::{MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, parameter};
 use crate::dual::Dual;
+use crate::kernel::Pixelwise;
 use crate::real::Real;
 
 /// Circular Moffat profile on a constant background.
@@ -82,6 +83,8 @@ impl Profile for Moffat {
         parameter::BETA,
         parameter::BACKGROUND,
     ];
+
+    type Kernel = Pixelwise;
 
     #[inline(always)]
     fn evaluate<T: Real>(p: &Parameters<T>, x: T, y: T, gradient: &mut Parameters<T>) -> T {

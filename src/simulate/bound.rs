@@ -46,7 +46,7 @@ impl Scene {
         let sums = self
             .model
             .normal_equations(Estimator::LeastSquares, &pixels, parameters);
-        cholesky::invert(self.model.parameters().len(), &sums.curvature, 0)
+        cholesky::invert(self.model.parameters().len(), &sums.curvature)
     }
 
     /// The truth about a star of these parameters.

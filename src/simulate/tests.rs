@@ -161,7 +161,7 @@ fn pulls(stack: &Stack, factor: f64) -> (f64, f64) {
         batch.push(&cutout, Start::Given(star.parameters)).unwrap();
     }
     let solver = Box::new(LevenbergMarquardt::default());
-    let mut fitter = Fitter::new(stack.model, solver, Box::new(CpuBackend::default()));
+    let fitter = Fitter::new(stack.model, solver, Box::new(CpuBackend::default()));
     let fits = fitter.fit(&batch).unwrap();
     let pulls: Vec<f64> = fits
         .iter()

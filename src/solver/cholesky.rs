@@ -1,169 +1,196 @@
-//! Small symmetric systems, solved on the stack.
+//! Small symmetric systems of several stars side by side, solved in registers.
 
+use fearless_simd::Level;
+use fearless_simd::prelude::*;
+
+use crate::block::Part;
+use crate::level::vectorized;
 use crate::model::{MAX_PACKED, MAX_PARAMETERS, Packed, Parameters, packed_index};
+use crate::unroll::unroll;
 
-use super::Held;
-
-/// Smallest pivot of a matrix scaled to a unit diagonal that still counts as regular: the share of
-/// a parameter's information that the others leave it. A parameter left with less is not
-/// determined in any arithmetic that sums pixels.
+/// Smallest pivot, in units of the diagonal, that still counts as regular: the share of a
+/// parameter's information that the others leave it. A parameter left with less is not determined
+/// in any arithmetic that sums pixels.
 pub(crate) const SMALLEST_PIVOT: f64 = 1e-12;
 
-/// Evaluates `$body` with `$n` a constant for the sizes that models have: loops of known length
-/// come unrolled, which makes them three times as fast.
+/// Evaluates `$body` with the number of parameters as a constant `$N`, for [`unroll`]. Models have
+/// five to eight.
 macro_rules! with_constant {
-    ($n:ident, $body:expr) => {
+    ($n:expr, $N:ident => $body:expr) => {
         match $n {
             5 => {
-                let $n = 5;
+                const $N: usize = 5;
                 $body
             }
             6 => {
-                let $n = 6;
+                const $N: usize = 6;
                 $body
             }
             7 => {
-                let $n = 7;
+                const $N: usize = 7;
                 $body
             }
-            8 => {
-                let $n = 8;
+            _ => {
+                const $N: usize = 8;
                 $body
             }
-            $n => $body,
         }
     };
 }
+pub(crate) use with_constant;
 
-/// The Cholesky factor of a positive definite matrix, scaled to a unit diagonal. The diagonal
-/// holds the inverses of its own.
-struct Factor {
-    lower: Packed,
-    scale: Parameters,
+/// A matrix as `L D L^T`: Cholesky's factors without his square roots.
+pub(crate) struct Factor<S: Simd> {
+    /// Below the diagonal.
+    lower: Packed<S::f64s>,
+    inverse_diagonal: Parameters<S::f64s>,
+    /// Stars whose matrix is positive definite, as far as the smallest pivot says.
+    pub(crate) regular: S::mask64s,
 }
 
-impl Factor {
-    /// Factors `matrix`, its diagonal enlarged by the factor `1 + damping`, without the rows and
-    /// columns that are `held`. `None` where a pivot is not above the `smallest`.
+impl<S: Simd> Factor<S> {
+    /// Factors matrices of `N` rows, their diagonal enlarged by the factor `1 + damping`; a pivot
+    /// must be above the part `smallest` of its diagonal element.
     #[inline(always)]
-    fn new(n: usize, matrix: &Packed, damping: f64, held: Held, smallest: f64) -> Option<Self> {
-        let mut scale = [0.0; MAX_PARAMETERS];
-        for (j, scale) in scale.iter_mut().enumerate().take(n) {
-            if held >> j & 1 == 0 {
-                *scale = 1.0 / matrix[packed_index(j, j)].sqrt();
-                if !scale.is_finite() {
-                    return None;
-                }
-            }
-        }
-        let mut lower = [0.0; MAX_PACKED];
-        for j in 0..n {
-            for k in 0..=j {
-                let mut sum = match (j == k, scale[j] == 0.0) {
-                    (true, true) => 1.0,
-                    (true, false) => 1.0 + damping,
-                    (false, _) => matrix[packed_index(j, k)] * scale[j] * scale[k],
-                };
-                for i in 0..k {
-                    sum -= lower[packed_index(j, i)] * lower[packed_index(k, i)];
-                }
-                lower[packed_index(j, k)] = if j == k {
-                    if sum.is_nan() || sum <= smallest {
-                        return None;
-                    }
-                    sum.sqrt().recip()
-                } else {
-                    sum * lower[packed_index(k, k)]
-                };
-            }
-        }
-        Some(Self { lower, scale })
+    pub(crate) fn new<const N: usize>(
+        part: Part<S>,
+        matrix: &Packed<S::f64s>,
+        damping: S::f64s,
+        smallest: f64,
+    ) -> Self {
+        let mut factor = Self {
+            lower: [part.splat(0.0); MAX_PACKED],
+            inverse_diagonal: [part.splat(0.0); MAX_PARAMETERS],
+            regular: !part.none(),
+        };
+        unroll!(J in N => {
+            // The row of L D, from which L's follows.
+            unroll!(K in J => {
+                let mut sum = matrix[packed_index(J, K)];
+                unroll!(I in K => {
+                    let known = factor.lower[packed_index(K, I)];
+                    sum = (-factor.lower[packed_index(J, I)]).mul_add(known, sum);
+                });
+                factor.lower[packed_index(J, K)] = sum;
+            });
+            let diagonal = matrix[packed_index(J, J)];
+            let mut pivot = diagonal.mul_add(damping, diagonal);
+            unroll!(K in J => {
+                let at = packed_index(J, K);
+                let lower = factor.lower[at] * factor.inverse_diagonal[K];
+                pivot = (-factor.lower[at]).mul_add(lower, pivot);
+                factor.lower[at] = lower;
+            });
+            // A NaN is not above either.
+            factor.regular &= pivot.simd_gt(diagonal * smallest);
+            factor.inverse_diagonal[J] = part.splat(1.0) / pivot;
+        });
+        factor
     }
 
+    /// Solves `matrix * x = right`.
     #[inline(always)]
-    fn solve(&self, n: usize, right: &Parameters) -> Parameters {
-        let lower = &self.lower;
-        let mut x = [0.0; MAX_PARAMETERS];
-        for j in 0..n {
-            let mut sum = right[j] * self.scale[j];
-            for k in 0..j {
-                sum -= lower[packed_index(j, k)] * x[k];
-            }
-            x[j] = sum * lower[packed_index(j, j)];
-        }
-        for j in (0..n).rev() {
-            let mut sum = x[j];
-            for k in j + 1..n {
-                sum -= lower[packed_index(k, j)] * x[k];
-            }
-            x[j] = sum * lower[packed_index(j, j)];
-        }
-        for j in 0..n {
-            x[j] *= self.scale[j];
-        }
+    pub(crate) fn solve<const N: usize>(&self, right: &Parameters<S::f64s>) -> Parameters<S::f64s> {
+        let mut x = *right;
+        unroll!(J in N => {
+            unroll!(K in J => {
+                    x[J] = (-self.lower[packed_index(J, K)]).mul_add(x[K], x[J]);
+                });
+        });
+        unroll!(I in N => {
+            let j = N - 1 - I;
+            x[j] *= self.inverse_diagonal[j];
+            unroll!(L in I => {
+                let k = N - 1 - L;
+                x[j] = (-self.lower[packed_index(k, j)]).mul_add(x[k], x[j]);
+            });
+        });
         x
     }
-}
 
-/// Solves `matrix * x = right` of `n` rows, the diagonal enlarged by the factor `1 + damping`.
-/// Parameters that are `held` get 0. `None` where the matrix is not positive definite.
-pub fn solve(
-    n: usize,
-    matrix: &Packed,
-    right: &Parameters,
-    damping: f64,
-    held: Held,
-) -> Option<Parameters> {
-    let x = with_constant!(
-        n,
-        Factor::new(n, matrix, damping, held, SMALLEST_PIVOT)?.solve(n, right)
-    );
-    x[..n].iter().all(|x| x.is_finite()).then_some(x)
-}
-
-/// The inverse of a matrix of `n` rows; rows and columns that are `held` are 0.
-pub fn invert(n: usize, matrix: &Packed, held: Held) -> Option<Packed> {
-    invert_if_clear(n, matrix, held, SMALLEST_PIVOT)
-}
-
-/// The same, but `None` already where a pivot of the matrix scaled to a unit diagonal is not above
-/// `smallest`: sums in low precision would put noise in its place.
-pub fn invert_if_clear(n: usize, matrix: &Packed, held: Held, smallest: f64) -> Option<Packed> {
-    let inverse = with_constant!(n, invert_with(n, matrix, held, smallest)?);
-    inverse[..n * (n + 1) / 2]
-        .iter()
-        .all(|x| x.is_finite())
-        .then_some(inverse)
-}
-
-#[inline(always)]
-fn invert_with(n: usize, matrix: &Packed, held: Held, smallest: f64) -> Option<Packed> {
-    let factor = Factor::new(n, matrix, 0.0, held, smallest)?;
-    let mut inverse = [0.0; MAX_PACKED];
-    for k in 0..n {
-        let mut unit = [0.0; MAX_PARAMETERS];
-        unit[k] = 1.0;
-        let column = factor.solve(n, &unit);
-        for j in k..n {
-            inverse[packed_index(j, k)] = column[j];
-        }
+    /// The inverse matrix.
+    #[inline(always)]
+    pub(crate) fn inverse<const N: usize>(&self, part: Part<S>) -> Packed<S::f64s> {
+        let mut inverse = [part.splat(0.0); MAX_PACKED];
+        unroll!(K in N => {
+            let mut unit = [part.splat(0.0); MAX_PARAMETERS];
+            unit[K] = part.splat(1.0);
+            let column = self.solve::<N>(&unit);
+            unroll!(J in K + 1 => {
+                    inverse[packed_index(J, K)] = column[J];
+                });
+        });
+        inverse
     }
-    Some(inverse)
 }
 
-/// `A M A` for symmetric matrices of `n` rows.
-pub fn sandwich(n: usize, outer: &Packed, middle: &Packed) -> Packed {
-    let row = |j| std::array::from_fn(|k| outer[packed_index(j, k)]);
-    congruence(n, &std::array::from_fn(row), middle)
-}
-
-/// `A M A^T` for a symmetric matrix `M` and the first `n` rows and columns of `A`.
-pub fn congruence(n: usize, outer: &[Parameters; MAX_PARAMETERS], middle: &Packed) -> Packed {
-    with_constant!(n, congruence_with(n, outer, middle))
-}
-
+/// Takes the parameters that are `held` out of a system: their rows and columns become those of the
+/// unit matrix, and their side of `right` 0.
 #[inline(always)]
-fn congruence_with(n: usize, outer: &[Parameters; MAX_PARAMETERS], middle: &Packed) -> Packed {
+pub(crate) fn hold<S: Simd, const N: usize>(
+    part: Part<S>,
+    matrix: &mut Packed<S::f64s>,
+    right: &mut Parameters<S::f64s>,
+    held: &Parameters<S::mask64s>,
+) {
+    let (zero, one) = (part.splat(0.0), part.splat(1.0));
+    unroll!(J in N => {
+        if held[J].any_true() {
+            right[J] = held[J].select(zero, right[J]);
+            unroll!(K in N => {
+                    let at = packed_index(J, K);
+                    matrix[at] = held[J].select(if J == K { one } else { zero }, matrix[at]);
+                });
+        }
+    });
+}
+
+/// The inverse of the matrix of one star; `None` where it is singular.
+pub fn invert(n: usize, matrix: &Packed) -> Option<Packed> {
+    #[inline(always)]
+    fn in_lanes<S: Simd, const N: usize>(simd: S, matrix: &Packed) -> Option<Packed> {
+        let part = Part::at(simd, 0);
+        let matrix = matrix.map(|element| part.splat(element));
+        let factor = Factor::new::<N>(part, &matrix, part.splat(0.0), SMALLEST_PIVOT);
+        let inverse = factor.inverse::<N>(part).map(|element| element[0]);
+        let is_regular = factor.regular.test(0) && inverse.iter().all(|x| x.is_finite());
+        is_regular.then_some(inverse)
+    }
+    vectorized!(Level::new(), simd => {
+        with_constant!(n, N => in_lanes::<_, N>(simd, matrix))
+    })
+}
+
+/// `A M A` for symmetric matrices of `N` rows.
+#[inline(always)]
+pub(crate) fn sandwich<S: Simd, const N: usize>(
+    part: Part<S>,
+    outer: &Packed<S::f64s>,
+    middle: &Packed<S::f64s>,
+) -> Packed<S::f64s> {
+    let mut result = [part.splat(0.0); MAX_PACKED];
+    unroll!(J in N => {
+        // The row of A M, then its products with the columns of A.
+        let mut row = [part.splat(0.0); MAX_PARAMETERS];
+        unroll!(K in N => {
+                unroll!(I in N => {
+                        row[K] = outer[packed_index(J, I)]
+                            .mul_add(middle[packed_index(I, K)], row[K]);
+                    });
+            });
+        unroll!(K in J + 1 => {
+                let mut sum = part.splat(0.0);
+                unroll!(I in N => {
+                        sum = row[I].mul_add(outer[packed_index(I, K)], sum);
+                    });
+                result[packed_index(J, K)] = sum;
+            });
+    });
+    result
+}
+
+/// `A M A^T` for a symmetric matrix `M` of one star and the first `n` rows and columns of `A`.
+pub fn congruence(n: usize, outer: &[Parameters; MAX_PARAMETERS], middle: &Packed) -> Packed {
     let mut product = [[0.0; MAX_PARAMETERS]; MAX_PARAMETERS];
     for j in 0..n {
         for k in 0..n {
@@ -183,7 +210,10 @@ fn congruence_with(n: usize, outer: &[Parameters; MAX_PARAMETERS], middle: &Pack
 
 #[cfg(test)]
 mod tests {
+    use fearless_simd::dispatch;
+
     use super::*;
+    use crate::solver::Held;
 
     /// Scales of five parameters as far apart as a flux and a position can be.
     const SCALES: [f64; 5] = [1e-8, 1e-3, 1.0, 1e4, 1e8];
@@ -216,6 +246,63 @@ mod tests {
         right
     }
 
+    /// The solution, `A M A` with the inverse for `A`, and whether the matrix is regular: in the
+    /// last lane, the others hold another system.
+    fn solve(
+        level: Level,
+        matrix: &Packed,
+        right: &Parameters,
+        damping: f64,
+        held: Held,
+    ) -> (Parameters, Packed, Packed, bool) {
+        #[inline(always)]
+        fn in_lanes<S: Simd>(
+            simd: S,
+            matrix: &Packed,
+            right: &Parameters,
+            damping: f64,
+            held: Held,
+        ) -> (Parameters, Packed, Packed, bool) {
+            let part = Part::at(simd, 0);
+            let last = Part::<S>::LEN - 1;
+            let other = |value: f64, j: usize| {
+                let mut lanes = part.splat(j as f64);
+                lanes[last] = value;
+                lanes
+            };
+            let mut m = [part.splat(0.0); MAX_PACKED];
+            let mut r = [part.splat(0.0); MAX_PARAMETERS];
+            for j in 0..5 {
+                r[j] = other(right[j], j);
+                for k in 0..=j {
+                    let at = packed_index(j, k);
+                    m[at] = other(matrix[at], if j == k { 1 } else { 0 });
+                }
+            }
+            let original = m;
+            let mut masks = [part.none(); MAX_PARAMETERS];
+            for (j, mask) in masks.iter_mut().enumerate() {
+                mask.set(last, held >> j & 1 == 1);
+            }
+            hold::<S, 5>(part, &mut m, &mut r, &masks);
+            let factor = Factor::new::<5>(part, &m, part.splat(damping), SMALLEST_PIVOT);
+            let x = factor.solve::<5>(&r);
+            let inverse = factor.inverse::<5>(part);
+            let sandwich = sandwich::<S, 5>(part, &inverse, &original);
+            (
+                x.map(|x| x[last]),
+                inverse.map(|x| x[last]),
+                sandwich.map(|x| x[last]),
+                factor.regular.test(last),
+            )
+        }
+        dispatch!(level, simd => in_lanes(simd, matrix, right, damping, held))
+    }
+
+    fn levels() -> [Level; 2] {
+        [Level::new(), Level::baseline()]
+    }
+
     /// The largest error of `x`, scales taken out.
     fn error(x: &Parameters, truth: &Parameters) -> f64 {
         (0..5)
@@ -228,31 +315,41 @@ mod tests {
 
     #[test]
     fn solve_undoes_the_product() {
-        let truth = solution([3.0, -1.0, 0.5, 2.0, -4.0]);
-        let right = product(&matrix(), &truth);
-        let x = solve(5, &matrix(), &right, 0.0, 0).unwrap();
-        assert!(error(&x, &truth) < TOLERANCE, "{}", error(&x, &truth));
-        let damped = solve(5, &matrix(), &right, 1e-3, 0).unwrap();
-        assert!(
-            error(&damped, &truth) > 1e-3,
-            "damping has to shorten the step"
-        );
+        for level in levels() {
+            let truth = solution([3.0, -1.0, 0.5, 2.0, -4.0]);
+            let right = product(&matrix(), &truth);
+            let (x, .., regular) = solve(level, &matrix(), &right, 0.0, 0);
+            assert!(
+                regular && error(&x, &truth) < TOLERANCE,
+                "{}",
+                error(&x, &truth)
+            );
+            let (damped, ..) = solve(level, &matrix(), &right, 1e-3, 0);
+            assert!(
+                error(&damped, &truth) > 1e-3,
+                "damping has to shorten the step"
+            );
+        }
     }
 
     #[test]
     fn a_held_parameter_stays_and_the_rest_is_solved_without_it() {
-        let truth = solution([3.0, -1.0, 0.0, 2.0, -4.0]);
-        let x = solve(5, &matrix(), &product(&matrix(), &truth), 0.0, 1 << 2).unwrap();
-        assert_eq!(x[2], 0.0);
-        assert!(error(&x, &truth) < TOLERANCE, "{}", error(&x, &truth));
+        for level in levels() {
+            let truth = solution([3.0, -1.0, 0.0, 2.0, -4.0]);
+            let right = product(&matrix(), &truth);
+            let (x, ..) = solve(level, &matrix(), &right, 0.0, 1 << 2);
+            assert_eq!(x[2], 0.0);
+            assert!(error(&x, &truth) < TOLERANCE, "{}", error(&x, &truth));
+        }
     }
 
     #[test]
     fn inverse_and_sandwich_agree() {
-        let inverse = invert(5, &matrix(), 0).unwrap();
-        let same = sandwich(5, &inverse, &matrix());
-        for at in 0..15 {
-            assert!((same[at] - inverse[at]).abs() < 1e-7 * inverse[at].abs());
+        for level in levels() {
+            let (_, inverse, same, _) = solve(level, &matrix(), &[0.0; 8], 0.0, 0);
+            for at in 0..15 {
+                assert!((same[at] - inverse[at]).abs() < 1e-7 * inverse[at].abs());
+            }
         }
     }
 
@@ -263,9 +360,12 @@ mod tests {
             singular[packed_index(4, k)] = singular[packed_index(3, k)];
         }
         singular[packed_index(4, 4)] = singular[packed_index(3, 3)];
-        assert!(invert(5, &singular, 0).is_none());
-        assert!(invert(5, &singular, 1 << 4).is_some());
-        assert!(invert(5, &[0.0; MAX_PACKED], 0).is_none());
-        assert!(invert(5, &[f64::NAN; MAX_PACKED], 0).is_none());
+        for level in levels() {
+            let is_regular = |matrix: &Packed, held| solve(level, matrix, &[0.0; 8], 0.0, held).3;
+            assert!(!is_regular(&singular, 0));
+            assert!(is_regular(&singular, 1 << 4));
+            assert!(!is_regular(&[0.0; MAX_PACKED], 0));
+            assert!(!is_regular(&[f64::NAN; MAX_PACKED], 0));
+        }
     }
 }

@@ -1,9 +1,17 @@
 //! Levenberg-Marquardt with Marquardt's scaling and Nielsen's damping.
 
-use super::{Held, Solver, StarState, Tolerances, Update, cholesky, is_finite};
+use fearless_simd::Level;
+use fearless_simd::prelude::*;
+
+use super::cholesky::with_constant;
+use super::quadratic::{Bounds, Quadratic};
+use super::{Solver, Tolerances};
+use crate::block::{LANES, LaneMask, Part, Row, StarBlock};
 use crate::fit::FitStatus;
 use crate::kernel::NormalEquations;
-use crate::model::{Parameter, Parameters, packed_index};
+use crate::level::vectorized;
+use crate::model::{MAX_PARAMETERS, Parameters, Reach, packed_index};
+use crate::unroll::unroll;
 
 /// Levenberg-Marquardt: Newton steps on the normal equations, damped where they do not hold.
 ///
@@ -22,7 +30,7 @@ impl Default for LevenbergMarquardt {
 }
 
 /// Steps in a row without a gain after which there is none to be had.
-const IDLE_STEPS: u8 = 3;
+const IDLE_STEPS: f64 = 3.0;
 
 /// Below this damping is none.
 const MIN_DAMPING: f64 = 1e-12;
@@ -37,154 +45,284 @@ impl Solver for LevenbergMarquardt {
 
     fn update(
         &self,
-        state: &mut StarState,
-        equations: &NormalEquations,
+        level: Level,
+        block: &mut StarBlock,
+        sums: &NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
-    ) -> Update {
-        let finite = is_finite(equations, state.bounds.n);
-        if state.equations.chi2.is_infinite() {
-            // The start: nothing to compare with yet.
-            if !finite {
-                return Update::Finished(FitStatus::NotFinite);
+    ) {
+        let n = tolerances.coordinates.len();
+        vectorized!(level, simd => with_constant!(n, N => {
+            for first in (0..LANES).step_by(Part::length(simd)) {
+                self.update_part::<_, N>(Part::at(simd, first), block, sums, tolerances);
             }
-            state.accept(equations);
-            state.damping = self.damping;
-        } else {
-            state.iterations += 1;
-            let predicted = state.predicted_decrease();
-            let found = if finite {
-                state.equations.chi2 - equations.chi2
-            } else {
-                f64::NEG_INFINITY
-            };
-            if state.by_gradient {
-                if !accept_by_gradient(state, equations, finite) {
-                    return Update::Finished(FitStatus::Converged);
-                }
-            } else if found > 0.0 {
-                let ratio = (found / predicted).clamp(0.0, 2.0);
-                let factor = 1.0 - (2.0 * ratio - 1.0).powi(3);
-                state.damping = (state.damping * factor.max(0.1)).max(MIN_DAMPING);
-                state.damping_growth = 2.0;
-                state.accept(equations);
-                // A valley with a flat floor, such as a hot pixel that any narrow star fits, has
-                // no minimum to converge on: three steps in a row that gain nothing are the end.
-                let gains = found.max(predicted) > tolerances.ftol * state.equations.chi2;
-                state.idle_steps = if gains { 0 } else { state.idle_steps + 1 };
-                if state.idle_steps == IDLE_STEPS {
-                    return Update::Finished(FitStatus::Converged);
-                }
-            } else if finite && (0.0..=state.rounding(tolerances.epsilon)).contains(&predicted) {
-                // Chi-square cannot tell the trial from the parameters any more. The gradient,
-                // whose terms cancel less, still can. (A step that bounds or reach have bent may
-                // promise less than nothing: that one is too long.)
-                state.by_gradient = true;
-                state.damping = MIN_DAMPING;
-            } else {
-                state.damping *= state.damping_growth;
-                state.damping_growth *= 2.0;
-            }
-        }
-        self.step(state, tolerances)
+        }));
     }
 }
 
-/// Takes the trial if a Newton step from there promises less than one from the parameters does.
-/// Where the model is not quite the star the steps shrink slowly, but they shrink.
-fn accept_by_gradient(state: &mut StarState, equations: &NormalEquations, finite: bool) -> bool {
-    let kept = state.clone();
-    let before = state.newton_step();
-    state.accept(equations);
-    let better = match (before, state.newton_step()) {
-        (Some((_, before)), Some((_, after))) => finite && after < before,
-        _ => false,
-    };
-    if !better {
-        *state = kept;
-    }
-    better
+/// Damping of a part, with the factor of its next growth.
+struct Damping<S: Simd> {
+    value: S::f64s,
+    growth: S::f64s,
 }
 
-/// Where a damped step leads within bounds and reach. What would go further goes as far as it may
-/// and the others take the step that is best with that: merely cut short, a step may lead uphill.
-/// `None` where the damped curvature is singular.
-fn bounded_trial(state: &StarState, coordinates: &[Parameter], held: Held) -> Option<Parameters> {
-    let NormalEquations {
-        gradient,
-        curvature,
-        ..
-    } = &state.equations;
-    let n = state.bounds.n;
-    let (mut held, mut right, mut trial) = (held, *gradient, state.parameters);
-    loop {
-        let step = cholesky::solve(n, curvature, &right, state.damping, held)?;
-        let mut is_bent = false;
-        for (j, coordinate) in coordinates.iter().enumerate() {
-            if held >> j & 1 == 1 {
-                continue;
-            }
-            let (low, high) = coordinate.reach.from(state.parameters[j]);
-            let (low, high) = (low.max(state.bounds.low[j]), high.min(state.bounds.high[j]));
-            let wanted = state.parameters[j] + step[j];
-            // Not clamp(): it panics on NaN.
-            trial[j] = wanted.max(low).min(high);
-            if trial[j] != wanted {
-                is_bent = true;
-                held |= 1 << j;
-                let moved = trial[j] - state.parameters[j];
-                for (k, right) in right.iter_mut().enumerate().take(n) {
-                    *right -= curvature[packed_index(j, k)] * moved;
-                }
-            }
-        }
-        if !is_bent {
-            return Some(trial);
-        }
+impl<S: Simd> Damping<S> {
+    /// More of it, for the stars of a mask: each time in a row twice as much more.
+    #[inline(always)]
+    fn grow(&mut self, mask: S::mask64s) {
+        self.value = mask.select(self.value * self.growth, self.value);
+        self.growth = mask.select(self.growth * 2.0, self.growth);
     }
 }
 
 impl LevenbergMarquardt {
-    /// Sets the next trial, or ends the fit: at the minimum the last step is taken unseen.
-    fn step(&self, state: &mut StarState, tolerances: &Tolerances<'_>) -> Update {
-        let n = state.bounds.n;
-        let NormalEquations {
-            gradient,
-            curvature,
-            chi2,
-        } = state.equations;
-        let held = state.bounds.held(&state.parameters, &gradient);
-        loop {
-            if state.damping > MAX_DAMPING {
-                let singular = cholesky::invert(n, &curvature, held).is_none();
-                return Update::Finished(if singular {
-                    FitStatus::SingularCurvature
-                } else {
-                    FitStatus::Diverged
-                });
-            }
-            if let Some(trial) = bounded_trial(state, tolerances.coordinates, held) {
-                state.trial = trial;
-                break;
-            }
-            state.damping *= state.damping_growth;
-            state.damping_growth *= 2.0;
+    #[inline(always)]
+    fn update_part<S: Simd, const N: usize>(
+        &self,
+        part: Part<S>,
+        block: &mut StarBlock,
+        sums: &NormalEquations<Row>,
+        tolerances: &Tolerances<'_>,
+    ) {
+        let running = part.mask(block.running);
+        if running.all_false() {
+            return;
         }
-        // A damped step may promise little far from the minimum: only the undamped one decides.
-        let limit = (tolerances.ftol * chi2).max(tolerances.epsilon.powi(2) * state.power);
-        if state.predicted_decrease() <= limit
-            && let Some((newton, decrease)) = state.newton_step()
-            && decrease <= limit
-        {
-            for j in 0..n {
-                state.parameters[j] += newton[j];
+        let bounds = Bounds::load::<N>(part, block);
+        let mut damping = Damping {
+            value: part.load(&block.damping),
+            growth: part.load(&block.damping_growth),
+        };
+        let (state, going) = self.judge::<S, N>(
+            part,
+            block,
+            sums,
+            tolerances,
+            &bounds,
+            running,
+            &mut damping,
+        );
+        if going.any_true() {
+            step::<S, N>(part, block, tolerances, &bounds, state, going, &mut damping);
+        }
+        part.store(&mut block.damping, damping.value);
+        part.store(&mut block.damping_growth, damping.growth);
+    }
+
+    /// Takes the trials that are better, adapts the damping, and ends the fits that go nowhere.
+    /// The state then, and the stars that go on.
+    #[inline(always)]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one step of the solver, cut in two where its first half ends"
+    )]
+    fn judge<S: Simd, const N: usize>(
+        &self,
+        part: Part<S>,
+        block: &mut StarBlock,
+        sums: &NormalEquations<Row>,
+        tolerances: &Tolerances<'_>,
+        bounds: &Bounds<S>,
+        running: S::mask64s,
+        damping: &mut Damping<S>,
+    ) -> (Quadratic<S>, S::mask64s) {
+        let (zero, one) = (part.splat(0.0), part.splat(1.0));
+        let before = Quadratic::load::<N>(part, &block.parameters, &block.equations);
+        let here = Quadratic::load::<N>(part, &block.trial, sums);
+        let finite = here.is_finite::<N>(part);
+        // The start: nothing to compare with yet.
+        let first = running & before.chi2.is_infinite();
+        let later = running & !first;
+        let iterations = part.load(&block.iterations);
+        part.store(
+            &mut block.iterations,
+            later.select(iterations + one, iterations),
+        );
+
+        let predicted = before.predicted_decrease::<N>(part, &here.parameters);
+        let found = before.chi2 - here.chi2;
+        let by_gradient = later & part.mask(block.by_gradient);
+        let by_chi2 = later & !by_gradient;
+        let better = by_chi2 & finite & found.simd_gt(zero);
+        // Chi-square cannot tell the trial from the parameters any more. The gradient, whose terms
+        // cancel less, still can. (A step that bounds or reach have bent may promise less than
+        // nothing: that one is too long.)
+        let rounding = before.rounding(
+            part,
+            tolerances.epsilon,
+            part.load(&block.power),
+            part.load(&block.n_pixels),
+        );
+        let level =
+            by_chi2 & !better & finite & predicted.simd_ge(zero) & predicted.simd_le(rounding);
+        block.by_gradient |= part.bits(level);
+
+        let ratio = (found / predicted).max(zero).min(part.splat(2.0));
+        let bend = ratio * 2.0 - one;
+        let shrunk = damping.value * (one - bend * bend * bend).max(part.splat(0.1));
+        let minimum = part.splat(MIN_DAMPING);
+        damping.value = better.select(shrunk.max(minimum), damping.value);
+        damping.value = level.select(minimum, damping.value);
+        damping.value = first.select(part.splat(self.damping), damping.value);
+        damping.growth = better.select(part.splat(2.0), damping.growth);
+        damping.grow(by_chi2 & !better & !level);
+
+        // A valley with a flat floor, such as a hot pixel that any narrow star fits, has no minimum
+        // to converge on: some steps in a row that gain nothing are the end.
+        let gains = found.max(predicted).simd_gt(here.chi2 * tolerances.ftol);
+        let idle = part.load(&block.idle_steps);
+        let idle = better.select(gains.select(zero, idle + one), idle);
+        part.store(&mut block.idle_steps, idle);
+        let idles = better & idle.simd_ge(part.splat(IDLE_STEPS));
+
+        let mut accepted = better | (first & finite);
+        let mut settled = idles;
+        if by_gradient.any_true() {
+            let nearer = by_gradient
+                & finite
+                & is_nearer::<S, N>(part, &before, &here, bounds, &block.fixed, tolerances.angle);
+            accepted |= nearer;
+            settled |= by_gradient & !nearer;
+        }
+        block.finish(part.bits(first & !finite), FitStatus::NotFinite);
+        block.finish(part.bits(settled), FitStatus::Converged);
+        let state = here.or::<N>(accepted, &before);
+        state.store::<N>(part, block);
+        (state, part.mask(block.running))
+    }
+}
+
+/// Whether a Newton step from `here` promises less than one from `before` does. Where the model is
+/// not quite the star the steps shrink slowly, but they shrink.
+#[inline(always)]
+fn is_nearer<S: Simd, const N: usize>(
+    part: Part<S>,
+    before: &Quadratic<S>,
+    here: &Quadratic<S>,
+    bounds: &Bounds<S>,
+    fixed: &[LaneMask; MAX_PARAMETERS],
+    angle: Option<(usize, usize)>,
+) -> S::mask64s {
+    let held = bounds.held::<N>(part, fixed, &before.parameters, &before.gradient, angle);
+    let (_, before, was) = before.newton_step::<N>(part, &held);
+    let held = bounds.held::<N>(part, fixed, &here.parameters, &here.gradient, angle);
+    let (_, here, is) = here.newton_step::<N>(part, &held);
+    was & is & here.simd_lt(before)
+}
+
+/// Sets the next trials of the stars that are `going`, or ends their fits: at the minimum the last
+/// step is taken unseen.
+#[inline(always)]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one step of the solver, cut in two where its second half begins"
+)]
+fn step<S: Simd, const N: usize>(
+    part: Part<S>,
+    block: &mut StarBlock,
+    tolerances: &Tolerances<'_>,
+    bounds: &Bounds<S>,
+    state: Quadratic<S>,
+    mut going: S::mask64s,
+    damping: &mut Damping<S>,
+) {
+    let held = bounds.held::<N>(
+        part,
+        &block.fixed,
+        &state.parameters,
+        &state.gradient,
+        tolerances.angle,
+    );
+    let mut trial = state.parameters;
+    let mut wanting = going;
+    loop {
+        let stuck = wanting & damping.value.simd_gt(part.splat(MAX_DAMPING));
+        if stuck.any_true() {
+            let (.., regular) = state.newton_step::<N>(part, &held);
+            block.finish(part.bits(stuck & regular), FitStatus::Diverged);
+            block.finish(part.bits(stuck & !regular), FitStatus::SingularCurvature);
+            going &= !stuck;
+            wanting &= !stuck;
+        }
+        if wanting.all_false() {
+            break;
+        }
+        let (reached, exists) =
+            bounded_trial::<S, N>(part, &state, damping.value, tolerances, bounds, &held);
+        unroll!(J in N => {
+            trial[J] = (wanting & exists).select(reached[J], trial[J]);
+        });
+        wanting &= !exists;
+        damping.grow(wanting);
+    }
+
+    // A damped step may promise little far from the minimum: only the undamped one decides.
+    let rounding = part.load(&block.power) * tolerances.epsilon.powi(2);
+    let limit = (state.chi2 * tolerances.ftol).max(rounding);
+    let promises_little = going & state.predicted_decrease::<N>(part, &trial).simd_le(limit);
+    if promises_little.any_true() {
+        let (newton, decrease, exists) = state.newton_step::<N>(part, &held);
+        let converged = promises_little & exists & decrease.simd_le(limit);
+        let mut end = state.parameters;
+        unroll!(J in N => { end[J] += newton[J]; });
+        bounds.project::<N>(&mut end);
+        unroll!(J in N => {
+            let end = converged.select(end[J], state.parameters[J]);
+            part.store(&mut block.parameters[J], end);
+        });
+        let chi2 = converged.select(state.chi2 - decrease, state.chi2);
+        part.store(&mut block.equations.chi2, chi2);
+        block.finish(part.bits(converged), FitStatus::Converged);
+        going &= !converged;
+    }
+    let most = part.splat(f64::from(tolerances.max_iterations));
+    let used_up = going & part.load(&block.iterations).simd_ge(most);
+    block.finish(part.bits(used_up), FitStatus::MaxIterations);
+    bounds.project::<N>(&mut trial);
+    part.store_all::<N>(&mut block.trial, &trial);
+}
+
+/// Where a damped step leads within bounds and reach, and for which stars there is one. What would
+/// go further goes as far as it may and the others take the step that is best with that: merely cut
+/// short, a step may lead uphill.
+#[inline(always)]
+fn bounded_trial<S: Simd, const N: usize>(
+    part: Part<S>,
+    state: &Quadratic<S>,
+    damping: S::f64s,
+    tolerances: &Tolerances<'_>,
+    bounds: &Bounds<S>,
+    held: &Parameters<S::mask64s>,
+) -> (Parameters<S::f64s>, S::mask64s) {
+    let (mut held, mut right, mut trial) = (*held, state.gradient, state.parameters);
+    let mut regular = !part.none();
+    loop {
+        let (step, exists) = state.step::<N>(part, &right, damping, &held);
+        regular &= exists;
+        let mut is_bent = part.none();
+        unroll!(J in N => {
+            let from = state.parameters[J];
+            let wanted = from + step[J];
+            let (low, high) = (bounds.low[J], bounds.high[J]);
+            let (low, high) = match tolerances.coordinates[J].reach {
+                Reach::Any => (low, high),
+                Reach::Difference(most) => (low.max(from - most), high.min(from + most)),
+                Reach::Factor(most) => (low.max(from * most.recip()), high.min(from * most)),
+            };
+            let reached = wanted.max(low).min(high);
+            let bent = regular & !held[J] & reached.simd_ne(wanted);
+            trial[J] = held[J].select(trial[J], reached);
+            if bent.any_true() {
+                held[J] |= bent;
+                is_bent |= bent;
+                let moved = bent.select(reached - from, part.splat(0.0));
+                unroll!(K in N => {
+                        right[K] =
+                            (-state.curvature[packed_index(J, K)]).mul_add(moved, right[K]);
+                    });
             }
-            state.bounds.project(&mut state.parameters);
-            state.equations.chi2 -= decrease;
-            return Update::Finished(FitStatus::Converged);
+        });
+        if is_bent.all_false() {
+            return (trial, regular);
         }
-        if state.iterations >= tolerances.max_iterations {
-            return Update::Finished(FitStatus::MaxIterations);
-        }
-        Update::Continue
     }
 }

@@ -62,10 +62,8 @@ pub(crate) fn gpu() -> Option<GpuBackend> {
 
 /// Every backend of this machine, `reference` first.
 pub(crate) fn backends() -> Vec<Box<dyn Backend>> {
-    let mut all: Vec<Box<dyn Backend>> = vec![
-        Box::new(ReferenceBackend::default()),
-        Box::new(CpuBackend::default()),
-    ];
+    let mut all: Vec<Box<dyn Backend>> =
+        vec![Box::new(ReferenceBackend), Box::new(CpuBackend::default())];
     if let Some(gpu) = gpu() {
         all.push(Box::new(gpu));
     }

@@ -33,7 +33,7 @@ fn measure(path: &str, hdu: Option<usize>, options: &MeasureOptions) -> Option<M
         hdu: hdu.map(HduName::Number),
     };
     let image = FitsFile::open(&path).unwrap().image(0).unwrap();
-    Some(measure_image(&image, None, options, &mut fitter()).unwrap())
+    Some(measure_image(&image, None, options, &fitter()).unwrap())
 }
 
 type Truth = HashMap<String, f64>;
@@ -228,14 +228,14 @@ fn detection_finds_what_sep_finds_and_little_in_the_negative() {
         };
         let image = FitsFile::open(&path).unwrap().image(0).unwrap();
         let options = MeasureOptions::default();
-        let measured = measure_image(&image, None, &options, &mut fitter()).unwrap();
+        let measured = measure_image(&image, None, &options, &fitter()).unwrap();
         let detected = part_found(&measured.rows, &wanted);
 
         let mut negative = image.clone();
         let cell = Background::cell_for(image.width(), image.height());
         let background = Background::estimate(image.pixels.view(), cell);
         negative.pixels = 2.0 * background.level_map() - &image.pixels;
-        let false_rows = measure_image(&negative, None, &options, &mut fitter())
+        let false_rows = measure_image(&negative, None, &options, &fitter())
             .unwrap()
             .rows
             .len();
@@ -266,7 +266,7 @@ fn detection_finds_what_sep_finds_and_little_in_the_negative() {
             threshold: 2.0,
             ..options
         };
-        let noise = measure_image(&negative, None, &low, &mut fitter()).unwrap();
+        let noise = measure_image(&negative, None, &low, &fitter()).unwrap();
         all_rows += measured.rows.len();
         all_noise += noise.rows.len();
     }
@@ -290,7 +290,7 @@ fn a_header_that_lies_about_a_stack_is_not_believed() {
             },
             None,
             &MeasureOptions::default(),
-            &mut fitter(),
+            &fitter(),
         )
         .unwrap()
     };

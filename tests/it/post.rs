@@ -46,7 +46,7 @@ fn star(flux: f64, (x, y): (f64, f64), sigma: f64, background: f64) -> Array2<f6
 }
 
 fn fit(batch: &Batch, solver: Box<dyn Solver>, steps: u32) -> Fit {
-    let mut fitter = Fitter::new(gaussian(), solver, Box::new(ReferenceBackend::default()));
+    let mut fitter = Fitter::new(gaussian(), solver, Box::new(ReferenceBackend));
     fitter.max_iterations = steps;
     fitter.fit(batch).unwrap().remove(0)
 }

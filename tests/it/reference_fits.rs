@@ -138,7 +138,7 @@ fn fit_all(backend: Box<dyn Backend>) -> Option<(String, Vec<Pair>)> {
             &image,
             Some(&StarList::from_stars(stars)),
             &options,
-            &mut fitter,
+            &fitter,
         )
         .unwrap();
         assert_eq!(measured.rows.len(), truth.len());

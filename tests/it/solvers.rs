@@ -36,7 +36,7 @@ fn levenberg_marquardt_converges_everywhere_in_a_few_steps() {
     for backend in backends() {
         for &model in MODELS {
             let batch = random_batch(3, model, Noise::Unit, 15, 15, 2000, false);
-            let mut fitter = Fitter::new(
+            let fitter = Fitter::new(
                 model,
                 Box::new(LevenbergMarquardt::default()),
                 backend_like(backend.as_ref()),
@@ -68,7 +68,7 @@ fn levenberg_marquardt_converges_everywhere_in_a_few_steps() {
 
 fn backend_like(backend: &dyn Backend) -> Box<dyn Backend> {
     match backend.name() {
-        "reference" => Box::new(ReferenceBackend::default()),
+        "reference" => Box::new(ReferenceBackend),
         "gpu" => Box::new(gpu().unwrap()),
         _ => Box::new(CpuBackend::default()),
     }
@@ -104,7 +104,7 @@ fn many_chunks_give_what_one_gives() {
 fn one(pixel: impl Fn(usize, usize) -> f64) -> Fit {
     let pixels = Array2::from_shape_fn((9, 9), |(y, x)| pixel(x, y));
     let solver = Box::new(LevenbergMarquardt::default());
-    let mut fitter = Fitter::new(gaussian(), solver, Box::new(ReferenceBackend::default()));
+    let fitter = Fitter::new(gaussian(), solver, Box::new(ReferenceBackend));
     fitter.fit(&alone(&pixels)).unwrap().remove(0)
 }
 
@@ -217,7 +217,7 @@ fn pixels_and_estimator_have_to_go_together() {
         let mut fitter = Fitter::new(
             gaussian(),
             Box::new(LevenbergMarquardt::default()),
-            Box::new(ReferenceBackend::default()),
+            Box::new(ReferenceBackend),
         );
         fitter.estimator = estimator;
         let batch = Stack::w2(3, 1).batch(noise, None);
@@ -234,10 +234,10 @@ fn pixels_and_estimator_have_to_go_together() {
 fn covariances_carry_over_to_columns() {
     for &model in MODELS {
         let stack = Stack::from_recipe(Recipe::of(model).unwrap(), 1, None, 5);
-        let mut fitter = Fitter::new(
+        let fitter = Fitter::new(
             model,
             Box::new(LevenbergMarquardt::default()),
-            Box::new(ReferenceBackend::default()),
+            Box::new(ReferenceBackend),
         );
         let fit = fitter
             .fit(&stack.batch(Noise::Unit, None))
@@ -277,7 +277,7 @@ fn round_stars_do_not_make_elliptical_fits_singular() {
         let model = by_name(name).unwrap();
         for backend in backends() {
             let solver = Box::new(LevenbergMarquardt::default());
-            let mut fitter = Fitter::new(model, solver, backend);
+            let fitter = Fitter::new(model, solver, backend);
             let fits = fitter.fit(&stack.batch(Noise::Unit, None)).unwrap();
             for (fit, truth) in fits.iter().zip(&stack.truth) {
                 assert_eq!(fit.status, FitStatus::Converged, "{name}");

@@ -2,6 +2,7 @@
 
 use std::f32;
 
+use crate::block::LANES;
 use crate::estimator::{Estimator, REFUSED};
 use crate::model::Model;
 
@@ -16,12 +17,33 @@ impl LanesPerStar {
     /// One lane: as fast as it gets where there are more stars than invocations, and the only fast
     /// way on a software driver, where every barrier is a loop over the workgroup.
     pub const SINGLE: Self = Self(1);
-    /// A subgroup of most hardware: ten thousand stars alone would not fill a GPU.
-    pub const SUBGROUP: Self = Self(32);
-    /// A whole workgroup: for cutouts so large that those of more stars would not fit a binding.
+    /// As many as leave a workgroup one block of stars: ten thousand stars alone would not fill a
+    /// GPU.
+    pub const SEVERAL: Self = Self(WORKGROUP_SIZE / LANES as u32);
+    /// A whole workgroup.
     pub const WORKGROUP: Self = Self(WORKGROUP_SIZE);
     /// What the tests cover.
-    pub const TESTED: [Self; 4] = [Self::SINGLE, Self(8), Self::SUBGROUP, Self::WORKGROUP];
+    pub const TESTED: [Self; 4] = [Self::SINGLE, Self(2), Self::SEVERAL, Self::WORKGROUP];
+
+    /// What suits an adapter.
+    pub fn for_adapter(is_software: bool) -> Self {
+        if is_software {
+            Self::SINGLE
+        } else {
+            Self::SEVERAL
+        }
+    }
+
+    /// These, or a whole workgroup for cutouts of very many pixels: llvmpipe makes 65,535 rounds of
+    /// loops at most, all together, and then leaves them without a word.
+    pub fn for_pixels(self, pixels: usize) -> Self {
+        const MOST_ROUNDS: usize = 1 << 15;
+        if pixels / self.0 as usize > MOST_ROUNDS {
+            Self::WORKGROUP
+        } else {
+            self
+        }
+    }
 
     /// Stars to a workgroup.
     pub fn stars(self) -> u32 {
@@ -37,6 +59,7 @@ pub fn assemble(model: &dyn Model, estimator: Estimator, lanes: LanesPerStar) ->
         "const WORKGROUP_SIZE: u32 = {WORKGROUP_SIZE}u;\n\
          const LANES: u32 = {}u;\n\
          const STARS: u32 = {}u;\n\
+         const BLOCK: u32 = {LANES}u;\n\
          const PARAMETERS: u32 = {parameters}u;\n\
          const PACKED: u32 = {packed}u;\n\
          const TERMS: u32 = {}u;\n\
@@ -110,7 +133,7 @@ mod tests {
 
     use naga::valid::{Capabilities, ValidationFlags, Validator};
 
-    use super::super::BatchInfo;
+    use super::super::evaluator::BatchInfo;
     use super::*;
     use crate::model::MODELS;
 

@@ -1,0 +1,40 @@
+//! Loops that are unrolled before the compiler sees them: what they index by a constant stays in
+//! registers, where an array that is indexed by a variable would live in memory. (The compiler
+//! unrolls no nested loops for certain.)
+
+/// Repeats a block for every value of a constant below a constant bound, which is at most 8.
+macro_rules! unroll {
+    ($index:ident in $n:expr => $body:block) => {
+        crate::unroll::unroll!(@ $index, $n, $body, 0 1 2 3 4 5 6 7)
+    };
+    (@ $index:ident, $n:expr, $body:block, $($value:literal)*) => {{
+        $(
+            #[allow(unconditional_panic, reason = "what is beyond the bound is never reached")]
+            {
+                if $value < $n {
+                    const $index: usize = $value;
+                    $body
+                }
+            }
+        )*
+    }};
+}
+pub(crate) use unroll;
+
+/// Repeats a block for row, column and place of every element of a packed matrix.
+macro_rules! unroll_packed {
+    (($row:ident, $column:ident, $at:ident) in $n:expr => $body:block) => {
+        crate::unroll::unroll!($row in $n => {
+            crate::unroll::unroll!($column in $row + 1 => {
+                const $at: usize = crate::model::packed_index($row, $column);
+                $body
+            })
+        })
+    };
+}
+pub(crate) use unroll_packed;
+
+const _: () = assert!(
+    crate::model::MAX_PARAMETERS == 8,
+    "the most that is unrolled"
+);
