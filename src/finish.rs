@@ -76,10 +76,10 @@ impl Finisher<'_> {
 
         // The curvature is that of the last evaluation, a last step of a hundredth of an error
         // before the end, unless everything is asked for in f64.
-        let mut equations = state.equations.clone();
         let mut residuals = ResidualSums::filled(Row::filled(0.0));
+        let mut information = self.information(state, &state.equations, CLEAR_PIVOT);
+        let mut chi2 = state.equations.chi2;
         let mut unclear = valued;
-        let mut information = self.information(state, &equations, CLEAR_PIVOT);
         if !self.exact {
             unclear &= !information.clear;
             let sandwich = (unit != 0).then_some(&information.inverse);
@@ -92,6 +92,7 @@ impl Finisher<'_> {
             );
         }
         if unclear != 0 {
+            let mut equations = state.equations.clone();
             for lane in lanes_of(unclear) {
                 let sums = self.model.normal_equations(
                     self.estimator,
@@ -100,6 +101,7 @@ impl Finisher<'_> {
                 );
                 equations.set_lane(n, lane, &sums);
             }
+            chi2 = equations.chi2;
             self.chart
                 .pull_back_block(unclear, &state.parameters, &mut equations);
             let exact = self.information(state, &equations, SMALLEST_PIVOT);
@@ -112,6 +114,7 @@ impl Finisher<'_> {
                     (unit >> lane & 1 == 1).then_some(&inverse),
                 );
                 residuals.absolute[lane] = sums.absolute;
+                residuals.central[lane] = sums.central;
                 for (row, value) in residuals.sandwich.iter_mut().zip(sums.sandwich) {
                     row[lane] = value;
                 }
@@ -131,8 +134,11 @@ impl Finisher<'_> {
                 Some(sandwich) if unit >> lane & 1 == 1 => sandwich,
                 _ => &information.inverse,
             };
-            self.set_values(fit, star, &scaled, equations.chi2[lane]);
-            fit.absolute_residuals = residuals.absolute[lane] * self.chunk.stars[star].scale.range;
+            let scale = &self.chunk.stars[star].scale;
+            fit.chi2 = chi2[lane] * scale.weight;
+            fit.absolute_residuals = residuals.absolute[lane] * scale.range;
+            fit.central_residual = residuals.central[lane] * scale.range;
+            self.set_flags(fit, &scaled);
             self.set_errors(fit, star, lane, state, &information, covariance);
         }
     }
@@ -208,12 +214,9 @@ impl Finisher<'_> {
         fit.n_iterations = state.iterations[lane] as u32;
     }
 
-    /// What needs no errors.
-    fn set_values(&self, fit: &mut Fit, star: usize, scaled: &Parameters, chi2: f64) {
+    /// Status and flags, as far as the values tell.
+    fn set_flags(&self, fit: &mut Fit, scaled: &Parameters) {
         let parameters = self.model.parameters();
-        let scale = &self.chunk.stars[star].scale;
-        fit.chi2 = chi2 * scale.weight;
-        fit.central_residual = self.central_residual(star, scaled) * scale.range;
         let is_finite = fit.parameters[..parameters.len()]
             .iter()
             .all(|p| p.is_finite());
@@ -273,18 +276,6 @@ impl Finisher<'_> {
                 let at = packed_index(j, k);
                 scaled[at] = covariance[at][lane] * scale * factors[j] * factors[k];
             }
-        }
-    }
-
-    /// Scaled residual of the cutout's middle pixel; NaN where it is not used.
-    fn central_residual(&self, star: usize, parameters: &Parameters) -> f64 {
-        let (x, y) = (self.chunk.width / 2, self.chunk.height / 2);
-        let pixels = self.chunk.pixels(star);
-        let middle = y * self.chunk.width + x;
-        if pixels.weight[middle] > 0.0 {
-            pixels.data[middle] - self.model.evaluate(parameters, x as f64, y as f64).0
-        } else {
-            f64::NAN
         }
     }
 }

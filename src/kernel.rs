@@ -3,6 +3,7 @@
 //! The arithmetic of a model is written once and serves `f64`, star by star, as well as registers
 //! of `f32` with a star in each lane.
 
+mod operations;
 mod pixelwise;
 mod register;
 pub(crate) mod separable;
@@ -81,6 +82,11 @@ pub struct Pixels<'a> {
 }
 
 impl Pixels<'_> {
+    /// Row and column of the middle pixel.
+    fn middle(&self) -> (usize, usize) {
+        (self.data.len() / self.width / 2, self.width / 2)
+    }
+
     /// Calls `visit` with value, weight, x and y of each pixel in use.
     #[inline(always)]
     fn for_each_used(&self, mut visit: impl FnMut(f64, f64, f64, f64)) {
@@ -117,6 +123,8 @@ pub fn normal_equations<P: Profile, E: Estimate>(
 pub struct ResidualSums<T = f64> {
     /// Sum of the absolute residuals.
     pub absolute: T,
+    /// Residual of the middle pixel; NaN where it is not used.
+    pub central: T,
     /// `sum (w r / (1 - h))^2 g g^T` with the leverage `h = w g^T C g`, where `C` is the inverse
     /// curvature: the middle of the sandwich covariance HC3 (MacKinnon and White 1985,
     /// J. Econometrics 29, 305).
@@ -129,6 +137,7 @@ impl<T: Copy> ResidualSums<T> {
     pub fn filled(value: T) -> Self {
         Self {
             absolute: value,
+            central: value,
             sandwich: [value; MAX_PACKED],
         }
     }
@@ -186,6 +195,13 @@ pub fn residual_sums<P: Profile>(
         let residual = data - P::evaluate(parameters, x, y, &mut gradient);
         sums.add::<P>(residual, weight, &gradient, inverse);
     });
+    let (row, column) = pixels.middle();
+    let middle = row * pixels.width + column;
+    sums.central = f64::NAN;
+    if pixels.weight[middle] > 0.0 {
+        let model = P::evaluate(parameters, column as f64, row as f64, &mut gradient);
+        sums.central = pixels.data[middle] - model;
+    }
     sums
 }
 
@@ -204,6 +220,20 @@ pub trait Kernel<P> {
         parameters: &Parameters<Lanes<S>>,
         inverse: Option<&Packed<Lanes<S>>>,
     ) -> ResidualSums<Lanes<S>>;
+
+    /// Floating-point operations that the sums of one star take.
+    fn operations<E: Estimate>(work: &Work) -> u64;
+}
+
+/// What the sums of a star are taken over.
+#[derive(Debug, Clone, Copy)]
+pub struct Work {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Whether all pixels of a star have one weight.
+    pub has_uniform_weights: bool,
 }
 
 /// The sums of the stars of a block.
@@ -244,8 +274,26 @@ pub(crate) fn residual_sums_of_block<P: Profile, S: Simd>(
             None => P::Kernel::residual_sums(&pixels, &p, None),
         };
         register.store(&mut sums.absolute, found.absolute);
+        register.store(&mut sums.central, central_residual::<P, S>(&pixels, &p));
         register.store_packed::<P>(&mut sums.sandwich, &found.sandwich);
     }
+}
+
+/// As [`ResidualSums::central`].
+#[inline(always)]
+fn central_residual<P: Profile, S: Simd>(
+    pixels: &RegisterPixels<'_, S>,
+    parameters: &Parameters<Lanes<S>>,
+) -> Lanes<S> {
+    let register = pixels.register;
+    let (row, column) = (pixels.data.len() / pixels.width / 2, pixels.width / 2);
+    let middle = row * pixels.width + column;
+    let (x, y) = (register.splat(column as f32), register.splat(row as f32));
+    let mut gradient = [register.splat(0.0); MAX_PARAMETERS];
+    let model = P::evaluate(parameters, x, y, &mut gradient);
+    let residual = register.load(&pixels.data[middle]) - model;
+    let weight = pixels.weight(middle);
+    weight.if_positive(residual, register.splat(f32::NAN))
 }
 
 /// `v^T M v` for a symmetric matrix of `n` rows.

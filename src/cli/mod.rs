@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
+use starfit::estimator::Estimator;
 use starfit::model::{self, MODELS, Model};
 
 /// Fits star models to thousands or millions of cutouts of astronomical images at once.
@@ -134,6 +135,14 @@ fn use_threads(threads: Option<u16>) {
             .num_threads(threads.into())
             .build_global();
     }
+}
+
+fn parse_estimator(name: &str) -> Result<Estimator, String> {
+    let names = || Estimator::ALL.map(Estimator::name).join(", ");
+    Estimator::ALL
+        .into_iter()
+        .find(|estimator| estimator.name() == name)
+        .ok_or_else(|| format!("expected one of {}", names()))
 }
 
 /// The model called `name`.

@@ -2,7 +2,8 @@
 
 use fearless_simd::prelude::*;
 
-use super::{Kernel, NormalEquations, RegisterPixels, ResidualSums};
+use super::operations::Counted;
+use super::{Kernel, NormalEquations, RegisterPixels, ResidualSums, Work};
 use crate::estimator::Estimate;
 use crate::model::{MAX_PARAMETERS, Packed, Parameters, Profile};
 use crate::real::Lanes;
@@ -69,5 +70,15 @@ impl<P: Profile> Kernel<P> for Pixelwise {
             },
         );
         sums
+    }
+
+    fn operations<E: Estimate>(work: &Work) -> u64 {
+        let pixel = Counted::count(|| {
+            let mut sums = NormalEquations::filled(Counted);
+            let mut gradient = [Counted; MAX_PARAMETERS];
+            let model = P::evaluate(&[Counted; MAX_PARAMETERS], Counted, Counted, &mut gradient);
+            sums.add::<P>(E::terms(Counted, model, Counted), &gradient);
+        });
+        pixel * (work.width * work.height) as u64
     }
 }

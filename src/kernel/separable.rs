@@ -9,7 +9,8 @@
 
 use fearless_simd::prelude::*;
 
-use super::{Kernel, NormalEquations, RegisterPixels, ResidualSums};
+use super::operations::Counted;
+use super::{Kernel, NormalEquations, RegisterPixels, ResidualSums, Work};
 use crate::estimator::Estimate;
 use crate::model::{MAX_PACKED, Packed, Parameters, Profile, packed_index};
 use crate::real::{Lanes, Real};
@@ -232,6 +233,44 @@ impl<P: Separable> Kernel<P> for ByLines {
                 residual_sums::<P, S, false>(pixels, p, &none)
             }
         }
+    }
+
+    fn operations<E: Estimate>(work: &Work) -> u64 {
+        let line = || P::line(Counted - Counted, Counted);
+        let mut products = [Counted; PRODUCTS];
+        let mut products_of = |line: &Line<Counted>| add_products(&mut products, line, Counted);
+        let same = E::CURVATURE_IS_WEIGHT && work.has_uniform_weights;
+        let pixel = Counted::count(|| {
+            let column = Line {
+                value: Counted,
+                by_center: Counted,
+                by_width: Counted,
+            };
+            let terms = E::terms(Counted, Counted.mul_add(Counted, Counted), Counted);
+            // Chi-square and four scores.
+            let _ = terms.cost + terms.score;
+            let _ = [(); BASIS - 1].map(|()| terms.score.mul_add(Counted, Counted));
+            if !same {
+                products_of(&column);
+            }
+        });
+        let column = Counted::count(|| {
+            let column = line();
+            if same {
+                products_of(&column);
+            }
+        });
+        let row = Counted::count(|| {
+            let row = line();
+            let factors = factors(Counted, &row);
+            let _ = factors.map(|factor| factor.mul_add(Counted, Counted));
+            match same {
+                true => products_of(&row),
+                false => add_to_matrix(&mut [Counted; MAX_PACKED], &factors, &[Counted; PRODUCTS]),
+            }
+        });
+        let (width, height) = (work.width as u64, work.height as u64);
+        pixel * width * height + column * width + row * height
     }
 }
 

@@ -26,7 +26,7 @@ pub use parameter::{FWHM_OF_SIGMA, Parameter, Reach, Role};
 use crate::block::{ParameterRows, Row};
 use crate::dual::Dual;
 use crate::estimator::{Estimator, with_estimator};
-use crate::kernel::{self, Kernel, NormalEquations, Pixels, ResidualSums};
+use crate::kernel::{self, Kernel, NormalEquations, Pixels, ResidualSums, Work};
 use crate::level::vectorized;
 use crate::packed::PackedBlock;
 use crate::real::Real;
@@ -192,6 +192,8 @@ pub trait Model: Debug + Sync {
         parameters: &ParameterRows,
         sums: &mut NormalEquations<Row>,
     );
+    /// Floating-point operations that this takes for each star.
+    fn operations(&self, estimator: Estimator, work: &Work) -> u64;
     /// Sums over the residuals of one star at the solution; see [`kernel::residual_sums`].
     fn residual_sums(
         &self,
@@ -272,6 +274,9 @@ impl<P: Profile> Model for P {
     ) {
         with_estimator!(estimator, E => vectorized!(level, simd =>
             kernel::normal_equations_of_block::<P, E, _>(simd, block, parameters, sums)));
+    }
+    fn operations(&self, estimator: Estimator, work: &Work) -> u64 {
+        with_estimator!(estimator, E => P::Kernel::operations::<E>(work))
     }
     fn residual_sums(
         &self,

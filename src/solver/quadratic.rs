@@ -58,17 +58,17 @@ impl<S: Simd> Quadratic<S> {
         result
     }
 
-    /// Stars of which every sum is a number and no pixel was refused.
+    /// Stars of which every sum is a number and no pixel was refused. No element of the curvature is
+    /// larger than the mean of two on its diagonal.
     #[inline(always)]
     pub(super) fn is_finite<const N: usize>(&self, part: Part<S>) -> S::mask64s {
         // Infinity and NaN times 0 are NaN; NaN is not below either.
-        let mut zero = part.splat(0.0);
+        let (mut slopes, mut trace) = (part.splat(0.0), part.splat(0.0));
         unroll!(J in N => {
-            zero = self.gradient[J].mul_add(part.splat(0.0), zero);
+            slopes += self.gradient[J];
+            trace += self.curvature[packed_index(J, J)];
         });
-        unroll_packed!((J, K, AT) in N => {
-            zero = self.curvature[AT].mul_add(part.splat(0.0), zero);
-        });
+        let zero = (slopes + trace) * 0.0;
         self.chi2.simd_lt(part.splat(REFUSED)) & zero.simd_eq(part.splat(0.0))
     }
 

@@ -473,6 +473,30 @@ fn bench_tells_the_speed_of_right_answers_only() {
     for object in &objects {
         assert!(object["fits_per_s"].as_f64().unwrap() > 0.0 && object["count"] == 600);
         assert!(object["max_error_sigma"].as_f64().unwrap() < 0.02);
+        // A processor cannot do more than it can.
+        let part = object["part_of_peak"].as_f64().unwrap();
+        assert!(part > 0.0 && part < 1.0, "{part}");
+    }
+    let poisson = ["--estimator", "poisson", "--backend", "cpu"];
+    for work in ["w3", "m1"] {
+        let args = [
+            ["bench", "--count", "600", "--work"].as_slice(),
+            &[work],
+            &poisson,
+        ];
+        let ran = starfit(folder.path(), &args.concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(
+            ran.stdout
+                .starts_with(&format!("{work}: 600 stars of 21 x 21"))
+        );
+        let named: Vec<&str> = ran
+            .stdout
+            .lines()
+            .filter(|l| l.starts_with("cpu "))
+            .collect();
+        assert_eq!(named.len(), 1, "{}", ran.stdout);
+        assert!(!ran.stdout.contains("\nreference "), "{}", ran.stdout);
     }
     // One step from a wrong start is no answer.
     let ran = starfit(

@@ -89,7 +89,7 @@ pub(crate) struct FitArgs {
     pub(super) model: &'static dyn Model,
     /// What is minimised: least-squares, or poisson, the maximum likelihood of counts, for frames
     /// whose gain and bias level are known.
-    #[arg(long, value_name = "NAME", default_value = Estimator::default().name(), value_parser = estimator, help_heading = "Fit")]
+    #[arg(long, value_name = "NAME", default_value = Estimator::default().name(), value_parser = super::super::parse_estimator, help_heading = "Fit")]
     estimator: Estimator,
     /// Weights of the pixels in least squares.
     #[arg(long, value_enum, default_value_t = Weights::Noise, help_heading = "Fit")]
@@ -217,14 +217,6 @@ fn bound(text: &str) -> Result<(String, f64, f64), String> {
         ));
     }
     Ok((name, low, high))
-}
-
-fn estimator(name: &str) -> Result<Estimator, String> {
-    let names = || Estimator::ALL.map(Estimator::name).join(", ");
-    Estimator::ALL
-        .into_iter()
-        .find(|estimator| estimator.name() == name)
-        .ok_or_else(|| format!("expected one of {}", names()))
 }
 
 impl FitArgs {
