@@ -133,7 +133,8 @@ impl Fitter {
         let most = self.chunk.map_or(most, |chunk| chunk.min(most)).max(1);
         let share = batch.len().div_ceil(2 * rayon::current_num_threads());
         let size = most.min(share.max(SHARE)).next_multiple_of(LANES);
-        let mut fits = vec![Fit::UNFITTED; batch.len()];
+        // In parallel, as their memory comes from the system page by page.
+        let mut fits: Vec<Fit> = rayon::iter::repeat_n(Fit::UNFITTED, batch.len()).collect();
         let chunks = fits.par_chunks_mut(size).with_max_len(1).enumerate();
         chunks.try_for_each(|(index, fits)| {
             let from = index * size;
