@@ -1,10 +1,11 @@
-// What the host hands over. Twin of BatchInfo and the bindings in src/backend/gpu/evaluator.rs.
+// What the host hands over. Twin of BatchInfo and the bindings in src/backend/gpu/evaluator.rs;
+// the weights stand in shaders/weight.
 
 struct BatchInfo {
     // Pixels in a row of a cutout.
     width: u32,
-    // Pixels of a cutout.
-    pixels: u32,
+    // Rows of a cutout.
+    height: u32,
     // Stars to evaluate.
     stars: u32,
     // Workgroups that have a star.
@@ -12,12 +13,22 @@ struct BatchInfo {
 }
 
 @group(0) @binding(0) var<uniform> info: BatchInfo;
-// Cutouts, interleaved: pixel 0 of BLOCK neighbouring stars, then pixel 1 of the same stars.
-@group(0) @binding(1) var<storage, read> data: array<f32>;
-@group(0) @binding(2) var<storage, read> weight: array<f32>;
+// Cutouts, interleaved: a cell of BLOCK neighbouring stars, then the next cell of the same stars. A
+// cell is four neighbouring pixels of a row, read at once; rows are filled up to whole cells.
+@group(0) @binding(1) var<storage, read> data: array<vec4<f32>>;
 // Which stars to evaluate.
 @group(0) @binding(3) var<storage, read> indices: array<u32>;
 // The first parameter of each star to evaluate, then the second.
 @group(0) @binding(4) var<storage, read> parameters: array<f32>;
 // The first sum of each star to evaluate, then the second: chi-square, gradient, packed curvature.
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>;
+
+// Cells in a row of a cutout.
+fn cells_in_row() -> u32 {
+    return (info.width + 3u) / 4u;
+}
+
+// Place of a star's first cell.
+fn first_cell(star: u32) -> u32 {
+    return (star / BLOCK) * BLOCK * cells_in_row() * info.height + star % BLOCK;
+}

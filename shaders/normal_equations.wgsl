@@ -1,4 +1,5 @@
-// The one kernel: LANES invocations share the pixels of a star, STARS stars share a workgroup.
+// The one entry: LANES invocations share the pixels of a star, STARS stars share a workgroup. The
+// pixels are the business of shaders/kernel.
 //
 // The lines between "unroll" and "end" are repeated by src/backend/gpu/shader.rs with the letters
 // in braces replaced: accumulators must have constant indices, or they leave the registers.
@@ -8,6 +9,13 @@ struct Terms {
     cost: f32,
     score: f32,
     curvature: f32,
+}
+
+// What all of them add.
+struct Sums {
+    chi2: f32,
+    gradient: array<f32, PARAMETERS>,
+    curvature: array<f32, PACKED>,
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -26,39 +34,19 @@ fn normal_equations(
     let place = invocation % STARS;
     // The last workgroup may have places to spare: they repeat the last star.
     let slot = min(group * STARS + place, info.stars - 1u);
-    let star = indices[slot];
-    let first = (star / BLOCK) * BLOCK * info.pixels + star % BLOCK;
 
     var p: array<f32, PARAMETERS>;
     // unroll j in PARAMETERS
     p[{j}] = parameters[{j}u * info.stars + slot];
     // end
 
-    var gradient: array<f32, PARAMETERS>;
-    var chi2 = 0.0;
-    var score_sums: array<f32, PARAMETERS>;
-    var curvature_sums: array<f32, PACKED>;
-    // Rows are dealt out to the lanes.
-    for (var row = lane; row < info.pixels / info.width; row += LANES) {
-        for (var column = 0u; column < info.width; column += 1u) {
-            let at = first + (row * info.width + column) * BLOCK;
-            let model = evaluate_model(&p, f32(column), f32(row), &gradient);
-            let terms = estimate(data[at], model, weight[at]);
-            chi2 += terms.cost;
-            // unroll j in PARAMETERS
-            score_sums[{j}] += terms.score * gradient[{j}];
-            // end
-            // unroll jk in PACKED
-            curvature_sums[{jk}] += terms.curvature * gradient[{j}] * gradient[{k}];
-            // end
-        }
-    }
-    store(0u, chi2, invocation, slot);
+    let found = sum_pixels(&p, indices[slot], lane);
+    store(0u, found.chi2, invocation, slot);
     // unroll j in PARAMETERS
-    store(1u + {j}u, score_sums[{j}], invocation, slot);
+    store(1u + {j}u, found.gradient[{j}], invocation, slot);
     // end
     // unroll jk in PACKED
-    store(1u + PARAMETERS + {jk}u, curvature_sums[{jk}], invocation, slot);
+    store(1u + PARAMETERS + {jk}u, found.curvature[{jk}], invocation, slot);
     // end
     reduce(group, invocation);
 }

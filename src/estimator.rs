@@ -124,6 +124,11 @@ impl Estimator {
         }
     }
 
+    /// Whether the curvature of a pixel is its weight, whatever data and model are.
+    pub fn curvature_is_weight(self) -> bool {
+        with_estimator!(self, E => E::CURVATURE_IS_WEIGHT)
+    }
+
     /// What one pixel adds to the normal equations.
     pub fn terms(self, data: f64, model: f64, weight: f64) -> Terms<f64> {
         with_estimator!(self, E => E::terms(data, model, weight))

@@ -208,6 +208,9 @@ pub fn residual_sums<P: Profile>(
 /// How the sums of a model are taken in registers: [`Pixelwise`] for any, [`ByLines`] for those that
 /// are products.
 pub trait Kernel<P> {
+    /// Whether the model is a product of two lines; its WGSL is then a function `line`.
+    const BY_LINES: bool;
+
     /// The sums of the stars of a register.
     fn normal_equations<E: Estimate, S: Simd>(
         pixels: &RegisterPixels<'_, S>,

@@ -30,6 +30,8 @@ fn for_each_pixel<S: Simd>(
 }
 
 impl<P: Profile> Kernel<P> for Pixelwise {
+    const BY_LINES: bool = false;
+
     #[inline(always)]
     fn normal_equations<E: Estimate, S: Simd>(
         pixels: &RegisterPixels<'_, S>,

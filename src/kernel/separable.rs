@@ -208,6 +208,8 @@ fn columns_of<P: Separable, S: Simd>(
 pub struct ByLines;
 
 impl<P: Separable> Kernel<P> for ByLines {
+    const BY_LINES: bool = true;
+
     #[inline(always)]
     fn normal_equations<E: Estimate, S: Simd>(
         pixels: &RegisterPixels<'_, S>,

@@ -127,7 +127,8 @@ pub trait Profile: Debug + Sync + Sized + 'static {
     const N: usize = Self::PARAMETERS.len();
     /// The same as columns of the catalogue, role for role: what users fix, bound and start from.
     const COLUMNS: &'static [Parameter];
-    /// The function `evaluate_model` in WGSL, the same arithmetic as [`Profile::evaluate`].
+    /// The function `evaluate_model` in WGSL, the same arithmetic as [`Profile::evaluate`]; of a
+    /// separable model the function `line`, that of [`Separable::line`](kernel::Separable::line).
     const WGSL: &'static str;
 
     /// How its sums are taken in registers.
@@ -160,8 +161,10 @@ pub trait Model: Debug + Sync {
     fn parameters(&self) -> &'static [Parameter];
     /// The same as columns of the catalogue, role for role: what users fix, bound and start from.
     fn columns(&self) -> &'static [Parameter];
-    /// The function `evaluate_model` in WGSL.
+    /// The function `evaluate_model` in WGSL; where it [is separable](Model::is_separable), `line`.
     fn wgsl(&self) -> &'static str;
+    /// Whether it is a product of two profiles, one along each axis.
+    fn is_separable(&self) -> bool;
     /// Value at the centre of pixel (`x`, `y`), and its derivatives.
     fn evaluate(&self, parameters: &Parameters, x: f64, y: f64) -> (f64, Parameters);
     /// Start values.
@@ -225,6 +228,9 @@ impl<P: Profile> Model for P {
     }
     fn wgsl(&self) -> &'static str {
         P::WGSL
+    }
+    fn is_separable(&self) -> bool {
+        P::Kernel::BY_LINES
     }
     fn evaluate(&self, parameters: &Parameters, x: f64, y: f64) -> (f64, Parameters) {
         let mut gradient = [0.0; MAX_PARAMETERS];

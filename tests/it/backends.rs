@@ -4,7 +4,7 @@ use fearless_simd::Level;
 use rand::RngExt;
 use starfit::backend::gpu::shader::LanesPerStar;
 use starfit::backend::{Backend, CpuBackend, ReferenceBackend};
-use starfit::batch::Batch;
+use starfit::batch::{Batch, Start};
 use starfit::block::{LANES, Row, set_lane};
 use starfit::cutout::Noise;
 use starfit::estimator::{Estimator, REFUSED};
@@ -12,7 +12,7 @@ use starfit::kernel::NormalEquations;
 use starfit::model::{MAX_PARAMETERS, MODELS, Model, Moments, Parameters, Role, packed_index};
 use starfit::moments::{Expected, moments_of_block};
 
-use crate::common::{backends, gpu, random_batch, rng};
+use crate::common::{backends, gpu, random_batch, random_cutout, rng};
 
 /// How far a sum may be from the oracle's, relative to the sum of its absolute terms.
 const TOLERANCE: f64 = 3e-5;
@@ -195,6 +195,34 @@ fn gpu_sums_agree_for_every_number_of_lanes() {
     for lanes in LanesPerStar::TESTED {
         let Some(gpu) = gpu() else { return };
         agrees_with_the_reference(gpu.with_lanes(lanes));
+    }
+}
+
+/// Blocks of stars with one weight each beside blocks with a weight for each pixel.
+#[test]
+fn weights_of_both_kinds_share_a_chunk() {
+    let anywhere = Start::Moments {
+        position: None,
+        fwhm: None,
+    };
+    let stars: Vec<u32> = (0..80).collect();
+    for backend in backends() {
+        for &model in MODELS {
+            let mut rng = rng(3);
+            let mut batch = Batch::new(9, 11);
+            for star in 0..80 {
+                let masked = star / LANES % 2 == 1;
+                let cutout = random_cutout(&mut rng, model, Noise::Unit, 9, 11, masked);
+                batch.push(&cutout, anywhere).unwrap();
+            }
+            let blocks = batch.chunk(0, 80).pack();
+            let uniform = blocks.iter().filter(|block| block.has_uniform_weights());
+            assert_eq!(uniform.count(), 3);
+            let trials = trials(&batch, model, &stars);
+            let sums = evaluate(backend.as_ref(), model, LSQ, &batch, &stars, &trials);
+            let error = worst(&batch, model, LSQ, &stars, &trials, &sums);
+            assert!(error <= TOLERANCE, "{} {error:e}", model.name());
+        }
     }
 }
 

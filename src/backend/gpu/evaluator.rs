@@ -3,10 +3,12 @@
 use std::sync::{Arc, mpsc};
 
 use bytemuck::{Pod, Zeroable};
-use wgpu::BufferUsages;
+use wgpu::Buffer;
 
+use super::buffers::{Buffers, Pool, Sizes};
 use super::device::Gpu;
-use super::{Kernel, chunk, shader};
+use super::shader::{self, CELL};
+use super::{Kernel, chunk};
 use crate::backend::Evaluator;
 use crate::block::{LANES, LaneMask, ParameterRows, Row};
 use crate::error::Result;
@@ -18,7 +20,7 @@ use crate::packed::PackedBlock;
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub(super) struct BatchInfo {
     pub(super) width: u32,
-    pub(super) pixels: u32,
+    pub(super) height: u32,
     pub(super) stars: u32,
     pub(super) groups: u32,
 }
@@ -26,69 +28,66 @@ pub(super) struct BatchInfo {
 /// The stars of a chunk.
 pub(super) struct GpuEvaluator<'a> {
     gpu: &'a Gpu,
+    pool: &'a Pool,
     kernel: Arc<Kernel>,
     width: u32,
-    pixels: u32,
+    height: u32,
     /// Places to evaluate, whole blocks.
     stars: usize,
-    info: wgpu::Buffer,
-    indices: wgpu::Buffer,
-    parameters: wgpu::Buffer,
-    sums: wgpu::Buffer,
-    staging: wgpu::Buffer,
+    /// Until they go back to the pool.
+    buffers: Option<Buffers>,
     bind_group: wgpu::BindGroup,
     /// What goes up at a step.
     columns: Vec<f32>,
 }
 
 impl<'a> GpuEvaluator<'a> {
-    pub(super) fn new(gpu: &'a Gpu, kernel: Arc<Kernel>, blocks: &[PackedBlock]) -> Result<Self> {
-        let buffer = |label: &str, bytes: usize, usage: BufferUsages| {
-            gpu.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some(label),
-                size: bytes as u64,
-                usage,
-                mapped_at_creation: false,
-            })
-        };
+    pub(super) fn new(
+        gpu: &'a Gpu,
+        pool: &'a Pool,
+        kernel: Arc<Kernel>,
+        blocks: &[PackedBlock],
+    ) -> Result<Self> {
         let stars = blocks.len() * LANES;
         let (width, pixels) = blocks.first().map_or((1, 1), |b| (b.width, b.data.len()));
-        let n = kernel.model.parameters().len();
-        let sum_bytes = stars * shader::terms(kernel.model) * 4;
-        let input = BufferUsages::STORAGE | BufferUsages::COPY_DST;
-        let data = buffer("data", stars * pixels * 4, input);
-        let weight = buffer("weight", stars * pixels * 4, input);
-        for (at, block) in blocks.iter().enumerate() {
-            let offset = (at * LANES * pixels * 4) as u64;
-            let write = |buffer: &wgpu::Buffer, rows: &[Row<f32>]| {
-                let words: Vec<f32> = rows.iter().flat_map(|row| row.0).collect();
-                gpu.queue
-                    .write_buffer(buffer, offset, bytemuck::cast_slice(&words));
-            };
-            write(&data, &block.data);
-            match block.has_uniform_weights() {
-                true => write(&weight, &vec![block.weight[0]; pixels]),
-                false => write(&weight, &block.weight),
-            }
-        }
-        let info = buffer(
-            "info",
-            size_of::<BatchInfo>(),
-            BufferUsages::UNIFORM | BufferUsages::COPY_DST,
+        let height = pixels / width;
+        let model = kernel.variant.model;
+        let of_words = |words: usize| (stars * words * size_of::<f32>()) as u64;
+        let words = chunk::words_per_star(width, height);
+        let uniform = kernel.variant.uniform_weights;
+        let buffers = pool.take(
+            gpu,
+            Sizes {
+                data: of_words(words),
+                weight: of_words(if uniform { 1 } else { words }),
+                indices: of_words(1),
+                parameters: of_words(model.parameters().len()),
+                sums: of_words(shader::terms(model)),
+            },
         );
-        let indices = buffer("indices", stars * 4, input);
-        let parameters = buffer("parameters", stars * n * 4, input);
-        let sums = buffer(
-            "sums",
-            sum_bytes,
-            BufferUsages::STORAGE | BufferUsages::COPY_SRC,
-        );
-        let staging = buffer(
-            "staging",
-            sum_bytes,
-            BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-        );
-        let bindings = [&info, &data, &weight, &indices, &parameters, &sums];
+        upload(gpu, &buffers.data, blocks, words, |block, out| {
+            write_cells(&block.data, width, out);
+        })?;
+        let words_of_weight = if uniform { 1 } else { words };
+        upload(
+            gpu,
+            &buffers.weight,
+            blocks,
+            words_of_weight,
+            |block, out| match (uniform, block.has_uniform_weights()) {
+                (true, _) => out.copy_from_slice(&block.weight[0].0),
+                (false, false) => write_cells(&block.weight, width, out),
+                (false, true) => write_cells(&vec![block.weight[0]; pixels], width, out),
+            },
+        )?;
+        let bindings = [
+            &buffers.info,
+            &buffers.data,
+            &buffers.weight,
+            &buffers.indices,
+            &buffers.parameters,
+            &buffers.sums,
+        ];
         let entries: Vec<wgpu::BindGroupEntry<'_>> = (0u32..)
             .zip(bindings)
             .map(|(binding, buffer)| wgpu::BindGroupEntry {
@@ -104,15 +103,12 @@ impl<'a> GpuEvaluator<'a> {
         gpu.check()?;
         let mut evaluator = Self {
             gpu,
+            pool,
             kernel,
             width: width as u32,
-            pixels: pixels as u32,
+            height: height as u32,
             stars,
-            info,
-            indices,
-            parameters,
-            sums,
-            staging,
+            buffers: Some(buffers),
             bind_group,
             columns: Vec::new(),
         };
@@ -127,13 +123,60 @@ impl<'a> GpuEvaluator<'a> {
         self.stars = places.len();
         let info = BatchInfo {
             width: self.width,
-            pixels: self.pixels,
+            height: self.height,
             stars: self.stars as u32,
-            groups: (self.stars as u32).div_ceil(self.kernel.lanes.stars()),
+            groups: (self.stars as u32).div_ceil(self.kernel.variant.lanes.stars()),
         };
+        let Some(buffers) = &self.buffers else { return };
         let queue = &self.gpu.queue;
-        queue.write_buffer(&self.info, 0, bytemuck::bytes_of(&info));
-        queue.write_buffer(&self.indices, 0, bytemuck::cast_slice(&places));
+        queue.write_buffer(&buffers.info, 0, bytemuck::bytes_of(&info));
+        queue.write_buffer(&buffers.indices, 0, bytemuck::cast_slice(&places));
+    }
+}
+
+/// Writes `words` numbers a star into `buffer`, block by block and without another copy.
+fn upload(
+    gpu: &Gpu,
+    buffer: &Buffer,
+    blocks: &[PackedBlock],
+    words: usize,
+    write: impl Fn(&PackedBlock, &mut [f32]),
+) -> Result<()> {
+    let mut scratch = vec![0.0; words * LANES];
+    let bytes = size_of_val(scratch.as_slice());
+    let Some(size) = wgpu::BufferSize::new((bytes * blocks.len()) as u64) else {
+        return Ok(());
+    };
+    let mut view = gpu
+        .queue
+        .write_buffer_with(buffer, 0, size)
+        .ok_or_else(|| gpu.error("no room for the cutouts"))?;
+    for (at, block) in blocks.iter().enumerate() {
+        write(block, &mut scratch);
+        view.slice(at * bytes..(at + 1) * bytes)
+            .copy_from_slice(bytemuck::cast_slice(&scratch));
+    }
+    Ok(())
+}
+
+/// Four neighbouring pixels of a star next to each other, as `shaders/batch.wgsl` describes.
+fn write_cells(rows: &[Row<f32>], width: usize, out: &mut [f32]) {
+    let (out, _) = out.as_chunks_mut::<{ CELL * LANES }>();
+    let cells = rows.chunks_exact(width).flat_map(|row| row.chunks(CELL));
+    for (out, cell) in out.iter_mut().zip(cells) {
+        for (part, row) in cell.iter().enumerate() {
+            for lane in 0..LANES {
+                out[lane * CELL + part] = row[lane];
+            }
+        }
+    }
+}
+
+impl Drop for GpuEvaluator<'_> {
+    fn drop(&mut self) {
+        if let Some(buffers) = self.buffers.take() {
+            self.pool.give_back(buffers);
+        }
     }
 }
 
@@ -149,9 +192,13 @@ impl Evaluator for GpuEvaluator<'_> {
         _wanted: &[LaneMask],
         out: &mut [NormalEquations<Row>],
     ) -> Result<()> {
-        let n = self.kernel.model.parameters().len();
-        let terms = shader::terms(self.kernel.model);
+        let model = self.kernel.variant.model;
+        let (n, terms) = (model.parameters().len(), shader::terms(model));
         let stars = self.stars;
+        // They go back to the pool only from a step that went well: others may be mapped still.
+        let Some(buffers) = self.buffers.take() else {
+            return Err(self.gpu.error("an earlier step has failed"));
+        };
         let Gpu { device, queue, .. } = self.gpu;
         self.columns.clear();
         for j in 0..n {
@@ -160,7 +207,7 @@ impl Evaluator for GpuEvaluator<'_> {
                     .extend(rows[j].iter().map(|&value| value as f32));
             }
         }
-        queue.write_buffer(&self.parameters, 0, bytemuck::cast_slice(&self.columns));
+        queue.write_buffer(&buffers.parameters, 0, bytemuck::cast_slice(&self.columns));
 
         let bytes = (stars * terms * 4) as u64;
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -168,15 +215,15 @@ impl Evaluator for GpuEvaluator<'_> {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             pass.set_pipeline(&self.kernel.pipeline);
             pass.set_bind_group(0, &self.bind_group, &[]);
-            let groups = (stars as u32).div_ceil(self.kernel.lanes.stars());
+            let groups = (stars as u32).div_ceil(self.kernel.variant.lanes.stars());
             let most = device.limits().max_compute_workgroups_per_dimension;
             let (x, y) = chunk::grid(groups, most);
             pass.dispatch_workgroups(x, y, 1);
         }
-        encoder.copy_buffer_to_buffer(&self.sums, 0, &self.staging, 0, bytes);
+        encoder.copy_buffer_to_buffer(&buffers.sums, 0, &buffers.staging, 0, bytes);
         let submission = queue.submit([encoder.finish()]);
         let (sender, receiver) = mpsc::channel();
-        let staging = self.staging.slice(..bytes);
+        let staging = buffers.staging.slice(..bytes);
         staging.map_async(wgpu::MapMode::Read, move |result| {
             // Nobody listens any more only where the wait below has failed.
             let _ = sender.send(result);
@@ -207,7 +254,8 @@ impl Evaluator for GpuEvaluator<'_> {
                 }
             }
         }
-        self.staging.unmap();
+        buffers.staging.unmap();
+        self.buffers = Some(buffers);
         self.gpu.check()
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! All that knows wgpu is in this folder.
 
+mod buffers;
 mod chunk;
 mod device;
 mod evaluator;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use device::{AdapterSummary, adapters};
 use evaluator::GpuEvaluator;
-use shader::LanesPerStar;
+use shader::{LanesPerStar, Variant};
 
 use super::{Backend, Evaluator};
 use crate::batch::Chunk;
@@ -19,23 +20,25 @@ use crate::error::Result;
 use crate::estimator::Estimator;
 use crate::model::Model;
 use crate::packed::PackedBlock;
+use buffers::Pool;
 use device::Gpu;
 
 /// Evaluates on a GPU, or on a software driver that speaks for one.
 #[derive(Debug)]
 pub struct GpuBackend {
     gpu: Gpu,
-    lanes: LanesPerStar,
+    /// In place of those that suit the adapter.
+    lanes: Option<LanesPerStar>,
     /// Those compiled so far.
     kernels: Mutex<Vec<Arc<Kernel>>>,
+    /// Those of chunks that are done.
+    pool: Pool,
 }
 
 /// A pipeline and what it was made for.
 #[derive(Debug)]
 struct Kernel {
-    model: &'static dyn Model,
-    estimator: Estimator,
-    lanes: LanesPerStar,
+    variant: Variant,
     pipeline: wgpu::ComputePipeline,
 }
 
@@ -47,19 +50,26 @@ impl GpuBackend {
     /// [`Error::Device`](crate::Error::Device) where there is none or it cannot be opened,
     /// [`Error::Option`](crate::Error::Option) where none has that name.
     pub fn new(name: Option<&str>) -> Result<Self> {
-        let gpu = Gpu::open(name)?;
         Ok(Self {
-            lanes: LanesPerStar::for_adapter(gpu.summary.is_software),
-            gpu,
+            gpu: Gpu::open(name)?,
+            lanes: None,
             kernels: Mutex::default(),
+            pool: Pool::default(),
         })
     }
 
-    /// The same with another number of lanes to a star.
+    /// The same with this number of lanes to a star, whatever the adapter.
     #[must_use]
     pub fn with_lanes(mut self, lanes: LanesPerStar) -> Self {
-        self.lanes = lanes;
+        self.lanes = Some(lanes);
         self
+    }
+
+    fn lanes(&self, pixels: usize) -> LanesPerStar {
+        match self.lanes {
+            Some(lanes) => lanes.for_pixels(pixels),
+            None => LanesPerStar::for_adapter(self.gpu.summary.is_software, pixels),
+        }
     }
 
     /// The adapter.
@@ -67,25 +77,16 @@ impl GpuBackend {
         &self.gpu.summary
     }
 
-    /// The pipeline for cutouts of so many `pixels`, compiled at its first use.
-    fn kernel(
-        &self,
-        model: &'static dyn Model,
-        estimator: Estimator,
-        pixels: usize,
-    ) -> Result<Arc<Kernel>> {
-        let lanes = self.lanes.for_pixels(pixels);
+    /// The pipeline of a variant, compiled at its first use.
+    fn kernel(&self, variant: Variant) -> Result<Arc<Kernel>> {
         let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |k: &&Arc<Kernel>| {
-            (k.model.name(), k.estimator, k.lanes) == (model.name(), estimator, lanes)
-        };
-        if let Some(kernel) = kernels.iter().find(is_it) {
+        if let Some(kernel) = kernels.iter().find(|kernel| kernel.variant == variant) {
             return Ok(Arc::clone(kernel));
         }
         let device = &self.gpu.device;
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some("normal equations"),
-            source: wgpu::ShaderSource::Wgsl(shader::assemble(model, estimator, self.lanes).into()),
+            source: wgpu::ShaderSource::Wgsl(variant.assemble().into()),
         });
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some("normal equations"),
@@ -100,12 +101,7 @@ impl GpuBackend {
             cache: None,
         });
         self.gpu.check()?;
-        let kernel = Arc::new(Kernel {
-            model,
-            estimator,
-            lanes,
-            pipeline,
-        });
+        let kernel = Arc::new(Kernel { variant, pipeline });
         kernels.push(Arc::clone(&kernel));
         Ok(kernel)
     }
@@ -119,7 +115,9 @@ impl Backend for GpuBackend {
     fn adapter(&self) -> String {
         format!(
             "{} ({}), {} lanes a star",
-            self.gpu.summary.name, self.gpu.summary.driver, self.lanes.0
+            self.gpu.summary.name,
+            self.gpu.summary.driver,
+            self.lanes(1).0
         )
     }
 
@@ -129,7 +127,9 @@ impl Backend for GpuBackend {
 
     fn chunk_size(&self, model: &dyn Model, pixels: usize) -> usize {
         let limits = self.gpu.device.limits();
-        chunk::chunk_size(&limits, pixels, shader::terms(model))
+        // The width is not known here: a row of one pixel would be filled up the most.
+        let words = chunk::words_per_star(1, pixels);
+        chunk::chunk_size(&limits, words, shader::terms(model))
     }
 
     fn load<'a>(
@@ -139,7 +139,11 @@ impl Backend for GpuBackend {
         chunk: Chunk<'a>,
         pixels: &'a [PackedBlock],
     ) -> Result<Box<dyn Evaluator + 'a>> {
-        let kernel = self.kernel(model, estimator, chunk.width * chunk.height)?;
-        Ok(Box::new(GpuEvaluator::new(&self.gpu, kernel, pixels)?))
+        let lanes = self.lanes(chunk.width * chunk.height);
+        let uniform = pixels.iter().all(PackedBlock::has_uniform_weights);
+        let variant = Variant::new(model, estimator, lanes, uniform, chunk.width);
+        let kernel = self.kernel(variant)?;
+        let evaluator = GpuEvaluator::new(&self.gpu, &self.pool, kernel, pixels)?;
+        Ok(Box::new(evaluator))
     }
 }

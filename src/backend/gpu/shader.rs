@@ -1,10 +1,18 @@
-//! The kernel as text: constants, bindings, model, estimator, reduction and the kernel itself.
+//! The kernel as text: constants, bindings, weights, model, estimator, reduction and the kernel
+//! itself.
 
 use std::f32;
 
 use crate::block::LANES;
 use crate::estimator::{Estimator, REFUSED};
 use crate::model::Model;
+
+/// Pixels that are read at once: four neighbours of a row. A driver that looks at every read of every
+/// invocation, as llvmpipe does, is twice as fast with a quarter of the reads.
+pub(super) const CELL: usize = 4;
+
+/// Widest cutouts whose columns are unrolled: three registers a column, and seconds to compile.
+const MOST_COLUMNS: usize = 24;
 
 /// Invocations to a workgroup: what every adapter has at least, and enough to hide latency.
 pub const WORKGROUP_SIZE: u32 = 64;
@@ -25,17 +33,23 @@ impl LanesPerStar {
     /// What the tests cover.
     pub const TESTED: [Self; 4] = [Self::SINGLE, Self(2), Self::SEVERAL, Self::WORKGROUP];
 
-    /// What suits an adapter.
-    pub fn for_adapter(is_software: bool) -> Self {
-        if is_software {
+    /// What suits an adapter and cutouts of so many `pixels`: the first of these that applies.
+    ///
+    /// | adapter | pixels | lanes | why |
+    /// |---|---|---|---|
+    /// | any | more than 32,768 a lane | [`WORKGROUP`](Self::WORKGROUP) | llvmpipe makes 65,535 rounds of loops at most, all together, and then leaves them without a word |
+    /// | software | any | [`SINGLE`](Self::SINGLE) | a lane is a place in a register, and there are few of these |
+    /// | hardware | any | [`SEVERAL`](Self::SEVERAL) | latency is hidden by more invocations than a chunk has stars |
+    pub fn for_adapter(is_software: bool, pixels: usize) -> Self {
+        let lanes = if is_software {
             Self::SINGLE
         } else {
             Self::SEVERAL
-        }
+        };
+        lanes.for_pixels(pixels)
     }
 
-    /// These, or a whole workgroup for cutouts of very many pixels: llvmpipe makes 65,535 rounds of
-    /// loops at most, all together, and then leaves them without a word.
+    /// These, or a whole workgroup for cutouts of very many pixels.
     pub fn for_pixels(self, pixels: usize) -> Self {
         const MOST_ROUNDS: usize = 1 << 15;
         if pixels / self.0 as usize > MOST_ROUNDS {
@@ -51,80 +65,171 @@ impl LanesPerStar {
     }
 }
 
-/// The complete shader for `model` and `estimator`.
-pub fn assemble(model: &dyn Model, estimator: Estimator, lanes: LanesPerStar) -> String {
-    let parameters = model.parameters().len();
-    let packed = parameters * (parameters + 1) / 2;
-    let constants = format!(
-        "const WORKGROUP_SIZE: u32 = {WORKGROUP_SIZE}u;\n\
-         const LANES: u32 = {}u;\n\
-         const STARS: u32 = {}u;\n\
-         const BLOCK: u32 = {LANES}u;\n\
-         const PARAMETERS: u32 = {parameters}u;\n\
-         const PACKED: u32 = {packed}u;\n\
-         const TERMS: u32 = {}u;\n\
-         const LN_2: f32 = {:?};\n\
-         const INVERSE_PI: f32 = {:?};\n\
-         const INVERSE_ROOT_PI: f32 = {:?};\n\
-         const REFUSED: f32 = {:?};\n",
-        lanes.0,
-        lanes.stars(),
-        terms(model),
-        f32::consts::LN_2,
-        f32::consts::FRAC_1_PI,
-        0.5 * f32::consts::FRAC_2_SQRT_PI,
-        REFUSED as f32,
-    );
-    let reduce = match lanes {
-        LanesPerStar::SINGLE => include_str!("../../../shaders/reduce/single.wgsl"),
-        _ => include_str!("../../../shaders/reduce/lanes.wgsl"),
-    };
-    [
-        constants.as_str(),
-        include_str!("../../../shaders/batch.wgsl"),
-        include_str!("../../../shaders/math.wgsl"),
-        model.wgsl(),
-        estimator.wgsl(),
-        reduce,
-        &unroll(
-            include_str!("../../../shaders/normal_equations.wgsl"),
-            parameters,
-        ),
-    ]
-    .join("\n")
+/// What a kernel is made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Variant {
+    /// The model.
+    pub model: &'static dyn Model,
+    /// What a residual costs.
+    pub estimator: Estimator,
+    /// Invocations to a star.
+    pub lanes: LanesPerStar,
+    /// Whether each star has one weight for all its pixels.
+    pub uniform_weights: bool,
+    /// Columns of the cutouts where these are unrolled; else any number will do.
+    columns: Option<usize>,
+}
+
+impl Variant {
+    /// The fastest for cutouts `width` pixels wide.
+    pub fn new(
+        model: &'static dyn Model,
+        estimator: Estimator,
+        lanes: LanesPerStar,
+        uniform_weights: bool,
+        width: usize,
+    ) -> Self {
+        let unrolls = model.is_separable() && width <= MOST_COLUMNS;
+        Self {
+            model,
+            estimator,
+            lanes,
+            uniform_weights,
+            columns: unrolls.then_some(width),
+        }
+    }
+
+    /// The complete shader.
+    pub fn assemble(&self) -> String {
+        let reduce = match self.lanes {
+            LanesPerStar::SINGLE => include_str!("../../../shaders/reduce/single.wgsl"),
+            _ => include_str!("../../../shaders/reduce/lanes.wgsl"),
+        };
+        let weight = match self.uniform_weights {
+            true => include_str!("../../../shaders/weight/uniform.wgsl"),
+            false => include_str!("../../../shaders/weight/by_pixel.wgsl"),
+        };
+        let separable = match self.model.is_separable() {
+            true => include_str!("../../../shaders/separable.wgsl"),
+            false => "",
+        };
+        let kernel = match self.columns {
+            Some(_) => include_str!("../../../shaders/kernel/by_lines.wgsl"),
+            None => include_str!("../../../shaders/kernel/pixelwise.wgsl"),
+        };
+        [
+            self.constants().as_str(),
+            include_str!("../../../shaders/batch.wgsl"),
+            weight,
+            include_str!("../../../shaders/math.wgsl"),
+            separable,
+            self.model.wgsl(),
+            self.estimator.wgsl(),
+            reduce,
+            &self.unroll(kernel),
+            &self.unroll(include_str!("../../../shaders/normal_equations.wgsl")),
+        ]
+        .join("\n")
+    }
+
+    fn constants(&self) -> String {
+        let parameters = self.model.parameters().len();
+        format!(
+            "const WORKGROUP_SIZE: u32 = {WORKGROUP_SIZE}u;\n\
+             const LANES: u32 = {}u;\n\
+             const STARS: u32 = {}u;\n\
+             const BLOCK: u32 = {LANES}u;\n\
+             const CELLS: u32 = {}u;\n\
+             const SAME_CURVATURE: bool = {};\n\
+             const PARAMETERS: u32 = {parameters}u;\n\
+             const PACKED: u32 = {}u;\n\
+             const TERMS: u32 = {}u;\n\
+             const LN_2: f32 = {:?};\n\
+             const INVERSE_PI: f32 = {:?};\n\
+             const INVERSE_ROOT_PI: f32 = {:?};\n\
+             const REFUSED: f32 = {:?};\n",
+            self.lanes.0,
+            self.lanes.stars(),
+            self.columns.unwrap_or(0).div_ceil(CELL),
+            self.uniform_weights && self.estimator.curvature_is_weight(),
+            parameters * (parameters + 1) / 2,
+            terms(self.model),
+            f32::consts::LN_2,
+            f32::consts::FRAC_1_PI,
+            0.5 * f32::consts::FRAC_2_SQRT_PI,
+            REFUSED as f32,
+        )
+    }
+
+    /// Repeats the lines between `// unroll` and `// end` for every parameter, pair of parameters,
+    /// column, cell of a row or pixel of a cell.
+    fn unroll(&self, text: &str) -> String {
+        let parameters = self.model.parameters().len();
+        let columns = self.columns.unwrap_or(0);
+        let mut out = String::new();
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            let Some(what) = line.trim().strip_prefix("// unroll ") else {
+                out.push_str(line);
+                out.push('\n');
+                continue;
+            };
+            let body: Vec<&str> = lines
+                .by_ref()
+                .take_while(|line| line.trim() != "// end")
+                .collect();
+            let body = body.join("\n") + "\n";
+            match what {
+                "jk in PACKED" => {
+                    for (j, k) in (0..parameters).flat_map(|j| (0..=j).map(move |k| (j, k))) {
+                        let at = crate::model::packed_index(j, k).to_string();
+                        let text = body.replace("{jk}", &at).replace("{j}", &j.to_string());
+                        out.push_str(&text.replace("{k}", &k.to_string()));
+                    }
+                }
+                "j in PARAMETERS" => repeat(&mut out, &body, "{j}", parameters),
+                "q in CELLS" => repeat(&mut out, &body, "{q}", columns.div_ceil(CELL)),
+                "i in CELL" => repeat(&mut out, &body, "{i}", CELL),
+                "x in COLUMNS" => {
+                    for x in 0..columns {
+                        let text = body.replace("{cell}", &(x / CELL).to_string());
+                        let text = text.replace("{part}", &(x % CELL).to_string());
+                        out.push_str(&text.replace("{x}", &x.to_string()));
+                    }
+                }
+                _ => unreachable!("the shaders are part of this program: {what}"),
+            }
+        }
+        out
+    }
+}
+
+/// Two variants whose text is the same are equal.
+impl PartialEq for Variant {
+    fn eq(&self, other: &Self) -> bool {
+        let key = |v: &Self| {
+            (
+                v.model.name(),
+                v.estimator,
+                v.lanes,
+                v.uniform_weights,
+                v.columns,
+            )
+        };
+        key(self) == key(other)
+    }
+}
+
+fn repeat(out: &mut String, body: &str, letter: &str, count: usize) {
+    for number in 0..count {
+        out.push_str(&body.replace(letter, &number.to_string()));
+    }
 }
 
 /// Sums of a star: chi-square, gradient and packed curvature.
 pub fn terms(model: &dyn Model) -> usize {
     let n = model.parameters().len();
     1 + n + n * (n + 1) / 2
-}
-
-/// Repeats the lines between `// unroll` and `// end` for every parameter or pair of parameters.
-fn unroll(text: &str, parameters: usize) -> String {
-    let mut out = String::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let Some(what) = line.trim().strip_prefix("// unroll ") else {
-            out.push_str(line);
-            out.push('\n');
-            continue;
-        };
-        let body: Vec<&str> = lines
-            .by_ref()
-            .take_while(|line| line.trim() != "// end")
-            .collect();
-        let body = body.join("\n") + "\n";
-        let pairs = what.starts_with("jk");
-        for j in 0..parameters {
-            for k in 0..if pairs { j + 1 } else { 1 } {
-                let at = crate::model::packed_index(j, k).to_string();
-                let text = body.replace("{jk}", &at).replace("{j}", &j.to_string());
-                out.push_str(&text.replace("{k}", &k.to_string()));
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -151,9 +256,13 @@ mod tests {
         for &model in MODELS {
             for estimator in Estimator::ALL {
                 for lanes in LanesPerStar::TESTED {
-                    let text = assemble(model, estimator, lanes);
-                    check(&text).unwrap_or_else(|error| panic!("{}: {error}", model.name()));
-                    assert!(check(&text.replace("-> Terms", "-> Turms")).is_err());
+                    for (width, uniform) in [(5, false), (5, true), (99, false), (99, true)] {
+                        let text = Variant::new(model, estimator, lanes, uniform, width).assemble();
+                        check(&text).unwrap_or_else(|error| panic!("{}: {error}", model.name()));
+                        assert!(check(&text.replace("-> Terms", "-> Turms")).is_err());
+                        let unrolled = model.is_separable() && width == 5;
+                        assert_eq!(text.contains("column_4 "), unrolled, "{}", model.name());
+                    }
                 }
             }
         }
@@ -161,12 +270,14 @@ mod tests {
 
     #[test]
     fn batch_info_has_the_layout_of_the_shader() {
-        let module = check(&assemble(
+        let variant = Variant::new(
             MODELS[0],
             Estimator::default(),
             LanesPerStar::SINGLE,
-        ))
-        .unwrap();
+            false,
+            15,
+        );
+        let module = check(&variant.assemble()).unwrap();
         let (_, info) = module
             .types
             .iter()
@@ -183,7 +294,7 @@ mod tests {
             offsets,
             [
                 ("width", offset_of!(BatchInfo, width)),
-                ("pixels", offset_of!(BatchInfo, pixels)),
+                ("height", offset_of!(BatchInfo, height)),
                 ("stars", offset_of!(BatchInfo, stars)),
                 ("groups", offset_of!(BatchInfo, groups)),
             ]

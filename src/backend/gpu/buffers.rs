@@ -1,0 +1,99 @@
+//! The buffers of a chunk, and those of chunks that are done, for the next.
+
+use std::sync::{Mutex, PoisonError};
+
+use wgpu::{Buffer, BufferUsages};
+
+use super::device::Gpu;
+use super::evaluator::BatchInfo;
+
+/// Bytes that a chunk needs in each buffer but that of its [`BatchInfo`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sizes {
+    pub(super) data: u64,
+    pub(super) weight: u64,
+    pub(super) indices: u64,
+    pub(super) parameters: u64,
+    pub(super) sums: u64,
+}
+
+impl Sizes {
+    /// Rounded up, so that chunks of nearly the same size have the same; no binding holds more
+    /// than `most`.
+    fn class(self, most: u64) -> Self {
+        let round = |bytes: u64| bytes.next_power_of_two().min(most).max(bytes);
+        Self {
+            data: round(self.data),
+            weight: round(self.weight),
+            indices: round(self.indices),
+            parameters: round(self.parameters),
+            sums: round(self.sums),
+        }
+    }
+}
+
+/// What a chunk has on a device.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    sizes: Sizes,
+    pub(super) info: Buffer,
+    pub(super) data: Buffer,
+    pub(super) weight: Buffer,
+    pub(super) indices: Buffer,
+    pub(super) parameters: Buffer,
+    pub(super) sums: Buffer,
+    /// Where the host reads `sums`.
+    pub(super) staging: Buffer,
+}
+
+impl Buffers {
+    fn new(device: &wgpu::Device, sizes: Sizes) -> Self {
+        let buffer = |label: &str, size: u64, usage: BufferUsages| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        let input = BufferUsages::STORAGE | BufferUsages::COPY_DST;
+        let uniform = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
+        let output = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
+        let staging = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
+        Self {
+            sizes,
+            info: buffer("info", size_of::<BatchInfo>() as u64, uniform),
+            data: buffer("data", sizes.data, input),
+            weight: buffer("weight", sizes.weight, input),
+            indices: buffer("indices", sizes.indices, input),
+            parameters: buffer("parameters", sizes.parameters, input),
+            sums: buffer("sums", sizes.sums, output),
+            staging: buffer("staging", sizes.sums, staging),
+        }
+    }
+}
+
+/// Buffers that nobody uses: to make new ones is to have the driver clear as much memory.
+#[derive(Debug, Default)]
+pub(super) struct Pool(Mutex<Vec<Buffers>>);
+
+impl Pool {
+    /// Buffers of these sizes at least.
+    pub(super) fn take(&self, gpu: &Gpu, sizes: Sizes) -> Buffers {
+        let sizes = sizes.class(gpu.device.limits().max_storage_buffer_binding_size);
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = idle.iter().position(|buffers| buffers.sizes == sizes);
+        match found {
+            Some(at) => idle.swap_remove(at),
+            None => Buffers::new(&gpu.device, sizes),
+        }
+    }
+
+    /// Keeps `buffers`, and of the others those of their size only: no more than were in use at
+    /// once.
+    pub(super) fn give_back(&self, buffers: Buffers) {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|other| other.sizes == buffers.sizes);
+        idle.push(buffers);
+    }
+}
