@@ -92,7 +92,7 @@ impl Finisher<'_> {
             );
         }
         if unclear != 0 {
-            let mut equations = state.equations.clone();
+            let mut equations = state.equations;
             for lane in lanes_of(unclear) {
                 let sums = self.model.normal_equations(
                     self.estimator,

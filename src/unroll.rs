@@ -9,7 +9,11 @@ macro_rules! unroll {
     };
     (@ $index:ident, $n:expr, $body:block, $($value:literal)*) => {{
         $(
-            #[allow(unconditional_panic, reason = "what is beyond the bound is never reached")]
+            #[allow(
+                unconditional_panic,
+                clippy::out_of_bounds_indexing,
+                reason = "what is beyond the bound is never reached"
+            )]
             {
                 if $value < $n {
                     const $index: usize = $value;

@@ -286,8 +286,8 @@ impl Bench<'_> {
         )?;
         writeln!(
             out,
-            "\n{:<10} {:>10} {:>11} {:>10} {:>8}  {}",
-            "backend", "fits/s", "evaluations", "error", "of peak", "time in",
+            "\n{:<10} {:>10} {:>11} {:>10} {:>8}  time in",
+            "backend", "fits/s", "evaluations", "error", "of peak",
         )?;
         Ok(())
     }

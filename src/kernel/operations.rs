@@ -15,7 +15,7 @@ thread_local! {
 pub(crate) struct Counted;
 
 impl Counted {
-    fn counted(operations: u64) -> Self {
+    fn after(operations: u64) -> Self {
         OPERATIONS.set(OPERATIONS.get() + operations);
         Self
     }
@@ -33,7 +33,7 @@ macro_rules! operator {
         impl $trait for Counted {
             type Output = Self;
             fn $method(self, _: Self) -> Self {
-                Self::counted($operations)
+                Self::after($operations)
             }
         }
     )*};
@@ -46,7 +46,7 @@ macro_rules! operator_with_constant {
         impl $trait<f64> for Counted {
             type Output = Self;
             fn $method(self, _: f64) -> Self {
-                Self::counted(1)
+                Self::after(1)
             }
         }
     )*};
@@ -67,27 +67,27 @@ impl Real for Counted {
         self
     }
     fn mul_add(self, _: Self, _: Self) -> Self {
-        Self::counted(2)
+        Self::after(2)
     }
     fn exp(self) -> Self {
-        Self::counted(23)
+        Self::after(23)
     }
     fn ln_1p(self) -> Self {
-        Self::counted(28)
+        Self::after(28)
     }
     fn erf(self, _: Self) -> Self {
-        Self::counted(16)
+        Self::after(16)
     }
     fn deviance(self) -> Self {
-        Self::counted(48)
+        Self::after(48)
     }
     fn abs(self) -> Self {
-        Self::counted(1)
+        Self::after(1)
     }
     fn at_least(self, _: f64) -> Self {
-        Self::counted(1)
+        Self::after(1)
     }
     fn if_positive(self, _: Self, _: Self) -> Self {
-        Self::counted(2)
+        Self::after(2)
     }
 }

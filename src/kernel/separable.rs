@@ -238,7 +238,8 @@ impl<P: Separable> Kernel<P> for ByLines {
     }
 
     fn operations<E: Estimate>(work: &Work) -> u64 {
-        let line = || P::line(Counted - Counted, Counted);
+        let (pixel, center) = (Counted, Counted);
+        let line = || P::line(pixel - center, Counted);
         let mut products = [Counted; PRODUCTS];
         let mut products_of = |line: &Line<Counted>| add_products(&mut products, line, Counted);
         let same = E::CURVATURE_IS_WEIGHT && work.has_uniform_weights;
