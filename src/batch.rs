@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::block::LANES;
 use crate::constraints::Constraints;
 use crate::cutout::{Cutout, Weighting};
@@ -100,6 +102,72 @@ pub struct BatchStar {
     pub flags: Flags,
 }
 
+impl BatchStar {
+    /// A star, and its pixels in `scaled` and `relative` as [`Batch::data`] and [`Batch::weight`]
+    /// want them.
+    fn scaled(
+        cutout: &Cutout,
+        start: Start,
+        constraints: Option<Constraints>,
+        scaled: &mut [f64],
+        relative: &mut [f64],
+    ) -> Self {
+        let used = || {
+            let pixels = cutout.data.iter().zip(&cutout.weight);
+            pixels.filter(|(_, weight)| **weight > 0.0)
+        };
+        let (low, high) = used().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (d, _)| {
+            (low.min(*d), high.max(*d))
+        });
+        let range = if high > low { high - low } else { 1.0 };
+        // The lowest pixel is a value of the data: for integers the difference is exact.
+        let low = if low.is_finite() { low } else { 0.0 };
+        // What weights are divided by, so that the largest is 1 (of counts: 1 over the level).
+        let (pedestal, divisor, weight) = match cutout.weighting {
+            Weighting::Unit | Weighting::InverseVariance => {
+                let largest = used().map(|(_, weight)| *weight).fold(0.0, f64::max);
+                let largest = if largest > 0.0 { largest } else { 1.0 };
+                (low, largest, largest * range * range)
+            }
+            Weighting::Counts { gain, zero } => {
+                let level = ((low - zero) / range).max(1.0);
+                (zero + level * range, level.recip(), gain * range / level)
+            }
+        };
+        let estimator = match cutout.weighting {
+            Weighting::Unit | Weighting::InverseVariance => Estimator::LeastSquares,
+            Weighting::Counts { .. } => Estimator::Poisson,
+        };
+        let mut power = 0.0;
+        let given = cutout.data.iter().zip(&cutout.weight);
+        for ((&data, &weight), (scaled, relative)) in given.zip(scaled.iter_mut().zip(relative)) {
+            let used = weight > 0.0;
+            let data = if used { (data - pedestal) / range } else { 0.0 };
+            let weight = weight / divisor;
+            power += estimator.terms(data, data, weight).curvature * data * data;
+            *scaled = data;
+            *relative = weight;
+        }
+        let first = cutout.weight.first().copied().unwrap_or(0.0);
+        let is_uniform = first > 0.0 && cutout.weight.iter().all(|&weight| weight == first);
+        Self {
+            scale: Scale {
+                pedestal,
+                range,
+                weight,
+                corner: (cutout.corner.0 as f64, cutout.corner.1 as f64),
+            },
+            start,
+            constraints: constraints.map(Box::new),
+            n_pixels: cutout.n_pixels(),
+            uniform_weight: is_uniform.then_some(first / divisor),
+            power,
+            weighting: cutout.weighting,
+            flags: cutout.flags,
+        }
+    }
+}
+
 /// Cutouts of one height and width.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -125,6 +193,58 @@ impl Batch {
             data: Vec::new(),
             weight: Vec::new(),
             stars: Vec::new(),
+        }
+    }
+
+    /// A batch of `n` stars, each made by `cut` of its number: a cutout, where its fit starts and
+    /// what the user says of it. Several are made at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of `cut`, of the first star that has one; [`Error::Option`] where a cutout is not of
+    /// this width and height, or these are 0.
+    pub fn build(
+        width: usize,
+        height: usize,
+        n: usize,
+        cut: impl Fn(usize) -> Result<(Cutout, Start, Option<Constraints>)> + Sync,
+    ) -> Result<Self> {
+        /// Stars below which another core is not worth waking.
+        const LEAST: usize = 64;
+        let mut batch = Self::new(width, height);
+        let pixels = batch.pixels_per_star();
+        if pixels == 0 {
+            return Err(batch.wrong_shape(width, height));
+        }
+        batch.data = vec![0.0; n * pixels];
+        batch.weight = vec![0.0; n * pixels];
+        let data = batch.data.par_chunks_exact_mut(pixels);
+        let places = data.zip(batch.weight.par_chunks_exact_mut(pixels));
+        let stars: Vec<Result<BatchStar>> = places
+            .enumerate()
+            .with_min_len(LEAST)
+            .map(|(star, (data, weight))| {
+                let (cutout, start, constraints) = cut(star)?;
+                if (cutout.width, cutout.height) != (width, height) {
+                    return Err(Self::new(width, height).wrong_shape(cutout.width, cutout.height));
+                }
+                Ok(BatchStar::scaled(&cutout, start, constraints, data, weight))
+            })
+            .collect();
+        batch.stars = stars.into_iter().collect::<Result<_>>()?;
+        Ok(batch)
+    }
+
+    /// What to say of a cutout of another width and height, or of no pixel.
+    fn wrong_shape(&self, width: usize, height: usize) -> Error {
+        Error::Option {
+            option: "cutout".into(),
+            expected: match self.pixels_per_star() {
+                0 => "at least one pixel".into(),
+                _ => format!("{} x {} pixels", self.width, self.height),
+            },
+            found: format!("{width} x {height}"),
+            hint: None,
         }
     }
 
@@ -155,12 +275,7 @@ impl Batch {
         constraints: Option<Constraints>,
     ) -> Result<()> {
         if (cutout.width, cutout.height) != (self.width, self.height) {
-            return Err(Error::Option {
-                option: "cutout".into(),
-                expected: format!("{} x {} pixels", self.width, self.height),
-                found: format!("{} x {}", cutout.width, cutout.height),
-                hint: None,
-            });
+            return Err(self.wrong_shape(cutout.width, cutout.height));
         }
         self.push_unchecked(cutout, start, constraints);
         Ok(())
@@ -173,58 +288,13 @@ impl Batch {
         start: Start,
         constraints: Option<Constraints>,
     ) {
-        let used = || {
-            let pixels = cutout.data.iter().zip(&cutout.weight);
-            pixels.filter(|(_, weight)| **weight > 0.0)
-        };
-        let (low, high) = used().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (d, _)| {
-            (low.min(*d), high.max(*d))
-        });
-        let range = if high > low { high - low } else { 1.0 };
-        // The lowest pixel is a value of the data: for integers the difference is exact.
-        let low = if low.is_finite() { low } else { 0.0 };
-        // What weights are divided by, so that the largest is 1 (of counts: 1 over the level).
-        let (pedestal, divisor, weight) = match cutout.weighting {
-            Weighting::Unit | Weighting::InverseVariance => {
-                let largest = used().map(|(_, weight)| *weight).fold(0.0, f64::max);
-                let largest = if largest > 0.0 { largest } else { 1.0 };
-                (low, largest, largest * range * range)
-            }
-            Weighting::Counts { gain, zero } => {
-                let level = ((low - zero) / range).max(1.0);
-                (zero + level * range, level.recip(), gain * range / level)
-            }
-        };
-        let estimator = match cutout.weighting {
-            Weighting::Unit | Weighting::InverseVariance => Estimator::LeastSquares,
-            Weighting::Counts { .. } => Estimator::Poisson,
-        };
-        let mut power = 0.0;
-        for (&data, &weight) in cutout.data.iter().zip(&cutout.weight) {
-            let used = weight > 0.0;
-            let data = if used { (data - pedestal) / range } else { 0.0 };
-            let weight = weight / divisor;
-            power += estimator.terms(data, data, weight).curvature * data * data;
-            self.data.push(data);
-            self.weight.push(weight);
-        }
-        let first = cutout.weight.first().copied().unwrap_or(0.0);
-        let is_uniform = first > 0.0 && cutout.weight.iter().all(|&weight| weight == first);
-        self.stars.push(BatchStar {
-            scale: Scale {
-                pedestal,
-                range,
-                weight,
-                corner: (cutout.corner.0 as f64, cutout.corner.1 as f64),
-            },
-            start,
-            constraints: constraints.map(Box::new),
-            n_pixels: cutout.n_pixels(),
-            uniform_weight: is_uniform.then_some(first / divisor),
-            power,
-            weighting: cutout.weighting,
-            flags: cutout.flags,
-        });
+        let from = self.data.len();
+        let pixels = cutout.data.len();
+        self.data.resize(from + pixels, 0.0);
+        self.weight.resize(from + pixels, 0.0);
+        let (data, weight) = (&mut self.data[from..], &mut self.weight[from..]);
+        self.stars
+            .push(BatchStar::scaled(cutout, start, constraints, data, weight));
     }
 
     /// Number of stars.

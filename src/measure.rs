@@ -4,29 +4,28 @@ mod beliefs;
 mod counts;
 mod resolve;
 mod rows;
+mod stack;
 mod width;
-
-use ndarray::{Array3, ArrayView3, Axis};
 
 use crate::background::Background;
 use crate::batch::{Batch, Start};
 use crate::catalog::Row;
 use crate::cutout::{Cutout, CutoutOptions, Noise};
 use crate::detect::{DetectOptions, Detection, detect};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::estimator::Estimator;
 use crate::fit::Flags;
 use crate::fitter::Fitter;
-use crate::image::{Header, Image};
-use crate::kernel::Pixels;
+use crate::image::Image;
 use crate::model::Model;
-use crate::moments::{median, rim_median, rim_scatter};
 use crate::star::{Star, StarList};
-use beliefs::{believed_gain, believed_read_noise, believed_saturation, stated_saturation};
+use beliefs::{believed_gain, believed_read_noise, believed_saturation};
 use counts::{Sky, counts};
 use resolve::{Frame, Resolver};
-use rows::{flag_image, flag_undersampled, number_from_one, rows};
+use rows::{flag_image, number_from_one, rows};
 use width::measured_fwhm;
+
+pub use stack::{CutoutBlock, CutoutSource, Cutouts, StackInfo, measure_blocks, measure_stack};
 
 /// Side of a cutout unless the stars are wide, pixels.
 pub const DEFAULT_SIZE: usize = 15;
@@ -39,8 +38,9 @@ const LARGEST_DEFAULT_SIZE: usize = 255;
 const LARGEST_CUTOUT: usize = 1 << 20;
 
 /// Memory that the cutouts of a batch may take, bytes: an image may have millions of stars, a
-/// cutout a million pixels.
-const BATCH_BYTES: usize = 256 << 20;
+/// cutout a million pixels, and a stack has two batches in memory at once, and the pixels that the
+/// next one is made of.
+const BATCH_BYTES: usize = 128 << 20;
 
 /// What the user says about the measurement; `None` is: find out.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,8 +96,8 @@ impl MeasureOptions {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`] where they contradict each other or the model; [`Error::Malformed`] where
-    /// a column of `list` that is a start value or a bound holds something else than numbers.
+    /// [`Error::Option`](crate::Error::Option) where they contradict each other or the model;
+    /// [`Error::Malformed`](crate::Error::Malformed) where a column of `list` that is a start value or a bound holds something else than numbers.
     pub fn check(&self, model: &'static dyn Model, list: Option<&StarList>) -> Result<()> {
         let frame = Frame {
             name: "",
@@ -135,8 +135,8 @@ pub struct Measured {
 ///
 /// # Errors
 ///
-/// [`Error::Option`] where fixed values, bounds and start values contradict each other or the
-/// model; [`Error::Malformed`] where `poisson` is asked for and the pixels are no counts; those of
+/// [`Error::Option`](crate::Error::Option) where fixed values, bounds and start values contradict each other or the
+/// model; [`Error::Malformed`](crate::Error::Malformed) where `poisson` is asked for and the pixels are no counts; those of
 /// the fitter's backend.
 pub fn measure_image(
     image: &Image,
@@ -197,15 +197,15 @@ pub fn measure_image(
     let cut = CutoutOptions { noise, saturation };
     let mut fits = Vec::with_capacity(stars.len());
     for stars in stars.chunks(stars_at_once(size * size)) {
-        let mut batch = Batch::new(size, size);
-        for star in stars {
+        let batch = Batch::build(size, size, stars.len(), |at| {
+            let star = &stars[at];
             let cutout = Cutout::from_image(image, &background, &cut, (star.x, star.y), size);
             let start = Start::Moments {
                 position: Some((star.x, star.y)),
                 fwhm: Some(fwhm),
             };
-            batch.push_constrained(&cutout, start, constraints.of(star)?)?;
-        }
+            Ok((cutout, start, constraints.of(star)?))
+        })?;
         fits.extend(fitter.fit(&batch)?);
     }
     // A star whose saturated core is wider than the cutout has no saturated pixel left to tell.
@@ -226,173 +226,15 @@ pub fn measure_image(
     })
 }
 
-/// Ready cutouts, each with its star somewhere near the middle.
-#[derive(Debug, Clone, Copy)]
-pub struct Cutouts<'a> {
-    /// What messages call them.
-    pub name: &'a str,
-    /// (n, height, width).
-    pub pixels: &'a Array3<f64>,
-    /// Variance of each pixel, of the same shape, where the user gives one.
-    pub variance: Option<ArrayView3<'a, f64>>,
-    /// What their header says.
-    pub header: &'a Header,
-}
-
-/// Measures ready cutouts. With a `list`, each of its rows says where the star of the cutout of
-/// that number is, and what it starts from.
-///
-/// The noise is known where the gain is, or a variance is given; else every pixel counts the same.
-///
-/// # Errors
-///
-/// [`Error::Malformed`] for cutouts of more than a million pixels, a list of another length, or
-/// `poisson` where the pixels are no counts; [`Error::Option`] where fixed values, bounds and start
-/// values contradict each other or the model; those of the fitter's backend.
-pub fn measure_stack(
-    cutouts: &Cutouts<'_>,
-    list: Option<&StarList>,
-    options: &MeasureOptions,
-    fitter: &Fitter,
-) -> Result<Measured> {
-    let Cutouts {
-        name,
-        pixels,
-        variance,
-        header,
-    } = *cutouts;
-    let (n, height, width) = pixels.dim();
-    let malformed = |field: &str, expected: String, found: String, hint: &str| Error::Malformed {
-        file: name.into(),
-        field: field.into(),
-        expected,
-        found,
-        hint: Some(hint.into()),
-    };
-    if width * height > LARGEST_CUTOUT {
-        return Err(malformed(
-            "cutouts",
-            format!("at most {LARGEST_CUTOUT} pixels each"),
-            format!("{width} x {height}"),
-            "an image is fitted without --cutouts, and as FITS",
-        ));
-    }
-    if let Some(list) = list.filter(|list| list.stars.len() != n) {
-        return Err(malformed(
-            "cutouts",
-            format!("{}, as many as {} has rows", list.stars.len(), list.file),
-            n.to_string(),
-            "a list for ready cutouts has a row for each, in their order",
-        ));
-    }
-    let frame = Frame {
-        name,
-        side: width.max(height) as f64,
-        bias: options.bias,
-    };
-    let constraints = Resolver::new(fitter.model, options, list, frame)?;
-    let gain = options.gain.or_else(|| believed_gain(name, header));
-    let sky = sky_of(pixels);
-    let stated = || stated_saturation(name, header, sky.0);
-    let saturation = options.saturation.or_else(stated).unwrap_or(f64::INFINITY);
-    let read_noise = believed_read_noise(options, header);
-    let noise = match (fitter.estimator, options.weighted, gain) {
-        (Estimator::Poisson, ..) => counts(&Sky {
-            name,
-            gain,
-            read_noise,
-            bias: options.bias,
-            level: sky.0,
-            noise: sky.1,
-        })?
-        .less(options.bias),
-        (Estimator::LeastSquares, true, _) if variance.is_some() => Noise::Variance,
-        (Estimator::LeastSquares, true, Some(_)) => Noise::Known { gain, read_noise },
-        (Estimator::LeastSquares, ..) => Noise::Unit,
-    };
-    let cut = CutoutOptions {
-        noise,
-        saturation: saturation - options.bias,
-    };
-    let center = |side: usize| (side / 2) as f64;
-    let middle = |id| Star {
-        id,
-        x: center(width),
-        y: center(height),
-    };
-    let stars: Vec<Star> = match list {
-        Some(list) => list.stars.clone(),
-        None => (0..n).map(middle).collect(),
-    };
-    let mut fits = Vec::with_capacity(n);
-    for stars in stars.chunks(stars_at_once(width * height)) {
-        let mut batch = Batch::new(width, height);
-        for star in stars {
-            let cutout = pixels.index_axis(Axis(0), star.id);
-            let cutout = Cutout::from_pixels(
-                cutout.mapv(|value| value - options.bias).view(),
-                variance
-                    .as_ref()
-                    .map(|variance| variance.index_axis(Axis(0), star.id)),
-                &cut,
-            );
-            let start = Start::Moments {
-                position: list
-                    .map(|_| (star.x, star.y))
-                    .filter(|(x, y)| x.is_finite() && y.is_finite()),
-                fwhm: options.fwhm,
-            };
-            batch.push_constrained(&cutout, start, constraints.of(star)?)?;
-        }
-        fits.extend(fitter.fit(&batch)?);
-    }
-    let mut rows = rows(&stars, &fits, fitter.model, options, &constraints)?;
-    for row in &mut rows {
-        if let Some(level) = row.get("background") {
-            row.set("background", level + options.bias);
-        }
-        flag_undersampled(row);
-    }
-    number_from_one(&mut rows, options.one_based);
-    let fwhm = options.fwhm;
-    Ok(Measured {
-        rows,
-        background: None,
-        noise: None,
-        gain,
-        saturation,
-        fwhm,
-        size: (width, height),
-    })
-}
-
-/// Level and noise of the sky in ready cutouts: the medians of those of some rims.
-fn sky_of(cutouts: &Array3<f64>) -> (f64, f64) {
-    const SAMPLE: usize = 1000;
-    let (n, height, width) = cutouts.dim();
-    let step = n.div_ceil(SAMPLE).max(1);
-    let (mut levels, mut noises): (Vec<f64>, Vec<f64>) = cutouts
-        .outer_iter()
-        .step_by(step)
-        .map(|cutout| {
-            let data: Vec<f64> = cutout.iter().copied().collect();
-            let used = |value: &f64| f64::from(u8::from(value.is_finite()));
-            let weight: Vec<f64> = data.iter().map(used).collect();
-            let pixels = Pixels {
-                width,
-                data: &data,
-                weight: &weight,
-            };
-            (rim_median(&pixels, height), rim_scatter(&pixels, height))
-        })
-        .unzip();
-    let median = |values: &mut [f64]| median(values).unwrap_or(0.0);
-    (median(&mut levels), median(&mut noises))
-}
-
-/// Cutouts of that many pixels, data and weights in `f64`, that a batch may have.
+/// Cutouts of that many pixels, data and weights in `f64`, that a batch may have. Small ones fill
+/// the blocks that fits are made in, so that where a batch ends changes no fit.
 fn stars_at_once(pixels: usize) -> usize {
-    (BATCH_BYTES / (pixels.max(1) * 16)).clamp(1, 32_768)
+    const ALIGNED: usize = 1024;
+    let most = (BATCH_BYTES / (pixels.max(1) * 16)).clamp(1, 32_768);
+    match most / ALIGNED {
+        0 => most,
+        blocks => blocks * ALIGNED,
+    }
 }
 
 /// The odd side of a cutout for stars of that width.

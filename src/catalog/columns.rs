@@ -94,6 +94,13 @@ pub const fn position(name: &str) -> usize {
     panic!("no such catalogue column");
 }
 
+/// The column of the standard error of `column`, which follows it, where it has one.
+pub(crate) fn error_column(column: &str) -> Option<&'static str> {
+    let at = COLUMNS.iter().position(|known| known.name == column)?;
+    let next = COLUMNS.get(at + 1)?.name;
+    (next.strip_suffix("_err") == Some(column)).then_some(next)
+}
+
 // Traits cannot be called in constants yet.
 const fn equal(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
@@ -250,6 +257,7 @@ mod tests {
             let [value, error] = pair else { continue };
             if let Some(name) = error.name.strip_suffix("_err") {
                 assert_eq!(name, value.name);
+                assert_eq!(error_column(name), Some(error.name));
                 assert_eq!(error.unit, value.unit);
                 assert_eq!(error.ucd.split(';').next(), Some("stat.error"));
                 errors += 1;

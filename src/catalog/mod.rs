@@ -2,7 +2,7 @@
 //!
 //! [`create`] opens a catalogue before the long work starts, so that an output that cannot be
 //! written ends the run early; each image is then written by one call of
-//! [`CatalogWriter::write`].
+//! [`CatalogWriter::write`], or, where its stars are too many for the memory, in parts.
 //!
 //! A new format is one file here, one variant of [`CatalogFormat`] and one arm of [`create`].
 
@@ -73,13 +73,48 @@ impl ImageInfo {
 /// A catalogue that is being written. One that is dropped without [`finish`](Self::finish) keeps
 /// no file, or, if it is a database, every image that was written whole.
 pub trait CatalogWriter: Send + fmt::Debug {
-    /// Adds the stars of one image.
+    /// Starts an image of that many stars, which [`add`](Self::add) brings in any number of parts
+    /// and [`end`](Self::end) completes.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] or [`Error::Database`]. A database then has nothing of this image and can go
-    /// on with the next one; any other format is spoilt: abandon it.
-    fn write(&mut self, image: &ImageInfo, rows: &[Row]) -> Result<()>;
+    /// [`Error::Io`] or [`Error::Database`]. Here as in the other steps of an image: a database
+    /// then has nothing of this image and can go on with the next one; any other format is spoilt:
+    /// abandon it.
+    fn begin(&mut self, image: &ImageInfo, n_stars: usize) -> Result<()>;
+
+    /// Adds stars to the image that was begun.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`begin`](Self::begin).
+    fn add(&mut self, rows: &[Row]) -> Result<()>;
+
+    /// Completes the image that was begun.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`begin`](Self::begin).
+    fn end(&mut self) -> Result<()>;
+
+    /// Takes back what there is of the image that was begun and cannot be completed. What a pipe
+    /// has taken is gone.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`begin`](Self::begin).
+    fn undo(&mut self) -> Result<()>;
+
+    /// Writes an image.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`begin`](Self::begin).
+    fn write(&mut self, image: &ImageInfo, rows: &[Row]) -> Result<()> {
+        self.begin(image, rows.len())?;
+        self.add(rows)?;
+        self.end()
+    }
 
     /// Whether the catalogue already has the stars of this image, from a file that has not
     /// changed since and with the same settings. Formats that are written anew have none.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, TransactionBehavior, params};
 
 use super::columns::{COLUMNS, flux_unit};
 use super::{CatalogWriter, ImageInfo, Row, RunInfo, Value, check_output};
@@ -40,6 +40,8 @@ pub struct SqliteWriter {
     insert_star: String,
     /// What `columns` was last made to say about fluxes.
     flux_unit: Option<String>,
+    /// Number and unit of the image in hand.
+    image: Option<(i64, String)>,
 }
 
 impl SqliteWriter {
@@ -89,6 +91,7 @@ impl SqliteWriter {
             settings,
             insert_star: insert_star(),
             flux_unit: None,
+            image: None,
         })
     }
 
@@ -97,34 +100,53 @@ impl SqliteWriter {
         self.run_id
     }
 
-    fn write_image(&mut self, image: &ImageInfo, rows: &[Row]) -> rusqlite::Result<()> {
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        remove_earlier(&transaction, image, &self.settings)?;
+    fn begin_image(&mut self, image: &ImageInfo, n_stars: usize) -> rusqlite::Result<()> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        remove_earlier(&self.connection, image, &self.settings)?;
         let unit = flux_unit(image.header.unit.as_deref());
         if self.flux_unit.as_deref() != Some(unit) {
-            set_flux_unit(&transaction, unit)?;
+            // For certain once it is committed.
+            self.flux_unit = None;
+            set_flux_unit(&self.connection, unit)?;
         }
-        let image_id = insert_image(&transaction, self.run_id, image, rows.len(), unit)?;
-        {
-            let mut insert = transaction.prepare_cached(&self.insert_star)?;
-            for row in rows {
-                // The image's number is in the place of its name.
-                insert.raw_bind_parameter(1, image_id)?;
-                for (at, value) in row.values(&image.name).enumerate().skip(1) {
-                    insert.raw_bind_parameter(at + 1, value)?;
-                }
-                insert.raw_execute()?;
-            }
-        }
-        transaction.execute_batch(&format!(
-            "CREATE VIEW stars_{image_id} AS \
-             SELECT * FROM stars WHERE image_id = {image_id} ORDER BY y, x"
-        ))?;
-        transaction.commit()?;
-        self.flux_unit = Some(unit.to_owned());
+        let image_id = insert_image(&self.connection, self.run_id, image, n_stars, unit)?;
+        self.image = Some((image_id, unit.to_owned()));
         Ok(())
+    }
+
+    fn add_stars(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
+        let image_id = self.image.as_ref().map(|(image_id, _)| *image_id);
+        let mut insert = self.connection.prepare_cached(&self.insert_star)?;
+        for row in rows {
+            // The image's number is in the place of its name.
+            insert.raw_bind_parameter(1, image_id)?;
+            for (at, value) in row.values("").enumerate().skip(1) {
+                insert.raw_bind_parameter(at + 1, value)?;
+            }
+            insert.raw_execute()?;
+        }
+        Ok(())
+    }
+
+    fn end_image(&mut self) -> rusqlite::Result<()> {
+        if let Some((image_id, _)) = &self.image {
+            self.connection.execute_batch(&format!(
+                "CREATE VIEW stars_{image_id} AS \
+                 SELECT * FROM stars WHERE image_id = {image_id} ORDER BY y, x"
+            ))?;
+        }
+        self.connection.execute_batch("COMMIT")?;
+        self.flux_unit = self.image.take().map(|(_, unit)| unit);
+        Ok(())
+    }
+
+    /// The result of a step of an image, which is taken back if the step has failed.
+    fn or_undo(&mut self, done: rusqlite::Result<()>) -> Result<()> {
+        done.map_err(|error| {
+            // Says no more than the first error, as where there is no transaction.
+            let _ = self.undo();
+            database_error(&self.path, &error)
+        })
     }
 
     /// Leaves one file, which can be read where nothing can be written.
@@ -140,8 +162,28 @@ impl SqliteWriter {
 }
 
 impl CatalogWriter for SqliteWriter {
-    fn write(&mut self, image: &ImageInfo, rows: &[Row]) -> Result<()> {
-        self.write_image(image, rows)
+    fn begin(&mut self, image: &ImageInfo, n_stars: usize) -> Result<()> {
+        let done = self.begin_image(image, n_stars);
+        self.or_undo(done)
+    }
+
+    fn add(&mut self, rows: &[Row]) -> Result<()> {
+        let done = self.add_stars(rows);
+        self.or_undo(done)
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let done = self.end_image();
+        self.or_undo(done)
+    }
+
+    fn undo(&mut self) -> Result<()> {
+        self.image = None;
+        if self.connection.is_autocommit() {
+            return Ok(());
+        }
+        self.connection
+            .execute_batch("ROLLBACK")
             .map_err(|error| database_error(&self.path, &error))
     }
 
@@ -254,12 +296,12 @@ fn enter(connection: &mut Connection, path: &Path, run: &RunInfo, settings: &str
 
 /// Removes the same image of runs with the same settings, and its view.
 fn remove_earlier(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     image: &ImageInfo,
     settings: &str,
 ) -> rusqlite::Result<()> {
     let earlier = image_ids(
-        transaction,
+        connection,
         "SELECT image_id FROM images JOIN runs USING (run_id) \
          WHERE path = ? AND hdu = ? AND plane IS ? AND settings = ?",
         params![
@@ -269,7 +311,7 @@ fn remove_earlier(
             settings
         ],
     )?;
-    remove_images(transaction, &earlier)
+    remove_images(connection, &earlier)
 }
 
 /// Removes a run with its images; returns how many runs are left.
@@ -285,26 +327,26 @@ fn remove_run(connection: &mut Connection, run_id: i64) -> rusqlite::Result<i64>
 }
 
 fn image_ids(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     select: &str,
     params: &[&dyn ToSql],
 ) -> rusqlite::Result<Vec<i64>> {
-    transaction
+    connection
         .prepare_cached(select)?
         .query_map(params, |row| row.get(0))?
         .collect()
 }
 
-fn remove_images(transaction: &Transaction<'_>, ids: &[i64]) -> rusqlite::Result<()> {
+fn remove_images(connection: &Connection, ids: &[i64]) -> rusqlite::Result<()> {
     for id in ids {
-        transaction.execute_batch(&format!("DROP VIEW IF EXISTS stars_{id}"))?;
-        transaction.execute("DELETE FROM images WHERE image_id = ?", [id])?;
+        connection.execute_batch(&format!("DROP VIEW IF EXISTS stars_{id}"))?;
+        connection.execute("DELETE FROM images WHERE image_id = ?", [id])?;
     }
     Ok(())
 }
 
 fn insert_image(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     run_id: i64,
     image: &ImageInfo,
     n_stars: usize,
@@ -312,7 +354,7 @@ fn insert_image(
 ) -> rusqlite::Result<i64> {
     let ImageInfo { source, header, .. } = image;
     let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
-    transaction
+    connection
         .prepare_cached(
             "INSERT INTO images (run_id, name, path, hdu, plane, bytes, modified, width, height, \
              gain, read_noise, saturation, exposure, date, filter, unit, wcs, n_stars) \
@@ -341,15 +383,15 @@ fn insert_image(
 }
 
 /// Makes `columns` say the unit of fluxes: null where the images differ, `images.unit` has it.
-fn set_flux_unit(transaction: &Transaction<'_>, unit: &str) -> rusqlite::Result<()> {
-    let differ: bool = transaction.query_row(
+fn set_flux_unit(connection: &Connection, unit: &str) -> rusqlite::Result<()> {
+    let differ: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM images WHERE unit <> ?)",
         [unit],
         |row| row.get(0),
     )?;
     for column in COLUMNS.iter().filter(|column| column.unit.is_of_image()) {
         let unit = column.unit.resolve(Some(unit)).filter(|_| !differ);
-        transaction.execute(
+        connection.execute(
             "UPDATE columns SET unit = ? WHERE name = ?",
             params![unit, column.name],
         )?;

@@ -1,28 +1,30 @@
 //! `starfit fit`.
 
 mod args;
+mod inputs;
 mod outputs;
 mod planes;
+mod stack;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::Receiver;
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
-use ndarray::Array3;
 use starfit::catalog::{ImageInfo, RunInfo};
 use starfit::fitter::Fitter;
-use starfit::image::{Header, Source};
-use starfit::io::fits::{FitsFile, FitsPath};
-use starfit::io::npy;
-use starfit::measure::{Cutouts, MeasureOptions, Measured, measure_image, measure_stack};
-use starfit::star::{StarList, read_stars};
+use starfit::measure::{Measured, StackInfo, measure_blocks};
+use starfit::star::read_stars;
 
-use super::{ABORTED, FAILED, PARTIAL, print_error, summary};
+use super::{ABORTED, FAILED, PARTIAL, log, print_error, summary};
 pub(super) use args::FitArgs;
+use inputs::{Found, Message, Work, expand};
 use outputs::Outputs;
 use planes::Planes;
+use stack::{MaskedStack, StackFile};
 
 /// Fits every input; one that fails is named and the others are done.
 pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
@@ -54,35 +56,21 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         adapter: Some(fitter.backend.adapter()),
     };
     let mut job = Job {
-        args,
-        options,
-        stars,
-        planes,
         quiet,
         outputs: Outputs::open(&args.output, read, &run)?,
         bar: bar(inputs.len(), quiet),
         images: 0,
         rows: 0,
     };
-    let mut failed = 0;
     super::heed_interrupts();
-    for input in inputs {
-        if super::is_interrupted() {
-            break;
-        }
-        if let Err(error) = input.and_then(|input| job.input(&input, &fitter)) {
-            if super::is_broken_pipe(&error) {
-                return Err(error);
-            }
-            job.bar.suspend(|| print_error(&error));
-            failed += 1;
-            // What could not be written will not be written next time either.
-            if job.outputs.is_broken {
-                break;
-            }
-        }
-        job.bar.inc(1);
-    }
+    let work = Work {
+        args,
+        options,
+        stars,
+        planes,
+        fitter,
+    };
+    let failed = job.inputs(&work, inputs)?;
     job.bar.finish_and_clear();
     let Job {
         outputs,
@@ -108,7 +96,7 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     let written = outputs.paths.clone();
     outputs.finish()?;
     if !quiet {
-        report(&written, &fitter, images, rows, start);
+        report(&written, &work.fitter, images, rows, start);
     }
     Ok(if failed > 0 {
         ExitCode::from(PARTIAL)
@@ -117,46 +105,8 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     })
 }
 
-/// The inputs, with patterns that no shell has expanded; a pattern may end in an extension,
-/// `'night/*.fits[1]'`.
-fn expand(inputs: &[PathBuf]) -> Vec<Result<PathBuf>> {
-    inputs
-        .iter()
-        .flat_map(|input| expand_one(input).unwrap_or_else(|error| vec![Err(error)]))
-        .collect()
-}
-
-fn expand_one(input: &Path) -> Result<Vec<Result<PathBuf>>> {
-    let is_pattern = |text: &&str| text.contains(['*', '?']) && !input.exists();
-    let Some(text) = input.to_str().filter(is_pattern) else {
-        return Ok(vec![Ok(input.to_owned())]);
-    };
-    let (pattern, hdu) = match text
-        .strip_suffix(']')
-        .and_then(|text| text.rsplit_once('['))
-    {
-        Some((pattern, hdu)) => (pattern, format!("[{hdu}]")),
-        None => (text, String::new()),
-    };
-    let matches = glob::glob(pattern).with_context(|| format!("{text}: not a pattern"))?;
-    let mut paths = Vec::new();
-    for path in matches {
-        let mut path = path?.into_os_string();
-        path.push(&hdu);
-        paths.push(Ok(path.into()));
-    }
-    if paths.is_empty() {
-        bail!("{text}: no file matches");
-    }
-    Ok(paths)
-}
-
-/// What stays the same from input to input, and what grows.
-struct Job<'a> {
-    args: &'a FitArgs,
-    options: MeasureOptions,
-    stars: Option<StarList>,
-    planes: Planes,
+/// What grows from input to input.
+struct Job {
     quiet: bool,
     outputs: Outputs,
     bar: ProgressBar,
@@ -164,125 +114,111 @@ struct Job<'a> {
     rows: usize,
 }
 
-impl Job<'_> {
-    /// Fits one file: an image, each plane of a cube, or a stack of cutouts.
-    fn input(&mut self, path: &Path, fitter: &Fitter) -> Result<()> {
-        if is_npy(path) {
-            let stack = npy::read_stack(path)?;
-            let (source, header) = (source(path)?, Header::default());
-            return self.stack(stack, source, header, fitter);
-        }
-        let file = FitsFile::open(&FitsPath::parse(path)?)?;
-        if self.args.cutouts {
-            let first = file.image(0)?;
-            let source = Source {
-                plane: None,
-                ..first.source
-            };
-            return self.stack(file.stack()?, source, first.header, fitter);
-        }
-        let planes = match self.args.plane {
-            Some(plane) => plane..plane + 1,
-            None => 0..file.planes(),
-        };
-        if planes.len() > 1 {
-            tracing::warn!(
-                "{}: a cube of {} planes, fitted one after the other; --plane chooses one, --cutouts takes them as cutouts",
-                path.display(),
-                planes.len()
-            );
-        }
-        for plane in planes {
-            let mut image = file.image(plane)?;
-            self.planes.apply(&mut image, plane, file.planes())?;
-            let measured = measure_image(&image, self.stars.as_ref(), &self.options, fitter)?;
-            self.take(&ImageInfo::new(&image, None), &measured)?;
+impl Job {
+    /// Takes every input in its turn; the number of those that failed.
+    fn inputs(&mut self, work: &Work<'_>, inputs: Vec<Result<PathBuf>>) -> Result<usize> {
+        let paths: Vec<Option<PathBuf>> = inputs
+            .iter()
+            .map(|input| input.as_ref().ok().cloned())
+            .collect();
+        let mut failed = 0;
+        thread::scope(|scope| {
+            let queues = inputs::start(scope, work, &paths);
+            for (index, input) in inputs.into_iter().enumerate() {
+                if super::is_interrupted() {
+                    break;
+                }
+                if let Err(error) = input.and_then(|_| self.input(work, queues.of(index))) {
+                    if super::is_broken_pipe(&error) {
+                        return Err(error);
+                    }
+                    self.bar.suspend(|| print_error(&error));
+                    failed += 1;
+                    // What could not be written will not be written next time either.
+                    if self.outputs.is_broken {
+                        break;
+                    }
+                }
+                self.bar.inc(1);
+            }
+            Ok(failed)
+        })
+    }
+
+    /// Takes what becomes of one input.
+    fn input(&mut self, work: &Work<'_>, queue: &Receiver<Message>) -> Result<()> {
+        // Nothing comes where the user has pressed Ctrl-C before there was anything.
+        while let Ok(Message { said, found }) = queue.recv() {
+            self.bar.suspend(|| log::say(&said));
+            match found {
+                Found::Image(image) => {
+                    let (image, measured) = *image;
+                    self.outputs.write(&image, &measured.rows)?;
+                    let mut tally = summary::Tally::default();
+                    tally.add(&measured.rows);
+                    self.done(&image, &measured, tally);
+                }
+                Found::Stack(image, stack) => return self.stack(work, &image, &stack),
+                Found::Failed(error) => return Err(error),
+                Found::End => return Ok(()),
+            }
         }
         Ok(())
     }
 
-    fn stack(
-        &mut self,
-        mut stack: Array3<f64>,
-        source: Source,
-        header: Header,
-        fitter: &Fitter,
-    ) -> Result<()> {
-        let name = source
-            .path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        for (option, given) in [
-            ("--plane", self.args.plane.is_some()),
-            ("--size", self.args.size.is_some()),
-        ] {
-            if given {
-                bail!("{name}: {option} is for images, and these are ready cutouts");
-            }
-        }
-        let shape = stack.dim();
-        let variance = self.planes.apply_to_stack(&name, &mut stack)?;
-        let cutouts = Cutouts {
-            name: &name,
-            pixels: &stack,
-            variance: variance
-                .as_ref()
-                .and_then(|variance| variance.broadcast(shape)),
-            header: &header,
+    /// Fits a stack of cutouts, and writes the rows as they come.
+    fn stack(&mut self, work: &Work<'_>, image: &ImageInfo, stack: &StackFile) -> Result<()> {
+        work.planes.check_stack(&image.name, stack)?;
+        let cutouts = MaskedStack {
+            stack,
+            planes: &work.planes,
         };
-        let measured = measure_stack(&cutouts, self.stars.as_ref(), &self.options, fitter)?;
-        let (_, height, width) = shape;
-        self.take(
-            &ImageInfo {
-                name,
-                source,
-                header,
-                width,
-                height,
-                wcs: None,
-            },
-            &measured,
-        )
+        let info = StackInfo {
+            name: &image.name,
+            header: &image.header,
+            block: None,
+        };
+        let (n, ..) = stack.dim();
+        let (stars, options) = (work.stars.as_ref(), &work.options);
+        let (outputs, mut tally) = (&mut self.outputs, summary::Tally::default());
+        let mut has_begun = false;
+        let take = |rows: Vec<_>| {
+            if !has_begun {
+                outputs.begin(image, n)?;
+                has_begun = true;
+            }
+            tally.add(&rows);
+            outputs.add(&rows)
+        };
+        let measured = measure_blocks(&cutouts, &info, stars, options, &work.fitter, take);
+        let measured = match measured {
+            Ok(measured) => measured,
+            Err(error) => {
+                if has_begun {
+                    self.outputs.undo()?;
+                }
+                return Err(error.into());
+            }
+        };
+        self.outputs.end()?;
+        self.done(image, &measured, tally);
+        Ok(())
     }
 
-    /// Writes the rows of an image and says what they are.
-    fn take(&mut self, image: &ImageInfo, measured: &Measured) -> Result<()> {
-        self.outputs.write(image, measured)?;
+    /// Says what the rows of an image are, once they are written.
+    fn done(&mut self, image: &ImageInfo, measured: &Measured, mut tally: summary::Tally) {
         self.images += 1;
-        self.rows += measured.rows.len();
+        self.rows += tally.rows();
         self.bar.suspend(|| {
-            if measured.rows.is_empty() {
+            if tally.rows() == 0 {
                 tracing::warn!("{}: no star found", image.name);
             } else if !self.quiet {
                 let unit = image.header.unit.as_deref().unwrap_or("adu");
-                eprintln!("{}: {}", image.name, summary::of_image(measured, unit));
+                eprintln!("{}: {}", image.name, tally.of_image(measured, unit));
             }
             tracing::info!("{}: {}", image.name, summary::of_assumptions(measured));
         });
-        Ok(())
     }
-}
-
-fn is_npy(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|ending| ending.eq_ignore_ascii_case("npy"))
-}
-
-/// What the file system says of a file.
-fn source(path: &Path) -> Result<Source> {
-    let metadata = std::fs::metadata(path).map_err(|error| starfit::Error::io(path, error))?;
-    let modified = metadata
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    Ok(Source {
-        path: path.into(),
-        bytes: metadata.len(),
-        modified: modified.map_or(0, |since| since.as_secs() as i64),
-        ..Source::default()
-    })
 }
 
 /// A bar for people who watch several inputs.

@@ -1,6 +1,8 @@
 //! What is said on stderr while the work goes on: `warning: file: what`.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::io::{self, Write};
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -19,11 +21,44 @@ pub(super) fn init(quiet: bool, verbose: u8) {
         _ => LevelFilter::DEBUG,
     };
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(|| Out)
         .event_format(Plain);
     tracing_subscriber::registry()
         .with(lines.with_filter(Targets::new().with_target("starfit", level)))
         .init();
+}
+
+thread_local! {
+    /// What this thread has to say, once it is asked to keep it.
+    static KEPT: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// From now on this thread keeps what it would have said: its work is ahead of its turn. Returns
+/// what it has kept so far.
+pub(super) fn keep() -> Vec<u8> {
+    KEPT.replace(Some(Vec::new())).unwrap_or_default()
+}
+
+/// Says what another thread has kept.
+pub(super) fn say(kept: &[u8]) {
+    // As when the log itself cannot be written: nobody is there to be told.
+    let _ = io::stderr().write_all(kept);
+}
+
+/// Standard error, or what the thread keeps.
+struct Out;
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        KEPT.with_borrow_mut(|kept| match kept {
+            Some(kept) => kept.write(bytes),
+            None => io::stderr().write(bytes),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The level in words, then the message: neither time nor place, which no reader asked for.

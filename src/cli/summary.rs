@@ -4,40 +4,61 @@ use starfit::catalog::Row;
 use starfit::fit::{FitStatus, Flags};
 use starfit::measure::Measured;
 
-/// `431 stars, 402 converged (…), FWHM 2.9 pix, background 8140 +- 73 adu`.
-pub(super) fn of_image(measured: &Measured, unit: &str) -> String {
-    let rows = &measured.rows;
-    let mut parts = vec![count(rows.len(), "star")];
-    parts.extend(
-        FitStatus::ALL
-            .iter()
-            .map(|status| {
-                (
-                    rows.iter().filter(|row| row.status == *status).count(),
-                    status,
-                )
-            })
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, status)| format!("{count} {}", status.name().replace('_', " "))),
-    );
-    if let Some(width) = median_width(rows) {
-        parts.push(format!("FWHM {width:.2} pix"));
+/// What is counted of the rows of an image, which may come in parts.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    by_status: [usize; FitStatus::ALL.len()],
+    saturated: usize,
+    /// Of the stars that converged.
+    widths: Vec<f64>,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, rows: &[Row]) {
+        for row in rows {
+            let statuses = FitStatus::ALL.iter().zip(&mut self.by_status);
+            for (_, count) in statuses.filter(|(status, _)| **status == row.status) {
+                *count += 1;
+            }
+            if row.status == FitStatus::Converged {
+                self.widths.extend(row.get("fwhm"));
+            }
+            if row.flags.contains(Flags::SATURATED) {
+                self.saturated += 1;
+            }
+        }
     }
-    if let (Some(level), Some(noise)) = (measured.background, measured.noise) {
-        parts.push(format!(
-            "background {} +- {} {unit}",
-            significant(level, noise),
-            significant(noise, noise)
-        ));
+
+    /// Number of rows.
+    pub(super) fn rows(&self) -> usize {
+        self.by_status.iter().sum()
     }
-    let saturated = rows
-        .iter()
-        .filter(|row| row.flags.contains(Flags::SATURATED))
-        .count();
-    if saturated > 0 {
-        parts.push(format!("{saturated} saturated"));
+
+    /// `431 stars, 402 converged (…), FWHM 2.9 pix, background 8140 +- 73 adu`.
+    pub(super) fn of_image(&mut self, measured: &Measured, unit: &str) -> String {
+        let mut parts = vec![count(self.rows(), "star")];
+        parts.extend(
+            FitStatus::ALL
+                .iter()
+                .zip(self.by_status)
+                .filter(|(_, count)| *count > 0)
+                .map(|(status, count)| format!("{count} {}", status.name().replace('_', " "))),
+        );
+        if let Some(width) = starfit::moments::median(&mut self.widths) {
+            parts.push(format!("FWHM {width:.2} pix"));
+        }
+        if let (Some(level), Some(noise)) = (measured.background, measured.noise) {
+            parts.push(format!(
+                "background {} +- {} {unit}",
+                significant(level, noise),
+                significant(noise, noise)
+            ));
+        }
+        if self.saturated > 0 {
+            parts.push(format!("{} saturated", self.saturated));
+        }
+        parts.join(", ")
     }
-    parts.join(", ")
 }
 
 /// `1 star`, `2 stars`.
@@ -66,12 +87,6 @@ pub(super) fn of_assumptions(measured: &Measured) -> String {
             "none".into()
         },
     )
-}
-
-fn median_width(rows: &[Row]) -> Option<f64> {
-    let converged = rows.iter().filter(|row| row.status == FitStatus::Converged);
-    let mut widths: Vec<f64> = converged.filter_map(|row| row.get("fwhm")).collect();
-    starfit::moments::median(&mut widths)
 }
 
 /// `value` to two digits of its uncertainty, whatever their powers of ten.

@@ -5,6 +5,7 @@ pub mod npy;
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use crate::{Error, Result};
@@ -28,6 +29,19 @@ fn open_regular(path: &Path) -> Result<(File, fs::Metadata)> {
     }
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
     Ok((file, metadata))
+}
+
+/// Refuses cutouts that a stack of `n` does not have.
+pub(crate) fn check_range(cutouts: &Range<usize>, n: usize) -> Result<()> {
+    if cutouts.start <= cutouts.end && cutouts.end <= n {
+        return Ok(());
+    }
+    Err(Error::Option {
+        option: "cutouts".into(),
+        expected: format!("numbers within 0 to {n}"),
+        found: format!("{} to {}", cutouts.start, cutouts.end),
+        hint: None,
+    })
 }
 
 /// Writes a file through a temporary one in the same folder, so that an older file is replaced

@@ -1,28 +1,96 @@
 //! Stacks of cutouts in numpy's `.npy` files.
 
-use std::io::{BufReader, Read, Seek};
-use std::path::Path;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use ndarray::{Array3, ShapeBuilder};
+use ndarray::{Array3, ShapeBuilder, s};
 use ndarray_npy::npy::header::Header;
 use ndarray_npy::{WriteNpyError, WriteNpyExt};
 
-use super::{open_regular, replace_file};
+use super::{check_range, open_regular, replace_file};
 use crate::{Error, Result};
 
 /// Longest header read; numpy writes 118 bytes.
 const MAX_HEADER: u64 = 16 << 10;
 /// Values converted at a time.
 const CHUNK: usize = 16 << 10;
+const EXPECTED_SHAPE: &str = "(n, height, width)";
 
-/// Reads a stack of cutouts, (n, height, width), of any integer, float or truth type, byte order
-/// and memory order; two axes are a single cutout. Values that are not finite become NaN.
+/// An open stack of cutouts, of which as many are read as are asked for.
+#[derive(Debug)]
+pub struct NpyStack {
+    path: PathBuf,
+    shape: (usize, usize, usize),
+    element: Element,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// In C order: a cutout is one piece of the file, the first one from `start` on, bytes.
+    File { file: Mutex<File>, start: u64 },
+    /// In Fortran order, where a cutout is all over the file.
+    Read(Array3<f64>),
+}
+
+impl NpyStack {
+    /// Opens a stack of cutouts, (n, height, width), of any integer, float or truth type, byte
+    /// order and memory order; two axes are a single cutout. Arrays in Fortran order are read whole
+    /// here.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Malformed`] for anything else than such an array, all of its pixels
+    /// there; [`Error::Unsupported`] for other types.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        open(path.as_ref())
+    }
+
+    /// Number of cutouts, height and width, pixels; none is 0.
+    pub fn dim(&self) -> (usize, usize, usize) {
+        self.shape
+    }
+
+    /// The cutouts of these numbers, (n, height, width). Values that are not finite become NaN.
+    ///
+    /// # Errors
+    /// [`Error::Io`], also where the file has become shorter; [`Error::Option`] for cutouts that
+    /// there are not.
+    pub fn read(&self, cutouts: Range<usize>) -> Result<Array3<f64>> {
+        let (n, height, width) = self.shape;
+        check_range(&cutouts, n)?;
+        let (file, start) = match &self.content {
+            Content::File { file, start } => (file, start),
+            Content::Read(stack) => return Ok(stack.slice(s![cutouts, .., ..]).to_owned()),
+        };
+        // Neither overflows: all pixels are in the file.
+        let first = (cutouts.start * height * width * self.element.size) as u64;
+        let count = cutouts.len() * height * width;
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        let values = file
+            .seek(SeekFrom::Start(start + first))
+            .and_then(|_| self.element.read(&mut *file, count))
+            .map_err(|e| Error::io(&self.path, e))?;
+        let shape = (cutouts.len(), height, width);
+        Array3::from_shape_vec(shape, values).map_err(|e| malformed_shape(&self.path, &e))
+    }
+}
+
+/// Reads a whole stack of cutouts, as [`NpyStack`] does.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Malformed`] for anything else than such an array;
-/// [`Error::Unsupported`] for other types.
+/// Those of [`NpyStack::open`].
 pub fn read_stack(path: impl AsRef<Path>) -> Result<Array3<f64>> {
-    let path = path.as_ref();
+    let stack = open(path.as_ref())?;
+    match stack.content {
+        Content::Read(stack) => Ok(stack),
+        Content::File { .. } => stack.read(0..stack.shape.0),
+    }
+}
+
+fn open(path: &Path) -> Result<NpyStack> {
     let (mut input, metadata) = open_regular(path)?;
     let malformed = |field: &str, expected: &str, found: String| Error::Malformed {
         file: path.display().to_string(),
@@ -56,11 +124,10 @@ pub fn read_stack(path: impl AsRef<Path>) -> Result<Array3<f64>> {
                 .map_err(|e| malformed("header", "the shape of an array", e.to_string()))
         })?;
 
-    let expected = "(n, height, width)";
     let (n, height, width) = match *header.shape.as_slice() {
         [n, height, width] => (n, height, width),
         [height, width] => (1, height, width),
-        _ => return Err(malformed("shape", expected, tuple(&header.shape))),
+        _ => return Err(malformed("shape", EXPECTED_SHAPE, tuple(&header.shape))),
     };
     if n == 0 || height == 0 || width == 0 {
         return Err(malformed(
@@ -93,17 +160,35 @@ pub fn read_stack(path: impl AsRef<Path>) -> Result<Array3<f64>> {
         .with_hint("the file is cut short: copy it again"));
     }
 
-    input
-        .seek(std::io::SeekFrom::Start(length as u64))
-        .map_err(io)?;
-    let values = element.read(BufReader::new(input), count).map_err(io)?;
-    let shape = (n, height, width).set_f(header.layout.is_fortran());
-    let stack = Array3::from_shape_vec(shape, values)
-        .map_err(|e| malformed("shape", expected, e.to_string()))?;
-    if stack.is_standard_layout() {
-        return Ok(stack);
+    let shape = (n, height, width);
+    let content = if header.layout.is_fortran() {
+        input.seek(SeekFrom::Start(length as u64)).map_err(io)?;
+        let values = element.read(&mut input, count).map_err(io)?;
+        let stack =
+            Array3::from_shape_vec(shape.f(), values).map_err(|e| malformed_shape(path, &e))?;
+        Content::Read(stack.as_standard_layout().into_owned())
+    } else {
+        Content::File {
+            file: Mutex::new(input),
+            start: length as u64,
+        }
+    };
+    Ok(NpyStack {
+        path: path.to_owned(),
+        shape,
+        element,
+        content,
+    })
+}
+
+fn malformed_shape(path: &Path, error: &ndarray::ShapeError) -> Error {
+    Error::Malformed {
+        file: path.display().to_string(),
+        field: "shape".into(),
+        expected: EXPECTED_SHAPE.into(),
+        found: error.to_string(),
+        hint: None,
     }
-    Ok(stack.as_standard_layout().into_owned())
 }
 
 /// Writes a stack of cutouts, (n, height, width), as little-endian floats through a temporary
@@ -292,6 +377,33 @@ mod tests {
         assert_eq!(one.dim(), (1, 4, 6));
         let one = read_stack(npy("'|u1'", true, "(4, 6)", &data)).unwrap();
         assert_eq!((one[[0, 1, 0]], one[[0, 0, 1]]), (1.0, 4.0));
+    }
+
+    #[test]
+    fn cutouts_are_read_by_position() {
+        let data: Vec<u8> = (0..120_u16).flat_map(u16::to_be_bytes).collect();
+        for fortran in [false, true] {
+            let file = npy("'>u2'", fortran, "(10, 3, 4)", &data);
+            let (whole, stack) = (read_stack(&file).unwrap(), NpyStack::open(&file).unwrap());
+            assert_eq!(stack.dim(), (10, 3, 4));
+            // In any order.
+            for range in [7..10, 0..1, 2..7, 4..4, 0..10] {
+                let block = stack.read(range.clone()).unwrap();
+                assert_eq!(block, whole.slice(s![range, .., ..]));
+            }
+            for range in [9..11, 11..12, usize::MAX - 1..usize::MAX] {
+                assert!(matches!(stack.read(range), Err(Error::Option { .. })));
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_becomes_shorter_is_an_error() {
+        let file = npy("'|u1'", false, "(10, 3, 4)", &[1; 120]);
+        let stack = NpyStack::open(&file).unwrap();
+        file.as_file().set_len(150).unwrap();
+        assert!(stack.read(0..1).is_ok());
+        assert!(matches!(stack.read(9..10), Err(Error::Io { .. })));
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! From fits to rows of the catalogue, and the flags that compare a star with the others.
 
+use rayon::prelude::*;
+
 use super::MeasureOptions;
 use super::resolve::Resolver;
-use crate::catalog::{COLUMNS, Row};
+use crate::catalog::Row;
+use crate::catalog::columns::error_column;
 use crate::constraints::Constraints;
 use crate::error::Result;
 use crate::fit::{Fit, FitStatus, Flags};
@@ -19,9 +22,8 @@ pub(super) fn rows(
     options: &MeasureOptions,
     constraints: &Resolver<'_>,
 ) -> Result<Vec<Row>> {
-    stars
-        .iter()
-        .zip(fits)
+    let stars = stars.par_iter().zip(fits).with_min_len(LEAST);
+    let rows: Vec<Result<Row>> = stars
         .map(|(star, fit)| {
             let mut row = row(star, fit, model, options.zero_point);
             if let Some(constraints) = constraints.of(star)? {
@@ -29,8 +31,12 @@ pub(super) fn rows(
             }
             Ok(row)
         })
-        .collect()
+        .collect();
+    rows.into_iter().collect()
 }
+
+/// Rows below which another core is not worth waking.
+const LEAST: usize = 64;
 
 /// Gives back what the user said to the last digit, where a parameter is fixed or at its bound: the
 /// coordinates of the fit cost one.
@@ -84,12 +90,6 @@ fn row(star: &Star, fit: &Fit, model: &dyn Model, zero_point: Option<f64>) -> Ro
     row.set("n_pixels", fit.n_pixels as f64);
     row.set("n_iterations", f64::from(fit.n_iterations));
     row
-}
-
-/// The column of the error of `column`; the peak has none.
-fn error_column(column: &str) -> Option<&'static str> {
-    let wanted = |name: &str| name.strip_suffix("_err") == Some(column);
-    COLUMNS.iter().map(|c| c.name).find(|name| wanted(name))
 }
 
 /// The flags that compare a star with the others of its image.

@@ -14,3 +14,4 @@ mod post;
 mod recovery;
 mod reference_fits;
 mod solvers;
+mod streaming;

@@ -354,6 +354,34 @@ fn an_image_is_there_whole_or_not_at_all() {
 }
 
 #[test]
+fn an_image_in_parts_is_one_transaction() {
+    let (_folder, path) = place();
+    let (a, b) = (image("a.fits"), image("b.fits"));
+    let rows: Vec<_> = (0..5).map(full_row).collect();
+    add(&path, "gaussian", &[(&a, &rows[..1])]);
+    let mut catalog = Box::new(SqliteWriter::create(&path, &run("gaussian")).unwrap());
+    let begin = |catalog: &mut SqliteWriter, image| {
+        catalog.begin(image, 5).unwrap();
+        catalog.add(&rows[..2]).unwrap();
+        catalog.add(&rows[2..]).unwrap();
+        // What it replaces is there until it is complete.
+        assert_eq!(ask(&path, "SELECT image, id FROM catalog"), "a.fits[0]|0");
+    };
+    begin(&mut catalog, &a);
+    catalog.undo().unwrap();
+    catalog.undo().unwrap();
+    begin(&mut catalog, &b);
+    catalog.end().unwrap();
+    let counts = "SELECT image, count(*) FROM catalog GROUP BY image";
+    assert_eq!(ask(&path, counts), "a.fits[0]|1\nb.fits[0]|5");
+    catalog.begin(&a, 5).unwrap();
+    catalog.add(&rows).unwrap();
+    // Dropped, as by an interrupt.
+    drop(catalog);
+    assert_eq!(ask(&path, counts), "a.fits[0]|1\nb.fits[0]|5");
+}
+
+#[test]
 fn abandoning_removes_what_the_run_created() {
     let (folder, path) = place();
     let start = || Box::new(SqliteWriter::create(&path, &run("gaussian")).unwrap());

@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use starfit::catalog::{self, CatalogWriter, ImageInfo, RunInfo};
+use starfit::catalog::{self, CatalogWriter, ImageInfo, Row, RunInfo};
 use starfit::io::fits::FitsPath;
-use starfit::measure::Measured;
 
 /// The catalogues of a run.
 pub(super) struct Outputs {
@@ -55,11 +54,39 @@ impl Outputs {
         Ok(outputs)
     }
 
-    /// Writes an image to every output. One that fails is given up: a database keeps the images
+    /// Starts an image of that many stars in every output.
+    pub(super) fn begin(&mut self, image: &ImageInfo, n_stars: usize) -> starfit::Result<()> {
+        self.each(|writer| writer.begin(image, n_stars))
+    }
+
+    /// Adds stars to the image that was begun.
+    pub(super) fn add(&mut self, rows: &[Row]) -> starfit::Result<()> {
+        self.each(|writer| writer.add(rows))
+    }
+
+    /// Completes the image that was begun.
+    pub(super) fn end(&mut self) -> starfit::Result<()> {
+        self.each(|writer| writer.end())
+    }
+
+    /// Takes back the image that was begun.
+    pub(super) fn undo(&mut self) -> starfit::Result<()> {
+        self.each(|writer| writer.undo())
+    }
+
+    /// Writes a whole image.
+    pub(super) fn write(&mut self, image: &ImageInfo, rows: &[Row]) -> starfit::Result<()> {
+        self.each(|writer| writer.write(image, rows))
+    }
+
+    /// Takes a step in every output. One that fails is given up: a database keeps the images
     /// before, any other file is not made.
-    pub(super) fn write(&mut self, image: &ImageInfo, measured: &Measured) -> starfit::Result<()> {
+    fn each(
+        &mut self,
+        mut step: impl FnMut(&mut dyn CatalogWriter) -> starfit::Result<()>,
+    ) -> starfit::Result<()> {
         for index in 0..self.writers.len() {
-            if let Err(error) = self.writers[index].write(image, &measured.rows) {
+            if let Err(error) = step(self.writers[index].as_mut()) {
                 self.is_broken = true;
                 self.paths.remove(index);
                 drop(self.writers.remove(index));

@@ -1,15 +1,15 @@
 //! Files that say something about each pixel of the inputs: masks and variances.
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::Result;
 use ndarray::{Array, Array2, Array3, ArrayView, Axis, Dimension, Zip};
 use starfit::Error;
 use starfit::image::Image;
-use starfit::io::fits::{FitsFile, FitsPath};
-use starfit::io::npy;
+use starfit::measure::CutoutBlock;
 
-use super::is_npy;
+use super::stack::StackFile;
 use crate::cli::summary::count;
 
 /// What `--mask` and `--variance` say, of every input alike.
@@ -35,45 +35,95 @@ impl Planes {
         let Image { name, pixels, .. } = image;
         if let Some(file) = &self.mask {
             let mask = file.plane(name, pixels.dim(), at, planes)?;
-            file.leave_out(name, pixels, mask.view(), is_bad);
+            let bad = leave_out(pixels, mask.view(), is_bad);
+            file.report(name, bad, pixels.len());
         }
         if let Some(file) = &self.variance {
             let variance = file.plane(name, pixels.dim(), at, planes)?;
+            let mut found = Variances::default();
+            found.add(pixels, variance.view());
             // A plane without any may be one of a cube that is not filled to its end.
-            file.refuse_negative(name, pixels, variance.view())?;
-            if file.content.planes() == 1 {
-                file.refuse_useless(variance.view())?;
-            }
-            file.leave_out(name, pixels, variance.view(), is_no_variance);
+            found.is_useful |= file.content.dim().0 > 1;
+            file.refuse(name, &found)?;
+            let bad = leave_out(pixels, variance.view(), is_no_variance);
+            file.report(name, bad, pixels.len());
             image.variance = Some(variance);
         }
         Ok(())
     }
 
-    /// Takes the bad pixels out of ready cutouts and returns their variances: one plane, if it
-    /// stands for all.
-    pub(super) fn apply_to_stack(
-        &self,
-        name: &str,
-        pixels: &mut Array3<f64>,
-    ) -> Result<Option<Array3<f64>>> {
-        let shape = pixels.dim();
-        if let Some(file) = &self.mask {
-            let mask = file.stack(name, shape)?;
-            if let Some(mask) = mask.broadcast(shape) {
-                file.leave_out(name, pixels, mask, is_bad);
+    /// Whether there is a variance of each pixel.
+    pub(super) fn have_variance(&self) -> bool {
+        self.variance.is_some()
+    }
+
+    /// Sees what the planes say of a whole stack, before any of it is fitted, and refuses what
+    /// they cannot mean.
+    pub(super) fn check_stack(&self, name: &str, stack: &StackFile) -> Result<()> {
+        /// Pixels read at once.
+        const PIXELS: usize = 1 << 21;
+        let files = [&self.mask, &self.variance];
+        if files.iter().all(|file| file.is_none()) {
+            return Ok(());
+        }
+        let (n, height, width) = stack.dim();
+        for file in files.into_iter().flatten() {
+            file.check_shape(name, n, (height, width))?;
+        }
+        let (mut masked, mut without, mut found) = (0, 0, Variances::default());
+        let step = (PIXELS / (height * width).max(1)).max(1);
+        for from in (0..n).step_by(step) {
+            let block = from..n.min(from + step);
+            let mut pixels = stack.read(block.clone())?;
+            masked += self.mask_block(&mut pixels, block.clone())?;
+            if let Some(file) = &self.variance {
+                let variance = file.block(block)?;
+                if let Some(variance) = variance.broadcast(pixels.dim()) {
+                    found.add(&pixels, variance);
+                    without += leave_out(&mut pixels, variance, is_no_variance);
+                }
             }
         }
-        let Some(file) = &self.variance else {
-            return Ok(None);
-        };
-        let variance = file.stack(name, shape)?;
-        if let Some(variance) = variance.broadcast(shape) {
-            file.refuse_negative(name, pixels, variance)?;
-            file.refuse_useless(variance)?;
-            file.leave_out(name, pixels, variance, is_no_variance);
+        let all = n * height * width;
+        if let Some(file) = &self.mask {
+            file.report(name, masked, all);
         }
-        Ok(Some(variance))
+        if let Some(file) = &self.variance {
+            file.refuse(name, &found)?;
+            file.report(name, without, all);
+        }
+        Ok(())
+    }
+
+    /// Some cutouts of a stack without their bad pixels, and with their variances: one plane, if
+    /// it stands for all.
+    pub(super) fn apply_to_block(
+        &self,
+        mut pixels: Array3<f64>,
+        cutouts: Range<usize>,
+    ) -> starfit::Result<CutoutBlock> {
+        self.mask_block(&mut pixels, cutouts.clone())?;
+        let variance = self.variance.as_ref().map(|file| file.block(cutouts));
+        let variance = variance.transpose()?;
+        let all = variance.as_ref().and_then(|v| v.broadcast(pixels.dim()));
+        if let Some(all) = all {
+            leave_out(&mut pixels, all, is_no_variance);
+        }
+        Ok(CutoutBlock { pixels, variance })
+    }
+
+    /// Takes the masked pixels out of some cutouts; the number of those.
+    fn mask_block(
+        &self,
+        pixels: &mut Array3<f64>,
+        cutouts: Range<usize>,
+    ) -> starfit::Result<usize> {
+        let Some(file) = &self.mask else {
+            return Ok(0);
+        };
+        let mask = file.block(cutouts)?;
+        let mask = mask.broadcast(pixels.dim());
+        Ok(mask.map_or(0, |mask| leave_out(pixels, mask, is_bad)))
     }
 }
 
@@ -94,39 +144,28 @@ struct PlanesFile {
 }
 
 enum Content {
-    /// One plane, or a stack.
-    Read(Array3<f64>),
-    /// A cube, of which each plane is read when its turn comes: all may be too many.
-    Cube(Box<FitsFile>),
+    /// One plane, (1, height, width).
+    One(Array3<f64>),
+    /// Several, of which each is read when its turn comes: all may be too many.
+    Stack(StackFile),
 }
 
 impl Content {
-    fn planes(&self) -> usize {
+    /// Number of planes, height and width.
+    fn dim(&self) -> (usize, usize, usize) {
         match self {
-            Self::Read(stack) => stack.dim().0,
-            Self::Cube(file) => file.planes(),
-        }
-    }
-
-    /// Height and width.
-    fn shape(&self) -> (usize, usize) {
-        match self {
-            Self::Read(stack) => (stack.dim().1, stack.dim().2),
-            Self::Cube(file) => (file.height(), file.width()),
+            Self::One(plane) => plane.dim(),
+            Self::Stack(stack) => stack.dim(),
         }
     }
 }
 
 impl PlanesFile {
     fn open(option: &'static str, path: &Path) -> Result<Self> {
-        let content = if is_npy(path) {
-            Content::Read(npy::read_stack(path)?)
-        } else {
-            let file = FitsFile::open(&FitsPath::parse(path)?)?;
-            match file.planes() {
-                1 => Content::Read(file.stack()?),
-                _ => Content::Cube(Box::new(file)),
-            }
+        let stack = StackFile::open(path)?;
+        let content = match stack.dim() {
+            (1, ..) => Content::One(stack.read(0..1)?),
+            _ => Content::Stack(stack),
         };
         Ok(Self {
             option,
@@ -144,24 +183,20 @@ impl PlanesFile {
         planes: usize,
     ) -> Result<Array2<f64>> {
         self.check_shape(name, planes, shape)?;
-        Ok(match &self.content {
-            Content::Read(stack) if stack.dim().0 == 1 => stack.index_axis(Axis(0), 0).to_owned(),
-            Content::Read(stack) => stack.index_axis(Axis(0), at).to_owned(),
-            Content::Cube(file) => file.image(at)?.pixels,
-        })
+        Ok(self.block(at..at + 1)?.index_axis_move(Axis(0), 0))
     }
 
-    /// All planes, or the one that stands for all.
-    fn stack(&self, name: &str, (n, height, width): (usize, usize, usize)) -> Result<Array3<f64>> {
-        self.check_shape(name, n, (height, width))?;
-        Ok(match &self.content {
-            Content::Read(stack) => stack.clone(),
-            Content::Cube(file) => file.stack()?,
-        })
+    /// The planes of these cutouts, or the one that stands for all.
+    fn block(&self, cutouts: Range<usize>) -> starfit::Result<Array3<f64>> {
+        match &self.content {
+            Content::One(plane) => Ok(plane.clone()),
+            Content::Stack(stack) => stack.read(cutouts),
+        }
     }
 
     fn check_shape(&self, name: &str, planes: usize, shape: (usize, usize)) -> Result<()> {
-        let (found, found_planes) = (self.content.shape(), self.content.planes());
+        let (found_planes, height, width) = self.content.dim();
+        let found = (height, width);
         if found == shape && [1, planes].contains(&found_planes) {
             return Ok(());
         }
@@ -191,24 +226,9 @@ impl PlanesFile {
         .into())
     }
 
-    /// Takes the value from each pixel where the plane says so.
-    fn leave_out<D: Dimension>(
-        &self,
-        name: &str,
-        pixels: &mut Array<f64, D>,
-        plane: ArrayView<'_, f64, D>,
-        is_bad: fn(f64) -> bool,
-    ) {
-        let mut bad = 0;
-        Zip::from(&mut *pixels)
-            .and(plane)
-            .for_each(|pixel, &value| {
-                if is_bad(value) {
-                    *pixel = f64::NAN;
-                    bad += 1;
-                }
-            });
-        let (option, path, all) = (self.option, &self.path, pixels.len());
+    /// Says how many of all pixels of an input are left out.
+    fn report(&self, name: &str, bad: usize, all: usize) {
+        let (option, path) = (self.option, &self.path);
         if 2 * bad > all {
             tracing::warn!(
                 "{name}: {option} {path} leaves out {bad} of {all} pixels; in a mask 0 is good"
@@ -218,53 +238,75 @@ impl PlanesFile {
         }
     }
 
-    /// Refuses negative variances of pixels that have a value.
-    fn refuse_negative<D: Dimension>(
-        &self,
-        name: &str,
-        pixels: &Array<f64, D>,
-        variance: ArrayView<'_, f64, D>,
-    ) -> Result<()> {
-        let (mut negative, mut lowest) = (0, 0.0);
+    /// Refuses negative variances of pixels that have a value, and a file without any above 0.
+    fn refuse(&self, name: &str, found: &Variances) -> Result<()> {
+        let error = |field: String, expected: &str, found: String, hint: &str| {
+            Err(Error::Malformed {
+                file: self.path.clone(),
+                field,
+                expected: expected.into(),
+                found,
+                hint: Some(hint.into()),
+            }
+            .into())
+        };
+        if found.negative > 0 {
+            let pixels = count(found.negative, "pixel");
+            return error(
+                format!("{} of {name}", self.option),
+                "variances of 0 or more",
+                format!("{pixels} below 0, the lowest {}", found.lowest),
+                "leave these pixels out with --mask, or set them to 0 or NaN, which means the same",
+            );
+        }
+        if !found.is_useful {
+            return error(
+                self.option.into(),
+                "variances above 0",
+                "none".into(),
+                "--variance is the square of the noise of each pixel, not its inverse or a mask",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Takes the value from each pixel where the plane says so; the number of those.
+fn leave_out<D: Dimension>(
+    pixels: &mut Array<f64, D>,
+    plane: ArrayView<'_, f64, D>,
+    is_bad: fn(f64) -> bool,
+) -> usize {
+    let mut bad = 0;
+    Zip::from(pixels).and(plane).for_each(|pixel, &value| {
+        if is_bad(value) {
+            *pixel = f64::NAN;
+            bad += 1;
+        }
+    });
+    bad
+}
+
+/// What variances are.
+#[derive(Debug, Default)]
+struct Variances {
+    /// Those below 0, of pixels that have a value.
+    negative: usize,
+    lowest: f64,
+    /// Whether one is a variance.
+    is_useful: bool,
+}
+
+impl Variances {
+    fn add<D: Dimension>(&mut self, pixels: &Array<f64, D>, variance: ArrayView<'_, f64, D>) {
+        self.is_useful |= !variance.iter().all(|&variance| is_no_variance(variance));
         Zip::from(pixels)
             .and(variance)
             .for_each(|pixel, &variance| {
                 if pixel.is_finite() && variance < 0.0 {
-                    negative += 1;
-                    lowest = variance.min(lowest);
+                    self.negative += 1;
+                    self.lowest = variance.min(self.lowest);
                 }
             });
-        if negative == 0 {
-            return Ok(());
-        }
-        Err(Error::Malformed {
-            file: self.path.clone(),
-            field: format!("{} of {name}", self.option),
-            expected: "variances of 0 or more".into(),
-            found: format!("{} below 0, the lowest {lowest}", count(negative, "pixel")),
-            hint: Some(
-                "leave these pixels out with --mask, or set them to 0 or NaN, which means the same"
-                    .into(),
-            ),
-        }
-        .into())
-    }
-
-    /// Refuses a file without a single variance.
-    fn refuse_useless<D: Dimension>(&self, variance: ArrayView<'_, f64, D>) -> Result<()> {
-        if !variance.iter().all(|&variance| is_no_variance(variance)) {
-            return Ok(());
-        }
-        Err(Error::Malformed {
-            file: self.path.clone(),
-            field: self.option.into(),
-            expected: "variances above 0".into(),
-            found: "none".into(),
-            hint: Some(
-                "--variance is the square of the noise of each pixel, not its inverse or a mask"
-                    .into(),
-            ),
-        }
-        .into())
     }
 }

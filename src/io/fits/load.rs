@@ -1,9 +1,13 @@
 //! The bytes of a FITS file, inflated where it is gzipped.
 
+use std::borrow::Cow;
 use std::fs::{File, Metadata};
-use std::io::{self, BufRead, BufReader, Read, Seek};
-use std::path::Path;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+use fitsio_pure::BLOCK_SIZE;
 use flate2::bufread::GzDecoder;
 
 use crate::io::open_regular;
@@ -25,26 +29,87 @@ const COMPRESSED: [(&[u8], &str, &str); 6] = [
     (b"7z\xbc\xaf", "a 7z archive", "7z"),
 ];
 
-/// Reads a whole file; what gzip compressed, whatever its name, comes back inflated.
-pub(super) fn load(path: &Path) -> Result<(Vec<u8>, Metadata)> {
-    let (mut file, metadata) = open_regular(path)?;
-    let io = |e| Error::io(path, e);
-    let mut start = Vec::new();
-    file.by_ref().take(8).read_to_end(&mut start).map_err(io)?;
-    file.rewind().map_err(io)?;
-    if start.starts_with(b"\x1f\x8b") {
-        let limit = INFLATED_ALWAYS.max(metadata.len().saturating_mul(INFLATED_RATIO));
-        return Ok((inflate(path, file, limit)?, metadata));
+/// The bytes of a file.
+#[derive(Debug)]
+pub(super) enum Bytes {
+    /// In memory: those of a gzipped file, or where all are needed.
+    Memory(Vec<u8>),
+    /// In the file, to be read where they are needed.
+    File {
+        path: PathBuf,
+        file: Mutex<File>,
+        length: usize,
+    },
+}
+
+impl Bytes {
+    /// Opens a file; what gzip compressed, whatever its name, is inflated.
+    pub(super) fn open(path: &Path) -> Result<(Self, Metadata)> {
+        let (mut file, metadata) = open_regular(path)?;
+        let io = |e| Error::io(path, e);
+        let mut start = Vec::new();
+        file.by_ref().take(8).read_to_end(&mut start).map_err(io)?;
+        if start.starts_with(b"\x1f\x8b") {
+            file.rewind().map_err(io)?;
+            let limit = INFLATED_ALWAYS.max(metadata.len().saturating_mul(INFLATED_RATIO));
+            return Ok((Self::Memory(inflate(path, file, limit)?), metadata));
+        }
+        check_start(path, &start)?;
+        let bytes = Self::File {
+            path: path.to_owned(),
+            file: Mutex::new(file),
+            length: usize::try_from(metadata.len()).unwrap_or(usize::MAX),
+        };
+        Ok((bytes, metadata))
     }
-    check_start(path, &start)?;
-    let mut bytes = Vec::new();
-    let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-    // Without this a file larger than the memory would end the program.
-    bytes
-        .try_reserve_exact(length)
-        .map_err(|_| io(io::ErrorKind::OutOfMemory.into()))?;
-    file.read_to_end(&mut bytes).map_err(io)?;
-    Ok((bytes, metadata))
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Memory(bytes) => bytes.len(),
+            Self::File { length, .. } => *length,
+        }
+    }
+
+    /// The bytes of a range, as far as there are any.
+    pub(super) fn range(&self, range: Range<usize>) -> Result<Cow<'_, [u8]>> {
+        let end = range.end.min(self.len());
+        let range = range.start.min(end)..end;
+        match self {
+            Self::Memory(bytes) => Ok(Cow::Borrowed(&bytes[range])),
+            Self::File { path, file, .. } => {
+                let io = |e| Error::io(path, e);
+                let mut bytes = Vec::new();
+                // Without this a file larger than the memory would end the program.
+                bytes
+                    .try_reserve_exact(range.len())
+                    .map_err(|_| io(io::ErrorKind::OutOfMemory.into()))?;
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                file.seek(SeekFrom::Start(range.start as u64)).map_err(io)?;
+                let mut part = file.by_ref().take(range.len() as u64);
+                if part.read_to_end(&mut bytes).map_err(io)? < range.len() {
+                    return Err(io(io::ErrorKind::UnexpectedEof.into()));
+                }
+                Ok(Cow::Owned(bytes))
+            }
+        }
+    }
+
+    /// All bytes.
+    pub(super) fn all(&self) -> Result<Cow<'_, [u8]>> {
+        self.range(0..self.len())
+    }
+
+    /// The same, from now on in memory.
+    pub(super) fn into_memory(self) -> Result<Self> {
+        Ok(Self::Memory(self.all()?.into_owned()))
+    }
+
+    /// The bytes from `start` on, in parts of whole blocks.
+    pub(super) fn parts(&self, range: Range<usize>) -> impl Iterator<Item = Result<Cow<'_, [u8]>>> {
+        const PART: usize = 512 * BLOCK_SIZE;
+        let starts = (range.start..range.end.min(self.len())).step_by(PART);
+        starts.map(move |start| self.range(start..range.end.min(start.saturating_add(PART))))
+    }
 }
 
 /// Inflates every member of a gzip stream; what follows the last one is padding.
@@ -205,7 +270,7 @@ mod tests {
         let path = folder.path().join("ü ber.fits");
         let message = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            load(&path).map(|(bytes, _)| bytes.len())
+            Bytes::open(&path).map(|(bytes, _)| bytes.len())
         };
         assert_eq!(message(b"SIMPLE  = T").unwrap(), 11);
         assert!(message(&gzip(b"no FITS")).is_err());
@@ -214,9 +279,9 @@ mod tests {
             Err(Error::Unsupported { .. })
         ));
         assert!(message(b"").is_err());
-        assert!(load(folder.path()).is_err());
+        assert!(Bytes::open(folder.path()).is_err());
         assert!(matches!(
-            load(&folder.path().join("missing")),
+            Bytes::open(&folder.path().join("missing")),
             Err(Error::Io { .. })
         ));
     }

@@ -3,18 +3,20 @@
 mod header;
 mod load;
 mod path;
+mod scaling;
 mod tiled;
 mod unit;
 mod write;
 
 use std::fs::Metadata;
+use std::ops::Range;
 use std::sync::OnceLock;
 use std::time::UNIX_EPOCH;
 
 use fitsio_pure::BLOCK_SIZE;
-use fitsio_pure::checksum::{verify_checksum, verify_datasum};
+use fitsio_pure::checksum::checksum_blocks;
 use fitsio_pure::hdu::Hdu;
-use fitsio_pure::image::{ImageData, read_image_data, read_image_section};
+use fitsio_pure::image::{ImageData, read_image_data};
 use ndarray::{Array2, Array3};
 
 pub use header::Value;
@@ -22,19 +24,23 @@ pub use path::{FitsPath, HduName};
 pub use write::{Card, PixelType, write_image, write_stack};
 
 use crate::image::{self, Image, Source};
+use crate::io::check_range;
 use crate::{Error, Result};
 use header::Header;
+use load::Bytes;
+use scaling::Scaling;
 use unit::{Kind, Unit, Units};
 
 /// An open FITS file with one image chosen in it.
 ///
-/// The file is held in memory as it is stored; only the planes asked for become `f64`.
+/// Pixels are read when they are asked for; those of a gzipped or tile-compressed file are held in
+/// memory as they are stored.
 #[derive(Debug)]
 pub struct FitsFile {
     /// The file as the user named it, for messages.
     file: String,
     source: Source,
-    bytes: Vec<u8>,
+    bytes: Bytes,
     primary: Option<Header>,
     unit: Unit,
     /// Pixels in x, pixels in y, planes.
@@ -44,15 +50,6 @@ pub struct FitsFile {
     facts: image::Header,
     /// The pixels of a tile-compressed image, once a plane was asked for.
     decoded: OnceLock<ImageData>,
-}
-
-/// From stored to physical values.
-#[derive(Debug, Clone, Copy)]
-struct Scaling {
-    scale: f64,
-    zero: f64,
-    /// The stored integer of a missing pixel.
-    blank: Option<i64>,
 }
 
 impl FitsFile {
@@ -65,11 +62,11 @@ impl FitsFile {
     /// [`Error::Io`], [`Error::Unsupported`] for other compressions of files, and
     /// [`Error::Malformed`] for everything that is no FITS image or damaged.
     pub fn open(path: &FitsPath) -> Result<Self> {
-        let (bytes, metadata) = load::load(&path.path)?;
+        let (bytes, metadata) = Bytes::open(&path.path)?;
         Self::from_bytes(path, bytes, &metadata)
     }
 
-    fn from_bytes(path: &FitsPath, bytes: Vec<u8>, metadata: &Metadata) -> Result<Self> {
+    fn from_bytes(path: &FitsPath, mut bytes: Bytes, metadata: &Metadata) -> Result<Self> {
         let file = path.path.display().to_string();
         let mut units = Units::find(&bytes, &file)?;
         let hdu = units.choose(&file, path.hdu.as_ref())?;
@@ -91,14 +88,15 @@ impl FitsFile {
         let unit = all.swap_remove(hdu);
         let primary = (hdu > 0).then(|| all.swap_remove(0).header);
 
-        check_length(&bytes, &unit, &file)?;
+        check_length(bytes.len(), &unit, &file)?;
         if let Kind::Tiled { axes } = &unit.kind {
-            tiled::check(&bytes, &unit, axes, &file)?;
+            bytes = bytes.into_memory()?;
+            tiled::check(&bytes.all()?, &unit, axes, &file)?;
         }
         let (axes, is_cube) = image_axes(&unit);
         let facts = facts(&file, &unit.header, primary.as_ref());
         let scaling = Scaling::new(&file, &unit)?;
-        warn_of_oddities(&file, &bytes, &unit, primary.as_ref());
+        warn_of_oddities(&file, &bytes, &unit, primary.as_ref())?;
         if scaling.scale == 0.0 {
             tracing::warn!("{file}: BSCALE is 0: every pixel has the same value");
         }
@@ -203,9 +201,19 @@ impl FitsFile {
     /// # Errors
     /// As [`FitsFile::image`].
     pub fn stack(&self) -> Result<Array3<f64>> {
-        let [width, height, planes] = self.axes;
-        let pixels = self.physical(0, width * height * planes)?;
-        Array3::from_shape_vec((planes, height, width), pixels).map_err(|e| self.shape(&e))
+        self.cutouts(0..self.planes())
+    }
+
+    /// Some planes of [`FitsFile::stack`]: no others are read, unless the file is compressed.
+    ///
+    /// # Errors
+    /// As [`FitsFile::image`]; [`Error::Option`] for planes that there are not.
+    pub fn cutouts(&self, planes: Range<usize>) -> Result<Array3<f64>> {
+        check_range(&planes, self.planes())?;
+        let [width, height, _] = self.axes;
+        let size = width * height;
+        let pixels = self.physical(planes.start * size, planes.len() * size)?;
+        Array3::from_shape_vec((planes.len(), height, width), pixels).map_err(|e| self.shape(&e))
     }
 
     /// Name in the catalogue without the plane: `m13.fits[0]`.
@@ -215,27 +223,25 @@ impl FitsFile {
     }
 
     fn physical(&self, start: usize, count: usize) -> Result<Vec<f64>> {
-        if let Kind::Tiled { .. } = self.unit.kind {
+        let values = if let Kind::Image { bitpix, .. } = self.unit.kind {
+            let size = (bitpix.unsigned_abs() / 8) as usize;
+            let first = self.unit.data_start + start * size;
+            let bytes = self.bytes.range(first..first + count * size)?;
+            Some(self.scaling.decode(bitpix, &bytes)).filter(|values| values.len() == count)
+        } else {
             let data = match self.decoded.get() {
                 Some(data) => data,
                 None => {
+                    let bytes = self.bytes.all()?;
                     let data = raw_hdu(&self.unit)
-                        .and_then(|hdu| read_image_data(&self.bytes, &hdu))
+                        .and_then(|hdu| read_image_data(&bytes, &hdu))
                         .map_err(|e| self.damaged(e.to_string()))?;
                     self.decoded.get_or_init(|| data)
                 }
             };
-            return self.scaling.apply(data, start, count).ok_or_else(|| {
-                let found = "fewer pixels than the header declares";
-                self.damaged(found.into())
-            });
-        }
-        let data = raw_hdu(&self.unit)
-            .and_then(|hdu| read_image_section(&self.bytes, &hdu, start, count))
-            .map_err(|e| self.damaged(e.to_string()))?;
-        self.scaling
-            .apply(&data, 0, count)
-            .ok_or_else(|| self.damaged("fewer pixels than the header declares".into()))
+            self.scaling.apply(data, start, count)
+        };
+        values.ok_or_else(|| self.damaged("fewer pixels than the header declares".into()))
     }
 
     fn damaged(&self, found: String) -> Error {
@@ -250,60 +256,6 @@ impl FitsFile {
 
     fn shape(&self, e: &ndarray::ShapeError) -> Error {
         self.damaged(e.to_string())
-    }
-}
-
-impl Scaling {
-    fn new(file: &str, unit: &Unit) -> Result<Self> {
-        let header = &unit.header;
-        let integer = |keyword| match header.get(keyword) {
-            Some(Value::Integer(n)) => Some(n),
-            _ => None,
-        };
-        let blank = match unit.kind {
-            Kind::Tiled { .. } => integer("BLANK").or_else(|| integer("ZBLANK")),
-            _ => integer("BLANK"),
-        };
-        Ok(Self {
-            scale: header.number(file, "BSCALE")?.unwrap_or(1.0),
-            zero: header.number(file, "BZERO")?.unwrap_or(0.0),
-            blank,
-        })
-    }
-
-    /// Physical values of a range of pixels; `None` where there are not so many.
-    fn apply(self, data: &ImageData, start: usize, count: usize) -> Option<Vec<f64>> {
-        let range = start..start.checked_add(count)?;
-        let Self { scale, zero, blank } = self;
-        let physical = |stored: f64| {
-            let value = zero + scale * stored;
-            if value.is_finite() { value } else { f64::NAN }
-        };
-        macro_rules! integers {
-            ($values:expr, $type:ty) => {{
-                // A BLANK that the type cannot hold marks no pixel.
-                let blank = blank.and_then(|b| <$type>::try_from(b).ok());
-                let convert = |&stored: &$type| {
-                    if Some(stored) == blank {
-                        f64::NAN
-                    } else {
-                        physical(stored as f64)
-                    }
-                };
-                $values.get(range)?.iter().map(convert).collect()
-            }};
-        }
-        Some(match data {
-            ImageData::U8(values) => integers!(values, u8),
-            ImageData::I16(values) => integers!(values, i16),
-            ImageData::I32(values) => integers!(values, i32),
-            ImageData::I64(values) => integers!(values, i64),
-            ImageData::F32(values) => {
-                let convert = |&stored: &f32| physical(f64::from(stored));
-                values.get(range)?.iter().map(convert).collect()
-            }
-            ImageData::F64(values) => values.get(range)?.iter().map(|&v| physical(v)).collect(),
-        })
     }
 }
 
@@ -326,8 +278,8 @@ fn image_axes(unit: &Unit) -> ([usize; 3], bool) {
 }
 
 /// Sees that all pixels are there before anything is allocated for them.
-fn check_length(bytes: &[u8], unit: &Unit, file: &str) -> Result<()> {
-    let found = bytes.len().saturating_sub(unit.data_start) as u64;
+fn check_length(length: usize, unit: &Unit, file: &str) -> Result<()> {
+    let found = length.saturating_sub(unit.data_start) as u64;
     if unit.data_length <= found {
         return Ok(());
     }
@@ -389,7 +341,12 @@ const USED: [&str; 20] = [
 ];
 
 /// Logs what is wrong with the headers that were read and can be lived with.
-fn warn_of_oddities(file: &str, bytes: &[u8], unit: &Unit, primary: Option<&Header>) {
+fn warn_of_oddities(
+    file: &str,
+    bytes: &Bytes,
+    unit: &Unit,
+    primary: Option<&Header>,
+) -> Result<()> {
     let header = &unit.header;
     let first = primary.unwrap_or(header);
     if !first.is_true("SIMPLE") {
@@ -411,14 +368,37 @@ fn warn_of_oddities(file: &str, bytes: &[u8], unit: &Unit, primary: Option<&Head
         tracing::warn!("{file}: {list}: there more than once, the first value counts");
     }
     // Sums are over whole blocks: a last block that is not filled has its own warning.
-    if unit.end() <= bytes.len()
-        && let Ok(hdu) = raw_hdu(unit)
-        && !(verify_datasum(bytes, &hdu) && verify_checksum(bytes, &hdu))
-    {
+    if unit.end() <= bytes.len() && !sums_match(bytes, unit)? {
         tracing::warn!(
             "{file}: CHECKSUM or DATASUM does not match: the file was changed or damaged"
         );
     }
+    Ok(())
+}
+
+/// Whether the sums in the header, where there are any, are those of the file.
+fn sums_match(bytes: &Bytes, unit: &Unit) -> Result<bool> {
+    let stated = unit.header.string("DATASUM");
+    let has_checksum = unit.header.string("CHECKSUM").is_some();
+    if stated.is_none() && !has_checksum {
+        return Ok(true);
+    }
+    // Sums of ones' complement, of which all bits set is another zero.
+    let add = |a: u32, b: u32| {
+        let (sum, carry) = a.overflowing_add(b);
+        sum + u32::from(carry)
+    };
+    let is_same = |a: u32, b: u32| a == b || (a.min(b) == 0 && a.max(b) == u32::MAX);
+    let mut data = 0;
+    for part in bytes.parts(unit.data_start..unit.end()) {
+        data = add(data, checksum_blocks(&part?));
+    }
+    let header = checksum_blocks(&bytes.range(unit.start..unit.data_start)?);
+    let stated = stated.map(|text| text.trim().parse::<u64>().map(|sum| sum as u32));
+    Ok(
+        stated.is_none_or(|stated| stated.is_ok_and(|stated| is_same(stated, data)))
+            && (!has_checksum || is_same(add(header, data), 0)),
+    )
 }
 
 /// Modification time, seconds since 1970; 0 where the system knows none.

@@ -3,6 +3,7 @@
 use fitsio_pure::BLOCK_SIZE;
 
 use super::header::{Header, Value};
+use super::load::Bytes;
 use super::path::HduName;
 use crate::{Error, Result};
 
@@ -46,19 +47,23 @@ impl Units {
     ///
     /// # Errors
     /// [`Error::Malformed`] where the first header is damaged; a later one ends the search.
-    pub(super) fn find(bytes: &[u8], file: &str) -> Result<Self> {
+    /// [`Error::Io`].
+    pub(super) fn find(bytes: &Bytes, file: &str) -> Result<Self> {
         let mut found = Self {
             units: Vec::new(),
             broken: None,
             garbage: false,
         };
         let mut start = 0;
-        while let Some(rest) = bytes.get(start..).filter(|rest| !rest.is_empty()) {
-            if !found.units.is_empty() && !rest.starts_with(b"XTENSION") {
-                found.garbage = rest.iter().any(|&b| !matches!(b, 0 | b' '));
+        while start < bytes.len() {
+            let first = bytes.range(start..start.saturating_add(8))?;
+            if !found.units.is_empty() && *first != *b"XTENSION" {
+                for part in bytes.parts(start..bytes.len()) {
+                    found.garbage |= part?.iter().any(|&b| !matches!(b, 0 | b' '));
+                }
                 break;
             }
-            match Unit::parse(rest, start, file) {
+            match Unit::parse(bytes, start, file) {
                 Ok(unit) => {
                     start = unit.end();
                     found.units.push(unit);
@@ -165,14 +170,14 @@ impl Units {
 }
 
 impl Unit {
-    /// Parses the header at the start of `bytes`, which is at `start` in the file.
-    fn parse(bytes: &[u8], start: usize, file: &str) -> Result<Self> {
-        let Some(header) = Header::parse(bytes) else {
+    /// Parses the header at `start`.
+    fn parse(bytes: &Bytes, start: usize, file: &str) -> Result<Self> {
+        let Some(header) = Self::header(bytes, start)? else {
             let e = malformed(
                 file,
                 "header",
                 "an END card".into(),
-                format!("none in {} bytes", bytes.len()),
+                format!("none in {} bytes", bytes.len() - start),
             );
             return Err(e.with_hint("the file is cut short or damaged: copy it again"));
         };
@@ -226,6 +231,20 @@ impl Unit {
             start,
             data_length,
         })
+    }
+
+    /// The header at `start`, where it has an end: looked for in more and more of the file, as
+    /// most headers are short and what follows is not.
+    fn header(bytes: &Bytes, start: usize) -> Result<Option<Header>> {
+        let mut length = 16 * BLOCK_SIZE;
+        loop {
+            let end = start.saturating_add(length);
+            let header = Header::parse(&bytes.range(start..end)?);
+            if header.is_some() || end >= bytes.len() {
+                return Ok(header);
+            }
+            length = length.saturating_mul(4);
+        }
     }
 
     fn name(&self) -> Option<String> {

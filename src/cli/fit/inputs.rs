@@ -1,0 +1,226 @@
+//! The inputs of a run: several are read and measured at once, and taken in their order.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
+use std::thread::Scope;
+
+use anyhow::{Context, Result, bail};
+use starfit::catalog::ImageInfo;
+use starfit::fitter::Fitter;
+use starfit::image::{Header, Source};
+use starfit::io::fits::{FitsFile, FitsPath};
+use starfit::measure::{MeasureOptions, Measured, measure_image};
+use starfit::star::StarList;
+
+use super::args::FitArgs;
+use super::planes::Planes;
+use super::stack::{StackFile, is_npy};
+use crate::cli::{is_interrupted, log};
+
+/// Most images in memory at once, beside the one that is written: each takes several times its
+/// pixels.
+const IMAGES_AT_ONCE: usize = 8;
+
+/// The inputs, with patterns that no shell has expanded; a pattern may end in an extension,
+/// `'night/*.fits[1]'`.
+pub(super) fn expand(inputs: &[PathBuf]) -> Vec<Result<PathBuf>> {
+    inputs
+        .iter()
+        .flat_map(|input| expand_one(input).unwrap_or_else(|error| vec![Err(error)]))
+        .collect()
+}
+
+fn expand_one(input: &Path) -> Result<Vec<Result<PathBuf>>> {
+    let is_pattern = |text: &&str| text.contains(['*', '?']) && !input.exists();
+    let Some(text) = input.to_str().filter(is_pattern) else {
+        return Ok(vec![Ok(input.to_owned())]);
+    };
+    let (pattern, hdu) = match text
+        .strip_suffix(']')
+        .and_then(|text| text.rsplit_once('['))
+    {
+        Some((pattern, hdu)) => (pattern, format!("[{hdu}]")),
+        None => (text, String::new()),
+    };
+    let matches = glob::glob(pattern).with_context(|| format!("{text}: not a pattern"))?;
+    let mut paths = Vec::new();
+    for path in matches {
+        let mut path = path?.into_os_string();
+        path.push(&hdu);
+        paths.push(Ok(path.into()));
+    }
+    if paths.is_empty() {
+        bail!("{text}: no file matches");
+    }
+    Ok(paths)
+}
+
+/// What an input turned out to be.
+pub(super) enum Found {
+    /// An image of it, with its rows; more may follow.
+    Image(Box<(ImageInfo, Measured)>),
+    /// It is a stack, which is measured when its turn comes.
+    Stack(ImageInfo, StackFile),
+    /// It cannot be read or measured.
+    Failed(anyhow::Error),
+    /// It has no more images.
+    End,
+}
+
+/// What was found, and what there was to say of it.
+pub(super) struct Message {
+    pub(super) said: Vec<u8>,
+    pub(super) found: Found,
+}
+
+/// What is the same for all inputs.
+pub(super) struct Work<'a> {
+    pub(super) args: &'a FitArgs,
+    pub(super) options: MeasureOptions,
+    pub(super) stars: Option<StarList>,
+    pub(super) planes: Planes,
+    pub(super) fitter: Fitter,
+}
+
+/// What becomes of the inputs.
+pub(super) struct Queues(Vec<Receiver<Message>>);
+
+impl Queues {
+    /// What becomes of the input of this number.
+    pub(super) fn of(&self, input: usize) -> &Receiver<Message> {
+        &self.0[input % self.0.len()]
+    }
+}
+
+/// Starts to work on `inputs`. Every thread takes its share of them in their order, and waits with
+/// each image until it is taken: that bounds what is in memory. An input that is none is left out.
+pub(super) fn start<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: &'scope Work<'_>,
+    inputs: &'scope [Option<PathBuf>],
+) -> Queues {
+    let most = rayon::current_num_threads().min(IMAGES_AT_ONCE);
+    let threads = inputs.len().clamp(1, most.max(1));
+    let start = |first: usize| {
+        let (send, receive) = sync_channel(0);
+        scope.spawn(move || {
+            let share = inputs.iter().skip(first).step_by(threads);
+            for path in share.flatten() {
+                if is_interrupted() || work.input(path, &send).is_err() {
+                    return;
+                }
+            }
+        });
+        receive
+    };
+    Queues((0..threads).map(start).collect())
+}
+
+impl Work<'_> {
+    /// Reads and measures one file: an image, each plane of a cube, or a stack of cutouts.
+    fn input(&self, path: &Path, queue: &SyncSender<Message>) -> Result<(), SendError<Message>> {
+        log::keep();
+        let send = |found| {
+            let said = log::keep();
+            queue.send(Message { said, found })
+        };
+        match self.open(path) {
+            Err(error) => send(Found::Failed(error)),
+            Ok(Opened::Stack(image, stack)) => send(Found::Stack(image, stack)),
+            Ok(Opened::Planes(file, planes)) => {
+                for plane in planes {
+                    match self.image(&file, plane) {
+                        Ok(image) => send(Found::Image(Box::new(image)))?,
+                        Err(error) => return send(Found::Failed(error)),
+                    }
+                }
+                send(Found::End)
+            }
+        }
+    }
+
+    fn open(&self, path: &Path) -> Result<Opened> {
+        if is_npy(path) {
+            let stack = StackFile::open(path)?;
+            return self.stack(stack, source(path)?, Header::default());
+        }
+        let file = FitsFile::open(&FitsPath::parse(path)?)?;
+        if self.args.cutouts {
+            let first = file.image(0)?;
+            let source = Source {
+                plane: None,
+                ..first.source
+            };
+            return self.stack(StackFile::Fits(Box::new(file)), source, first.header);
+        }
+        let planes = match self.args.plane {
+            Some(plane) => plane..plane + 1,
+            None => 0..file.planes(),
+        };
+        if planes.len() > 1 {
+            tracing::warn!(
+                "{}: a cube of {} planes, fitted one after the other; --plane chooses one, --cutouts takes them as cutouts",
+                path.display(),
+                planes.len()
+            );
+        }
+        Ok(Opened::Planes(Box::new(file), planes))
+    }
+
+    fn stack(&self, stack: StackFile, source: Source, header: Header) -> Result<Opened> {
+        let name = source
+            .path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        for (option, given) in [
+            ("--plane", self.args.plane.is_some()),
+            ("--size", self.args.size.is_some()),
+        ] {
+            if given {
+                bail!("{name}: {option} is for images, and these are ready cutouts");
+            }
+        }
+        let (_, height, width) = stack.dim();
+        let image = ImageInfo {
+            name,
+            source,
+            header,
+            width,
+            height,
+            wcs: None,
+        };
+        Ok(Opened::Stack(image, stack))
+    }
+
+    fn image(&self, file: &FitsFile, plane: usize) -> Result<(ImageInfo, Measured)> {
+        let mut image = file.image(plane)?;
+        self.planes.apply(&mut image, plane, file.planes())?;
+        let stars = self.stars.as_ref();
+        let measured = measure_image(&image, stars, &self.options, &self.fitter)?;
+        Ok((ImageInfo::new(&image, None), measured))
+    }
+}
+
+/// An input that can be read.
+enum Opened {
+    Stack(ImageInfo, StackFile),
+    /// These planes of a file are images.
+    Planes(Box<FitsFile>, std::ops::Range<usize>),
+}
+
+/// What the file system says of a file.
+fn source(path: &Path) -> Result<Source> {
+    let metadata = std::fs::metadata(path).map_err(|error| starfit::Error::io(path, error))?;
+    let modified = metadata
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    Ok(Source {
+        path: path.into(),
+        bytes: metadata.len(),
+        modified: modified.map_or(0, |since| since.as_secs() as i64),
+        ..Source::default()
+    })
+}

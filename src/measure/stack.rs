@@ -1,0 +1,353 @@
+//! Ready cutouts, however many: block after block, the next one read and cut while one is fitted
+//! and the one before is written.
+
+use std::ops::Range;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use ndarray::{Array3, ArrayView3, Axis, s};
+
+use super::beliefs::{believed_gain, believed_read_noise, stated_saturation};
+use super::counts::{Sky, counts};
+use super::resolve::{Frame, Resolver};
+use super::rows::{flag_undersampled, number_from_one, rows};
+use super::{LARGEST_CUTOUT, MeasureOptions, Measured, stars_at_once};
+use crate::batch::{Batch, Start};
+use crate::catalog::Row;
+use crate::cutout::{Cutout, CutoutOptions, Noise};
+use crate::error::{Error, Result};
+use crate::estimator::Estimator;
+use crate::fitter::Fitter;
+use crate::image::Header;
+use crate::io::check_range;
+use crate::kernel::Pixels;
+use crate::moments::{median, rim_median, rim_scatter};
+use crate::star::{Star, StarList};
+
+/// Ready cutouts, each with its star somewhere near the middle.
+#[derive(Debug, Clone, Copy)]
+pub struct Cutouts<'a> {
+    /// What messages call them.
+    pub name: &'a str,
+    /// (n, height, width).
+    pub pixels: &'a Array3<f64>,
+    /// Variance of each pixel, of the same shape, where the user gives one.
+    pub variance: Option<ArrayView3<'a, f64>>,
+    /// What their header says.
+    pub header: &'a Header,
+}
+
+/// Ready cutouts that are read when they are needed: all may be too many for the memory.
+pub trait CutoutSource: Sync {
+    /// Number of cutouts, height and width, pixels.
+    fn dim(&self) -> (usize, usize, usize);
+
+    /// Whether a variance comes with each pixel.
+    fn has_variance(&self) -> bool;
+
+    /// The cutouts of these numbers; NaN is a missing pixel.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file that they are in; [`Error::Option`] for cutouts that there are not.
+    fn read(&self, cutouts: Range<usize>) -> Result<CutoutBlock>;
+}
+
+/// Neighbouring cutouts of a stack.
+#[derive(Debug, Clone)]
+pub struct CutoutBlock {
+    /// (n, height, width).
+    pub pixels: Array3<f64>,
+    /// Variance of each pixel, of the same shape or (1, height, width) for all, where
+    /// [`CutoutSource::has_variance`].
+    pub variance: Option<Array3<f64>>,
+}
+
+impl CutoutSource for Cutouts<'_> {
+    fn dim(&self) -> (usize, usize, usize) {
+        self.pixels.dim()
+    }
+
+    fn has_variance(&self) -> bool {
+        self.variance.is_some()
+    }
+
+    fn read(&self, cutouts: Range<usize>) -> Result<CutoutBlock> {
+        check_range(&cutouts, self.pixels.dim().0)?;
+        let block = s![cutouts, .., ..];
+        let variance = self.variance.as_ref();
+        Ok(CutoutBlock {
+            pixels: self.pixels.slice(block.clone()).to_owned(),
+            variance: variance.map(|variance| variance.slice(block).to_owned()),
+        })
+    }
+}
+
+/// What is known of ready cutouts beside their pixels.
+#[derive(Debug, Clone, Copy)]
+pub struct StackInfo<'a> {
+    /// What messages call them.
+    pub name: &'a str,
+    /// What their header says.
+    pub header: &'a Header,
+    /// Cutouts at once; `None`: as many as a fit takes well, and the memory. The rows are the same
+    /// whatever it is, if it is a multiple of 1024.
+    pub block: Option<usize>,
+}
+
+/// Measures ready cutouts. With a `list`, each of its rows says where the star of the cutout of
+/// that number is, and what it starts from.
+///
+/// The noise is known where the gain is, or a variance is given; else every pixel counts the same.
+///
+/// # Errors
+///
+/// [`Error::Malformed`] for cutouts of more than a million pixels, a list of another length, or
+/// `poisson` where the pixels are no counts; [`Error::Option`] where fixed values, bounds and start
+/// values contradict each other or the model, or the cutouts have no pixel; those of the fitter's
+/// backend.
+pub fn measure_stack(
+    cutouts: &Cutouts<'_>,
+    list: Option<&StarList>,
+    options: &MeasureOptions,
+    fitter: &Fitter,
+) -> Result<Measured> {
+    let info = StackInfo {
+        name: cutouts.name,
+        header: cutouts.header,
+        block: None,
+    };
+    let mut all = Vec::with_capacity(cutouts.pixels.dim().0);
+    let mut measured = measure_blocks(cutouts, &info, list, options, fitter, |rows| {
+        all.extend(rows);
+        Ok::<_, Error>(())
+    })?;
+    measured.rows = all;
+    Ok(measured)
+}
+
+/// Measures ready cutouts as [`measure_stack`] does, but hands their rows to `take`, block after
+/// block in their order; the result has none. A few blocks are in memory at once: a block is read
+/// and cut while the one before is fitted, and the one before that is with `take`.
+///
+/// All that can be seen to be wrong without a fit is an error before the first call of `take`.
+///
+/// # Errors
+///
+/// Those of [`measure_stack`], `cutouts` and `take`.
+pub fn measure_blocks<E: From<Error>>(
+    cutouts: &dyn CutoutSource,
+    info: &StackInfo<'_>,
+    list: Option<&StarList>,
+    options: &MeasureOptions,
+    fitter: &Fitter,
+    mut take: impl FnMut(Vec<Row>) -> Result<(), E>,
+) -> Result<Measured, E> {
+    let job = StackJob::new(cutouts, info, list, options, fitter)?;
+    let (n, height, width) = cutouts.dim();
+    let block = info.block.unwrap_or_else(|| stars_at_once(width * height));
+    let block = block.max(1);
+    let blocks = (0..n)
+        .step_by(block)
+        .map(|from| from..n.min(from.saturating_add(block)));
+    thread::scope(|scope| {
+        // Nothing waits between two stages: what is ready is held by the one that made it.
+        let (cut, ready) = sync_channel(0);
+        let (fitted, done) = sync_channel(0);
+        let job = &job;
+        scope.spawn(move || {
+            for block in blocks {
+                let batch = job.cut(block.clone());
+                if cut.send((block, batch)).is_err() {
+                    // A later stage has failed.
+                    return;
+                }
+            }
+        });
+        scope.spawn(move || {
+            for (block, batch) in ready {
+                let rows = batch.and_then(|batch| job.fit(block, batch));
+                let is_last = rows.is_err();
+                if fitted.send(rows).is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        done.into_iter().try_for_each(|rows| take(rows?))
+    })?;
+    Ok(Measured {
+        rows: Vec::new(),
+        background: None,
+        noise: None,
+        gain: job.gain,
+        saturation: job.saturation,
+        fwhm: options.fwhm,
+        size: (width, height),
+    })
+}
+
+/// What is the same for all blocks.
+struct StackJob<'a> {
+    cutouts: &'a dyn CutoutSource,
+    list: Option<&'a StarList>,
+    options: &'a MeasureOptions,
+    fitter: &'a Fitter,
+    constraints: Resolver<'a>,
+    gain: Option<f64>,
+    saturation: f64,
+    cut: CutoutOptions,
+}
+
+impl<'a> StackJob<'a> {
+    /// Sees to all that is about the whole stack.
+    fn new(
+        cutouts: &'a dyn CutoutSource,
+        info: &StackInfo<'a>,
+        list: Option<&'a StarList>,
+        options: &'a MeasureOptions,
+        fitter: &'a Fitter,
+    ) -> Result<Self> {
+        let StackInfo { name, header, .. } = *info;
+        let (n, height, width) = cutouts.dim();
+        let malformed = |expected: String, found: String, hint: &str| Error::Malformed {
+            file: name.into(),
+            field: "cutouts".into(),
+            expected,
+            found,
+            hint: Some(hint.into()),
+        };
+        if width * height > LARGEST_CUTOUT {
+            return Err(malformed(
+                format!("at most {LARGEST_CUTOUT} pixels each"),
+                format!("{width} x {height}"),
+                "an image is fitted without --cutouts, and as FITS",
+            ));
+        }
+        if let Some(list) = list.filter(|list| list.stars.len() != n) {
+            return Err(malformed(
+                format!("{}, as many as {} has rows", list.stars.len(), list.file),
+                n.to_string(),
+                "a list for ready cutouts has a row for each, in their order",
+            ));
+        }
+        let frame = Frame {
+            name,
+            side: width.max(height) as f64,
+            bias: options.bias,
+        };
+        let constraints = Resolver::new(fitter.model, options, list, frame)?;
+        for star in list.iter().flat_map(|list| &list.stars) {
+            constraints.of(star)?;
+        }
+        let gain = options.gain.or_else(|| believed_gain(name, header));
+        let sky = sky_of(cutouts)?;
+        let stated = || stated_saturation(name, header, sky.0);
+        let saturation = options.saturation.or_else(stated).unwrap_or(f64::INFINITY);
+        let read_noise = believed_read_noise(options, header);
+        let noise = match (fitter.estimator, options.weighted, gain) {
+            (Estimator::Poisson, ..) => counts(&Sky {
+                name,
+                gain,
+                read_noise,
+                bias: options.bias,
+                level: sky.0,
+                noise: sky.1,
+            })?
+            .less(options.bias),
+            (Estimator::LeastSquares, true, _) if cutouts.has_variance() => Noise::Variance,
+            (Estimator::LeastSquares, true, Some(_)) => Noise::Known { gain, read_noise },
+            (Estimator::LeastSquares, ..) => Noise::Unit,
+        };
+        let cut = CutoutOptions {
+            noise,
+            saturation: saturation - options.bias,
+        };
+        Ok(Self {
+            cutouts,
+            list,
+            options,
+            fitter,
+            constraints,
+            gain,
+            saturation,
+            cut,
+        })
+    }
+
+    /// The star of the cutout of this number: of the list, or near the middle.
+    fn star(&self, id: usize) -> Star {
+        let (_, height, width) = self.cutouts.dim();
+        let center = |side: usize| (side / 2) as f64;
+        let listed = self.list.and_then(|list| list.stars.get(id));
+        listed.copied().unwrap_or(Star {
+            id,
+            x: center(width),
+            y: center(height),
+        })
+    }
+
+    /// Reads and cuts the stars of these numbers.
+    fn cut(&self, stars: Range<usize>) -> Result<Batch> {
+        let (_, height, width) = self.cutouts.dim();
+        let (n, first) = (stars.len(), stars.start);
+        let block = self.cutouts.read(stars)?;
+        let variance = block.variance.as_ref();
+        let variance = variance.and_then(|variance| variance.broadcast(block.pixels.dim()));
+        Batch::build(width, height, n, |at| {
+            let star = self.star(first + at);
+            let pixels = block.pixels.index_axis(Axis(0), at);
+            let cutout = Cutout::from_pixels(
+                pixels.mapv(|value| value - self.options.bias).view(),
+                variance.map(|variance| variance.index_axis_move(Axis(0), at)),
+                &self.cut,
+            );
+            let start = Start::Moments {
+                position: self
+                    .list
+                    .map(|_| (star.x, star.y))
+                    .filter(|(x, y)| x.is_finite() && y.is_finite()),
+                fwhm: self.options.fwhm,
+            };
+            Ok((cutout, start, self.constraints.of(&star)?))
+        })
+    }
+
+    /// Fits a batch of the stars of these numbers.
+    fn fit(&self, stars: Range<usize>, batch: Batch) -> Result<Vec<Row>> {
+        let fits = self.fitter.fit(&batch)?;
+        drop(batch);
+        let stars: Vec<Star> = stars.map(|id| self.star(id)).collect();
+        let (model, options) = (self.fitter.model, self.options);
+        let mut rows = rows(&stars, &fits, model, options, &self.constraints)?;
+        for row in &mut rows {
+            if let Some(level) = row.get("background") {
+                row.set("background", level + options.bias);
+            }
+            flag_undersampled(row);
+        }
+        number_from_one(&mut rows, options.one_based);
+        Ok(rows)
+    }
+}
+
+/// Level and noise of the sky in ready cutouts: the medians of those of some rims.
+fn sky_of(cutouts: &dyn CutoutSource) -> Result<(f64, f64)> {
+    const SAMPLE: usize = 1000;
+    let (n, height, width) = cutouts.dim();
+    let step = n.div_ceil(SAMPLE).max(1);
+    let (mut levels, mut noises) = (Vec::new(), Vec::new());
+    for at in (0..n).step_by(step) {
+        let data: Vec<f64> = cutouts.read(at..at + 1)?.pixels.into_iter().collect();
+        let used = |value: &f64| f64::from(u8::from(value.is_finite()));
+        let weight: Vec<f64> = data.iter().map(used).collect();
+        let pixels = Pixels {
+            width,
+            data: &data,
+            weight: &weight,
+        };
+        levels.push(rim_median(&pixels, height));
+        noises.push(rim_scatter(&pixels, height));
+    }
+    let median = |values: &mut [f64]| median(values).unwrap_or(0.0);
+    Ok((median(&mut levels), median(&mut noises)))
+}
