@@ -3,6 +3,7 @@
 mod header;
 mod load;
 mod path;
+mod scaling;
 mod tiled;
 mod unit;
 mod write;
@@ -14,7 +15,7 @@ use std::time::UNIX_EPOCH;
 use fitsio_pure::BLOCK_SIZE;
 use fitsio_pure::checksum::{verify_checksum, verify_datasum};
 use fitsio_pure::hdu::Hdu;
-use fitsio_pure::image::{ImageData, read_image_data, read_image_section};
+use fitsio_pure::image::{ImageData, read_image_data};
 use ndarray::{Array2, Array3};
 
 pub use header::Value;
@@ -24,6 +25,7 @@ pub use write::{Card, PixelType, write_image, write_stack};
 use crate::image::{self, Image, Source};
 use crate::{Error, Result};
 use header::Header;
+use scaling::Scaling;
 use unit::{Kind, Unit, Units};
 
 /// An open FITS file with one image chosen in it.
@@ -44,15 +46,6 @@ pub struct FitsFile {
     facts: image::Header,
     /// The pixels of a tile-compressed image, once a plane was asked for.
     decoded: OnceLock<ImageData>,
-}
-
-/// From stored to physical values.
-#[derive(Debug, Clone, Copy)]
-struct Scaling {
-    scale: f64,
-    zero: f64,
-    /// The stored integer of a missing pixel.
-    blank: Option<i64>,
 }
 
 impl FitsFile {
@@ -215,7 +208,12 @@ impl FitsFile {
     }
 
     fn physical(&self, start: usize, count: usize) -> Result<Vec<f64>> {
-        if let Kind::Tiled { .. } = self.unit.kind {
+        let values = if let Kind::Image { bitpix, .. } = self.unit.kind {
+            let size = (bitpix.unsigned_abs() / 8) as usize;
+            let first = self.unit.data_start + start * size;
+            let bytes = self.bytes.get(first..first + count * size);
+            bytes.map(|bytes| self.scaling.decode(bitpix, bytes))
+        } else {
             let data = match self.decoded.get() {
                 Some(data) => data,
                 None => {
@@ -225,17 +223,9 @@ impl FitsFile {
                     self.decoded.get_or_init(|| data)
                 }
             };
-            return self.scaling.apply(data, start, count).ok_or_else(|| {
-                let found = "fewer pixels than the header declares";
-                self.damaged(found.into())
-            });
-        }
-        let data = raw_hdu(&self.unit)
-            .and_then(|hdu| read_image_section(&self.bytes, &hdu, start, count))
-            .map_err(|e| self.damaged(e.to_string()))?;
-        self.scaling
-            .apply(&data, 0, count)
-            .ok_or_else(|| self.damaged("fewer pixels than the header declares".into()))
+            self.scaling.apply(data, start, count)
+        };
+        values.ok_or_else(|| self.damaged("fewer pixels than the header declares".into()))
     }
 
     fn damaged(&self, found: String) -> Error {
@@ -250,60 +240,6 @@ impl FitsFile {
 
     fn shape(&self, e: &ndarray::ShapeError) -> Error {
         self.damaged(e.to_string())
-    }
-}
-
-impl Scaling {
-    fn new(file: &str, unit: &Unit) -> Result<Self> {
-        let header = &unit.header;
-        let integer = |keyword| match header.get(keyword) {
-            Some(Value::Integer(n)) => Some(n),
-            _ => None,
-        };
-        let blank = match unit.kind {
-            Kind::Tiled { .. } => integer("BLANK").or_else(|| integer("ZBLANK")),
-            _ => integer("BLANK"),
-        };
-        Ok(Self {
-            scale: header.number(file, "BSCALE")?.unwrap_or(1.0),
-            zero: header.number(file, "BZERO")?.unwrap_or(0.0),
-            blank,
-        })
-    }
-
-    /// Physical values of a range of pixels; `None` where there are not so many.
-    fn apply(self, data: &ImageData, start: usize, count: usize) -> Option<Vec<f64>> {
-        let range = start..start.checked_add(count)?;
-        let Self { scale, zero, blank } = self;
-        let physical = |stored: f64| {
-            let value = zero + scale * stored;
-            if value.is_finite() { value } else { f64::NAN }
-        };
-        macro_rules! integers {
-            ($values:expr, $type:ty) => {{
-                // A BLANK that the type cannot hold marks no pixel.
-                let blank = blank.and_then(|b| <$type>::try_from(b).ok());
-                let convert = |&stored: &$type| {
-                    if Some(stored) == blank {
-                        f64::NAN
-                    } else {
-                        physical(stored as f64)
-                    }
-                };
-                $values.get(range)?.iter().map(convert).collect()
-            }};
-        }
-        Some(match data {
-            ImageData::U8(values) => integers!(values, u8),
-            ImageData::I16(values) => integers!(values, i16),
-            ImageData::I32(values) => integers!(values, i32),
-            ImageData::I64(values) => integers!(values, i64),
-            ImageData::F32(values) => {
-                let convert = |&stored: &f32| physical(f64::from(stored));
-                values.get(range)?.iter().map(convert).collect()
-            }
-            ImageData::F64(values) => values.get(range)?.iter().map(|&v| physical(v)).collect(),
-        })
     }
 }
 
