@@ -6,18 +6,16 @@
 //! their neighbours, a median filter removes cells spoiled by bright stars, and natural cubic
 //! splines join the cell centres (Bertin & Arnouts 1996, A&AS 117, 393).
 
+mod cell;
 mod spline;
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use crate::moments::median;
+use cell::{Cell, Sky};
 use spline::Mesh;
 
-/// Clipping, in sigma.
-const CLIP: f64 = 3.0;
-/// Clipping moves pixels in and out of the sample: enough rounds to settle, and an end if it does not.
-const ROUNDS: usize = 50;
 /// Cells of fewer pixels a side give no statistics.
 const MIN_CELL: usize = 8;
 /// A cell with less noise than this part of the typical one holds no sky: the padding of an
@@ -34,13 +32,6 @@ pub struct Background {
     noise: Mesh,
     median_level: f64,
     median_noise: f64,
-}
-
-/// What the pixels of one cell say.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Sky {
-    level: f64,
-    noise: f64,
 }
 
 impl Background {
@@ -62,7 +53,7 @@ impl Background {
     where
         T: Copy + Into<f64> + Sync,
     {
-        Self::measure(pixels, cell, 1, |_, sky| sky)
+        Self::measure::<T, 1>(pixels, cell, |_, sky| sky)
     }
 
     /// The same of an image convolved with the shape of a star.
@@ -71,41 +62,34 @@ impl Background {
     /// out from convolved noise and would count as noise in a crowded field: there are none below
     /// the level, so the noise is taken from the pixels there where that is less.
     pub(crate) fn estimate_convolved(pixels: ArrayView2<'_, f32>, cell: usize) -> Self {
-        Self::measure(pixels, cell, 2, |values, sky| Sky {
-            noise: sky.noise.min(noise_below(values, sky)),
+        Self::measure::<f32, 2>(pixels, cell, |cell, sky| Sky {
+            noise: sky.noise.min(cell.noise_below(sky)),
             ..sky
         })
     }
 
-    /// Every `step`-th pixel of every `step`-th row; `refine` sees the sorted values of a cell.
-    fn measure<T>(
+    /// Every `STEP`-th pixel of every `STEP`-th row; `refine` sees the values of each cell.
+    fn measure<T, const STEP: usize>(
         pixels: ArrayView2<'_, T>,
         cell: usize,
-        step: usize,
-        refine: impl Fn(&[f64], Sky) -> Sky + Sync,
+        refine: impl Fn(&Cell, Sky) -> Sky + Sync,
     ) -> Self
     where
         T: Copy + Into<f64> + Sync,
     {
         let (height, width) = pixels.dim();
         let (rows, columns) = (cells(height, cell), cells(width, cell));
+        let pixels = pixels.as_standard_layout();
+        let pixels = pixels.as_slice().unwrap_or_default();
         let mut sky: Vec<(Option<Sky>, bool)> = (0..rows * columns)
             .into_par_iter()
-            .map_init(Vec::new, |values, index| {
+            .map_init(Cell::default, |cell, index| {
                 let (row, column) = (index / columns, index % columns);
                 let (y0, y1) = (row * height / rows, (row + 1) * height / rows);
                 let (x0, x1) = (column * width / columns, (column + 1) * width / columns);
-                values.clear();
-                let sample = pixels.slice(s![y0..y1;step, x0..x1;step]);
-                for row in sample.rows() {
-                    values.extend(
-                        row.iter()
-                            .map(|&value| value.into())
-                            .filter(|value: &f64| value.abs() < f64::MAX / 4.0),
-                    );
-                }
-                let trusted = 2 * values.len() >= sample.len();
-                (cell_sky(values).map(|sky| refine(values, sky)), trusted)
+                let lines = (y0..y1).map(|y| &pixels[y * width..][x0..x1]);
+                let (usable, count) = cell.fill::<T, STEP>(lines);
+                (cell.sky().map(|sky| refine(cell, sky)), 2 * usable >= count)
             })
             .collect();
 
@@ -230,87 +214,6 @@ fn cells(length: usize, cell: usize) -> usize {
     (length / cell + usize::from(length % cell >= cell.div_ceil(2))).max(1)
 }
 
-/// Level and noise of the values of one cell, which it sorts.
-fn cell_sky(values: &mut [f64]) -> Option<Sky> {
-    values.sort_unstable_by(f64::total_cmp);
-    let count = values.len();
-    let (first, last) = (*values.first()?, *values.last()?);
-    let range = last - first;
-    if range <= 0.0 {
-        return Some(Sky {
-            level: first,
-            noise: 0.0,
-        });
-    }
-    let middle = sorted_median(values);
-    // The half with fewer stars (or less padding) starts the clipping close to the sky.
-    let (below, above) = (
-        middle - values[count * 16 / 100],
-        values[(count * 84 / 100).min(count - 1)] - middle,
-    );
-    let (mut centre, mut sigma) = (middle, below.min(above));
-    if sigma <= 0.0 {
-        sigma = range;
-    }
-    let (mut mean, mut bounds) = (middle, (0, 0));
-    for _ in 0..ROUNDS {
-        let clipped = (
-            values.partition_point(|&value| value < centre - CLIP * sigma),
-            values.partition_point(|&value| value <= centre + CLIP * sigma),
-        );
-        let sample = values.get(clipped.0..clipped.1).unwrap_or_default();
-        if clipped == bounds || sample.is_empty() {
-            break;
-        }
-        bounds = clipped;
-        centre = sorted_median(sample);
-        let unit = sigma;
-        // Taken from the centre in units of the sigma so far, squares neither cancel nor leave f64.
-        let (sum, squares) = sample.iter().fold((0.0, 0.0), |(sum, squares), &value| {
-            let deviation = (value - centre) / unit;
-            (sum + deviation, squares + deviation * deviation)
-        });
-        let n = sample.len() as f64;
-        let shift: f64 = sum / n;
-        mean = centre + unit * shift;
-        sigma = unit * (squares / n - shift * shift).max(0.0).sqrt();
-        if sigma <= 0.0 {
-            break;
-        }
-    }
-    let step = values
-        .windows(2)
-        .map(|pair| pair[1] - pair[0])
-        .filter(|&gap| gap > 0.0)
-        .fold(range, f64::min);
-    let level = if (mean - centre).abs() < 0.3 * sigma {
-        2.5 * centre - 1.5 * mean
-    } else {
-        centre
-    };
-    Some(Sky {
-        level,
-        noise: sigma.max(step / 12f64.sqrt()),
-    })
-}
-
-/// Standard deviation of the sorted `values` that are lower than the level.
-fn noise_below(values: &[f64], sky: Sky) -> f64 {
-    let least = values.partition_point(|&value| value < sky.level - CLIP * sky.noise);
-    let level = values.partition_point(|&value| value < sky.level);
-    let below = values.get(least..level).unwrap_or_default();
-    if below.is_empty() {
-        return sky.noise;
-    }
-    let mean = below
-        .iter()
-        .map(|value| ((value - sky.level) / sky.noise).powi(2))
-        .sum::<f64>()
-        / below.len() as f64;
-    // A normal deviate cut off at 3 sigma varies by 0.9866 sigma.
-    sky.noise * mean.sqrt() / 0.9866
-}
-
 /// Gives cells without a value the mean of their nearest neighbours' values, ring by ring.
 fn fill(mut sky: Array2<Option<Sky>>) -> Array2<Sky> {
     let dim = sky.dim();
@@ -364,16 +267,6 @@ fn window(
     let across = column.saturating_sub(1)..(column + 2).min(columns);
     (row.saturating_sub(1)..(row + 2).min(rows))
         .flat_map(move |row| across.clone().map(move |column| (row, column)))
-}
-
-fn sorted_median(values: &[f64]) -> f64 {
-    let half = values.len() / 2;
-    if values.len() % 2 == 1 {
-        values[half]
-    } else {
-        // Halves first: the sum may overflow.
-        0.5 * values[half - 1] + 0.5 * values[half]
-    }
 }
 
 #[cfg(test)]

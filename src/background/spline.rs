@@ -1,6 +1,7 @@
 //! Natural cubic splines through the centres of the cells of a mesh.
 
-use ndarray::{Array1, Array2, ArrayView1};
+use fearless_simd::{Level, dispatch};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 
 /// Values at the cell centres of an image, joined by splines.
 #[derive(Debug, Clone)]
@@ -8,157 +9,196 @@ pub(super) struct Mesh {
     /// At the cell centres, (rows, columns).
     values: Array2<f64>,
     /// Second derivatives of `values` from row to row, per cell squared.
-    curvature: Array2<f64>,
+    down: Array2<f64>,
+    /// Second derivatives of `values` from column to column.
+    across: Array2<f64>,
+    /// Second derivatives of `down` from column to column: a spline is linear in its nodes, so
+    /// that at any height `across` and `both` are joined as `values` and `down` are.
+    both: Array2<f64>,
     /// Size of a cell, pixels.
     cell_width: f64,
     cell_height: f64,
     /// What interpolated values are kept within.
-    bounds: Option<(f64, f64)>,
+    bounds: (f64, f64),
 }
 
 impl Mesh {
     /// Equal cells, `values` of them, that cover an image.
     pub(super) fn new(values: Array2<f64>, width: usize, height: usize) -> Self {
         let (rows, columns) = values.dim();
-        let mut curvature = Array2::zeros(values.dim());
-        for (column, mut out) in values.columns().into_iter().zip(curvature.columns_mut()) {
-            out.assign(&natural_curvature(column));
-        }
+        let down = curvature_along(Axis(0), &values);
         Self {
+            across: curvature_along(Axis(1), &values),
+            both: curvature_along(Axis(1), &down),
+            down,
             values,
-            curvature,
             cell_width: width.max(1) as f64 / columns as f64,
             cell_height: height.max(1) as f64 / rows as f64,
-            bounds: None,
+            bounds: (f64::NEG_INFINITY, f64::INFINITY),
         }
     }
 
     /// The same, never beyond the lowest and highest cell.
     pub(super) fn bounded(mut self) -> Self {
-        let low = self.values.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = self
-            .values
-            .iter()
-            .copied()
-            .fold(f64::NEG_INFINITY, f64::max);
-        self.bounds = (low <= high).then_some((low, high));
+        let values = || self.values.iter().copied();
+        let low = values().fold(f64::INFINITY, f64::min);
+        let high = values().fold(f64::NEG_INFINITY, f64::max);
+        if low <= high {
+            self.bounds = (low, high);
+        }
         self
     }
 
     /// The value at a pixel position.
     pub(super) fn at(&self, x: f64, y: f64) -> f64 {
-        let nodes = self.nodes(y);
-        let curvature = natural_curvature(nodes.view());
-        let u = (x + 0.5) / self.cell_width - 0.5;
-        // Negative and NaN become 0.
-        let index = (u.max(0.0) as usize).min(nodes.len().saturating_sub(2));
-        let cubic = if u < 0.0 || index as f64 + 1.0 < u {
-            Cubic::beyond(nodes.view(), curvature.view(), u > 0.0)
-        } else {
-            Cubic::between(nodes.view(), curvature.view(), index)
-        };
-        self.bound(cubic.at(u))
+        let (u, v) = (
+            Part::at((x + 0.5) / self.cell_width - 0.5, self.values.ncols()),
+            Part::at((y + 0.5) / self.cell_height - 0.5, self.values.nrows()),
+        );
+        let [first, second] = u.nodes.map(|column| {
+            let down = |values: &Array2<f64>, curvature: &Array2<f64>| {
+                let of = |array: &Array2<f64>| v.nodes.map(|row| array[[row, column]]);
+                Cubic::new(v.side, of(values), of(curvature)).at(v.t)
+            };
+            (
+                down(&self.values, &self.down),
+                down(&self.across, &self.both),
+            )
+        });
+        let cubic = Cubic::new(u.side, [first.0, second.0], [first.1, second.1]);
+        let (low, high) = self.bounds;
+        cubic.at(u.t).clamp(low, high)
     }
 
     /// The values of row `y` from x = 0 on.
     pub(super) fn row(&self, y: usize, out: &mut [f64]) {
-        let nodes = self.nodes(y as f64);
-        let curvature = natural_curvature(nodes.view());
+        dispatch!(Level::new(), _simd => self.fill_row(y, out));
+    }
+
+    #[inline(always)]
+    fn fill_row(&self, y: usize, out: &mut [f64]) {
+        let (rows, columns) = self.values.dim();
+        let v = Part::at((y as f64 + 0.5) / self.cell_height - 0.5, rows);
+        let values = at_height(&v, &self.values, &self.down);
+        let curvature = at_height(&v, &self.across, &self.both);
+        let step = self.cell_width.recip();
+        let (low, high) = self.bounds;
         let mut start = 0;
-        for node in 0..=nodes.len() {
-            // From the centre of the cell before `node` to the centre of this one.
-            let end = if node == nodes.len() {
+        // From the centre of the cell before node `node` to the centre of its own.
+        for node in 0..=columns {
+            let end = if node == columns {
                 out.len()
             } else {
                 let centre = (node as f64 + 0.5) * self.cell_width - 0.5;
                 (centre.max(0.0).ceil() as usize).min(out.len())
             };
-            let cubic = if node == 0 || node == nodes.len() {
-                Cubic::beyond(nodes.view(), curvature.view(), node > 0)
-            } else {
-                Cubic::between(nodes.view(), curvature.view(), node - 1)
-            };
-            let Some(part) = out.get_mut(start..end) else {
+            let Some(pixels) = out.get_mut(start..end) else {
                 continue;
             };
-            for (x, value) in (start..).zip(part) {
-                *value = self.bound(cubic.at((x as f64 + 0.5) / self.cell_width - 0.5));
+            let u = Part::after(node, (start as f64 + 0.5) * step - 0.5, columns);
+            let of = |array: &[f64]| u.nodes.map(|column| array[column]);
+            let cubic = Cubic::new(u.side, of(&values), of(&curvature));
+            for (i, pixel) in (0u32..).zip(pixels) {
+                *pixel = cubic.at(u.t + f64::from(i) * step).clamp(low, high);
             }
             start = end;
         }
     }
-
-    fn bound(&self, value: f64) -> f64 {
-        self.bounds
-            .map_or(value, |(low, high)| value.max(low).min(high))
-    }
-
-    /// The columns of the mesh at height `y`, pixels.
-    fn nodes(&self, y: f64) -> Array1<f64> {
-        let v = (y + 0.5) / self.cell_height - 0.5;
-        let rows = self.values.nrows();
-        let index = (v.max(0.0) as usize).min(rows.saturating_sub(2));
-        let outside = v < 0.0 || index as f64 + 1.0 < v;
-        self.values
-            .columns()
-            .into_iter()
-            .zip(self.curvature.columns())
-            .map(|(values, curvature)| {
-                if outside {
-                    Cubic::beyond(values, curvature, v > 0.0).at(v)
-                } else {
-                    Cubic::between(values, curvature, index).at(v)
-                }
-            })
-            .collect()
-    }
 }
 
-/// One piece of a spline: coefficients of the powers of the distance from `origin`, in cells.
+/// A line of the mesh at a height, where `values` have this `curvature` down the columns.
+#[inline(always)]
+fn at_height(part: &Part, values: &Array2<f64>, curvature: &Array2<f64>) -> Vec<f64> {
+    let [first, second] = part.nodes;
+    let (v0, v1) = (values.row(first), values.row(second));
+    let (m0, m1) = (curvature.row(first), curvature.row(second));
+    (0..v0.len())
+        .map(|i| Cubic::new(part.side, [v0[i], v1[i]], [m0[i], m1[i]]).at(part.t))
+        .collect()
+}
+
+/// Where on a line of nodes a position is.
 #[derive(Debug, Clone, Copy)]
-struct Cubic {
-    origin: f64,
-    coefficients: [f64; 4],
+struct Part {
+    /// The two nodes that the spline depends on there.
+    nodes: [usize; 2],
+    /// From the first of them, in nodes.
+    t: f64,
+    side: Side,
 }
+
+/// Whether a position is between two nodes, or beyond all of them, where a natural spline goes on
+/// as a straight line.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Before,
+    Between,
+    After,
+}
+
+impl Part {
+    /// At `u`, in nodes from the first of `count`.
+    fn at(u: f64, count: usize) -> Self {
+        // NaN becomes 0.
+        let before = if u < 0.0 {
+            0
+        } else {
+            (u as usize).saturating_add(1)
+        };
+        Self::after(before.min(count), u, count)
+    }
+
+    /// The same where `before` nodes are known to be before `u`, or at it.
+    fn after(before: usize, u: f64, count: usize) -> Self {
+        let last = count.saturating_sub(1);
+        let first = before.saturating_sub(1).min(last.saturating_sub(1));
+        Self {
+            nodes: [first, (first + 1).min(last)],
+            t: u - first as f64,
+            side: match before {
+                0 => Side::Before,
+                before if before == count => Side::After,
+                _ => Side::Between,
+            },
+        }
+    }
+}
+
+/// One piece of a spline: coefficients of the powers of the distance from its first node.
+#[derive(Debug, Clone, Copy)]
+struct Cubic([f64; 4]);
 
 impl Cubic {
-    /// Between node `index` and the next.
-    fn between(values: ArrayView1<'_, f64>, curvature: ArrayView1<'_, f64>, index: usize) -> Self {
-        let Some(&next) = values.get(index + 1) else {
-            return Self::beyond(values, curvature, false);
-        };
-        let (value, m0, m1) = (values[index], curvature[index], curvature[index + 1]);
-        Self {
-            origin: index as f64,
-            coefficients: [
-                value,
-                next - value - (2.0 * m0 + m1) / 6.0,
-                m0 / 2.0,
-                (m1 - m0) / 6.0,
-            ],
-        }
+    /// With these values and second derivatives at its nodes.
+    #[inline(always)]
+    fn new(side: Side, [v0, v1]: [f64; 2], [m0, m1]: [f64; 2]) -> Self {
+        let slope = v1 - v0;
+        Self(match side {
+            Side::Between => [v0, slope - (2.0 * m0 + m1) / 6.0, m0 / 2.0, (m1 - m0) / 6.0],
+            // The second derivative is 0 at the outermost node.
+            Side::Before => [v0, slope - m1 / 6.0, 0.0, 0.0],
+            Side::After => [v0 - m0 / 6.0, slope + m0 / 6.0, 0.0, 0.0],
+        })
     }
 
-    /// Outside the first or the last node: a straight line, which a natural spline ends in.
-    fn beyond(values: ArrayView1<'_, f64>, curvature: ArrayView1<'_, f64>, after: bool) -> Self {
-        let last = values.len() - 1;
-        let end = if after { last } else { 0 };
-        let slope = match (last, after) {
-            (0, _) => 0.0,
-            (_, false) => values[1] - values[0] - curvature[1] / 6.0,
-            (_, true) => values[last] - values[last - 1] + curvature[last - 1] / 6.0,
-        };
-        Self {
-            origin: end as f64,
-            coefficients: [values[end], slope, 0.0, 0.0],
-        }
-    }
-
-    fn at(&self, u: f64) -> f64 {
-        let t = u - self.origin;
-        let [a, b, c, d] = self.coefficients;
+    #[inline(always)]
+    fn at(&self, t: f64) -> f64 {
+        let [a, b, c, d] = self.0;
         a + t * (b + t * (c + t * d))
     }
+}
+
+/// Second derivatives of the splines along one axis.
+fn curvature_along(axis: Axis, values: &Array2<f64>) -> Array2<f64> {
+    let mut curvature = Array2::zeros(values.dim());
+    for (line, mut out) in values
+        .lanes(axis)
+        .into_iter()
+        .zip(curvature.lanes_mut(axis))
+    {
+        out.assign(&natural_curvature(line));
+    }
+    curvature
 }
 
 /// Second derivatives of the natural spline through equidistant `values`.

@@ -1,4 +1,4 @@
-use ndarray::{Array2, array};
+use ndarray::{Array2, array, s};
 use rand::SeedableRng;
 use rand_distr::{Distribution, Normal};
 use rand_pcg::Pcg64;
@@ -229,5 +229,25 @@ fn splines_pass_through_the_cells_and_are_smooth() {
     for (u, expected) in [(0.5, 3.2), (1.5, 2.775), (2.5, 4.075)] {
         let found = mesh.at(10.0 * u + 4.5, 4.5);
         assert!(is_close(found, expected, 1e-12), "{u}: {found}");
+    }
+}
+
+#[test]
+fn rows_are_made_of_the_right_pieces() {
+    // A node may fall on a pixel, and rounding beside it.
+    for (columns, width) in [(1, 9), (2, 9), (3, 9), (3, 35), (17, 1059), (5, 7)] {
+        let wave = |row: usize, column: usize| ((7 * row + 5 * column) % 11) as f64;
+        let values = Array2::from_shape_fn((4, columns), |(row, column)| wave(row, column));
+        let mesh = Mesh::new(values, width, 40);
+        let mut row = vec![0.0; width];
+        for y in [0, 13, 39] {
+            mesh.row(y, &mut row);
+            for (x, &value) in row.iter().enumerate() {
+                let at = |x: usize| mesh.at(x as f64, y as f64);
+                assert!(is_close(value, at(x), 1e-9), "{columns} {width}: {x} {y}");
+                let moved = (x + width / 3) % width;
+                assert!(columns == 1 || !is_close(value, at(moved) + 1e-6, 1e-9));
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The matched filter.
 
-use ndarray::{Array2, ArrayView2};
+use fearless_simd::{Level, dispatch};
+use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 use rayon::prelude::*;
 
 use crate::background::{Background, par_rows};
@@ -31,85 +32,165 @@ pub(super) fn significance(
     let (height, width) = pixels.dim();
     let kernel = gaussian(fwhm, height.max(width));
     let squared: Vec<f32> = kernel.iter().map(|k| k * k).collect();
-
-    // Rows first: the deviation from the background, and the weights where a pixel is missing.
-    let mut sums = Array2::<f32>::zeros((height, width));
-    let missing: Vec<bool> = par_rows(&mut sums)
+    let filter = Filter {
+        pixels: pixels.as_standard_layout(),
+        background,
+        across: border_noise(&squared, width),
+        down: border_noise(&squared, height),
+        kernel,
+        squared,
+    };
+    // What is convolved across stays in the cache until it is convolved down; few rows are needed
+    // by two bands.
+    let band = 64.max(4 * filter.kernel.len());
+    let mut value = Array2::zeros((height, width));
+    let bands = value.as_slice_mut().unwrap_or_default();
+    bands
+        .par_chunks_mut((band * width).max(1))
         .enumerate()
-        .map_init(
-            || (vec![0.0; width], vec![0.0; width], Vec::new()),
-            |(level, noise, padded), (y, out)| {
-                background.level_row(y, level);
-                background.noise_row(y, noise);
-                let mut missing = false;
-                pad(padded, width, kernel.len());
-                let deviations = padded[kernel.len() / 2..].iter_mut();
-                for (((out, &pixel), level), noise) in
-                    deviations.zip(pixels.row(y)).zip(&*level).zip(&*noise)
-                {
-                    // One pixel of 1e40 must not make its neighbours infinite.
-                    *out = ((pixel - level) / noise).clamp(-1e30, 1e30) as f32;
-                    if !pixel.is_finite() || out.is_nan() {
-                        *out = 0.0;
-                        missing = true;
-                    }
-                }
-                convolve(padded, &kernel, out);
-                missing
-            },
-        )
-        .collect();
-    let mut value = columns(&sums, &kernel);
-
-    // The noise of those sums, were pixels independent, is the root of the sum of squared weights.
-    if missing.contains(&true) {
-        par_rows(&mut sums)
-            .enumerate()
-            .for_each_init(Vec::new, |padded, (y, out)| {
-                pad(padded, width, kernel.len());
-                for (out, pixel) in padded[kernel.len() / 2..].iter_mut().zip(pixels.row(y)) {
-                    *out = f32::from(u8::from(pixel.is_finite()));
-                }
-                convolve(padded, &squared, out);
-            });
-        let variance = columns(&sums, &squared);
-        let whole: f32 = squared.iter().sum::<f32>().powi(2);
-        par_rows(&mut value).enumerate().for_each(|(y, value)| {
-            for (value, &variance) in value.iter_mut().zip(variance.row(y)) {
-                *value = if variance > MIN_SUPPORT * whole {
-                    *value / variance.sqrt()
-                } else {
-                    f32::NAN
-                };
-            }
+        .for_each_init(Scratch::default, |scratch, (index, out)| {
+            filter.band(index * band, out, scratch);
         });
-    } else {
-        let (across, down) = (
-            border_noise(&squared, width),
-            border_noise(&squared, height),
-        );
-        par_rows(&mut value).zip(&down).for_each(|(row, down)| {
-            for (value, across) in row.iter_mut().zip(&across) {
-                *value /= across * down;
-            }
-        });
-    }
 
     let mesh = Background::estimate_convolved(value.view(), background.cell());
     par_rows(&mut value).enumerate().for_each_init(
         || vec![0f64; width],
         |noise, (y, row)| {
             mesh.noise_row(y, noise);
-            for (value, noise) in row.iter_mut().zip(&*noise) {
-                *value /= noise.max(MIN_NOISE) as f32;
-            }
+            dispatch!(Level::new(), _simd => divide(row, noise));
         },
     );
-    let sum: f64 = kernel.iter().copied().map(f64::from).sum();
-    let root: f64 = squared.iter().copied().map(f64::from).sum();
+    let sum: f64 = filter.kernel.iter().copied().map(f64::from).sum();
+    let root: f64 = filter.squared.iter().copied().map(f64::from).sum();
     Filtered {
         value,
         pixel_sigma: mesh.median_noise().max(MIN_NOISE) * root / (sum * sum),
+    }
+}
+
+/// What is the same for all rows.
+struct Filter<'a> {
+    pixels: CowArray<'a, f64, Ix2>,
+    background: &'a Background,
+    kernel: Vec<f32>,
+    squared: Vec<f32>,
+    /// Noise of the sums over columns and rows where no pixel is missing.
+    across: Vec<f32>,
+    down: Vec<f32>,
+}
+
+/// Memory that one band after the other uses.
+#[derive(Default)]
+struct Scratch {
+    level: Vec<f64>,
+    noise: Vec<f64>,
+    padded: Vec<f32>,
+    sums: Vec<f32>,
+    variance: Vec<f32>,
+}
+
+impl Filter<'_> {
+    /// Filters the rows from `start` on, as many as `out` holds.
+    fn band(&self, start: usize, out: &mut [f32], scratch: &mut Scratch) {
+        let (height, width) = self.pixels.dim();
+        let pixels = self.pixels.as_slice().unwrap_or_default();
+        let radius = self.kernel.len() / 2;
+        let first = start.saturating_sub(radius);
+        let last = (start + out.len() / width + radius).min(height);
+        let Scratch {
+            level,
+            noise,
+            padded,
+            sums,
+            variance,
+        } = scratch;
+        level.resize(width, 0.0);
+        noise.resize(width, 0.0);
+        sums.resize((last - first) * width, 0.0);
+        let rows = || (first..last).zip(pixels[first * width..].chunks_exact(width));
+
+        // The deviation from the background, across and then down.
+        pad(padded, width, self.kernel.len());
+        let mut any_missing = false;
+        for ((y, pixels), sums) in rows().zip(sums.chunks_exact_mut(width)) {
+            self.background.level_row(y, level);
+            self.background.noise_row(y, noise);
+            any_missing |= dispatch!(Level::new(), _simd => {
+                let any_missing = deviations(pixels, level, noise, &mut padded[radius..]);
+                add_up(&self.kernel, padded.windows(width), sums);
+                any_missing
+            });
+        }
+        self.convolve_down(&self.kernel, sums, start, first, out);
+
+        // The noise of those sums, were pixels independent, is the root of the sum of squared weights.
+        if !any_missing {
+            for (out, down) in out.chunks_exact_mut(width).zip(&self.down[start..]) {
+                for (value, across) in out.iter_mut().zip(&self.across) {
+                    *value /= across * down;
+                }
+            }
+            return;
+        }
+        for ((_, pixels), sums) in rows().zip(sums.chunks_exact_mut(width)) {
+            for (out, pixel) in padded[radius..].iter_mut().zip(pixels) {
+                *out = f32::from(u8::from(pixel.is_finite()));
+            }
+            add_up(&self.squared, padded.windows(width), sums);
+        }
+        variance.resize(out.len(), 0.0);
+        self.convolve_down(&self.squared, sums, start, first, variance);
+        let whole: f32 = self.squared.iter().sum::<f32>().powi(2);
+        for (value, &variance) in out.iter_mut().zip(&*variance) {
+            *value = if variance > MIN_SUPPORT * whole {
+                *value / variance.sqrt()
+            } else {
+                f32::NAN
+            };
+        }
+    }
+
+    /// Convolves `sums`, rows from `first` on, down the columns into `out`, rows from `start` on.
+    fn convolve_down(
+        &self,
+        kernel: &[f32],
+        sums: &[f32],
+        start: usize,
+        first: usize,
+        out: &mut [f32],
+    ) {
+        let width = self.pixels.ncols();
+        let radius = kernel.len() / 2;
+        for (y, out) in (start..).zip(out.chunks_exact_mut(width)) {
+            // Row y + i - radius, from the first that there is.
+            let kernel = &kernel[radius.saturating_sub(y)..];
+            let rows = sums
+                .chunks_exact(width)
+                .skip(y.saturating_sub(first + radius));
+            dispatch!(Level::new(), _simd => add_up(kernel, rows, out));
+        }
+    }
+}
+
+/// How far pixels are from the background, in sigma, 0 where they have no value. Returns whether
+/// there is such a pixel.
+#[inline(always)]
+fn deviations(pixels: &[f64], level: &[f64], noise: &[f64], out: &mut [f32]) -> bool {
+    let mut any_missing = false;
+    for (((out, &pixel), level), noise) in out.iter_mut().zip(pixels).zip(level).zip(noise) {
+        // One pixel of 1e40 must not make its neighbours infinite.
+        let deviation = ((pixel - level) / noise).clamp(-1e30, 1e30) as f32;
+        let is_missing = !pixel.is_finite() | deviation.is_nan();
+        any_missing |= is_missing;
+        *out = if is_missing { 0.0 } else { deviation };
+    }
+    any_missing
+}
+
+#[inline(always)]
+fn divide(values: &mut [f32], noise: &[f64]) {
+    for (value, noise) in values.iter_mut().zip(noise) {
+        *value /= noise.max(MIN_NOISE) as f32;
     }
 }
 
@@ -128,33 +209,28 @@ fn pad(padded: &mut Vec<f32>, width: usize, kernel: usize) {
     padded.resize(width + kernel - 1, 0.0);
 }
 
-/// Convolves a padded row. The kernel is symmetric; whole rows at a time become SIMD.
-fn convolve(padded: &[f32], kernel: &[f32], out: &mut [f32]) {
-    out.fill(0.0);
-    for (shift, &k) in kernel.iter().enumerate() {
-        for (out, &value) in out.iter_mut().zip(&padded[shift..]) {
+/// Sum of `rows`, each times its part of the kernel: a convolution, as the kernel is symmetric.
+#[inline(always)]
+fn add_up<'a>(kernel: &[f32], rows: impl Iterator<Item = &'a [f32]> + Clone, out: &mut [f32]) {
+    /// Pixels whose sums stay in registers.
+    const BLOCK: usize = 64;
+    let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
+    let after = blocks.len() * BLOCK;
+    for (index, out) in blocks.iter_mut().enumerate() {
+        let mut sums = [0.0; BLOCK];
+        for (&k, row) in kernel.iter().zip(rows.clone()) {
+            for (sum, &value) in sums.iter_mut().zip(&row[index * BLOCK..][..BLOCK]) {
+                *sum += k * value;
+            }
+        }
+        *out = sums;
+    }
+    rest.fill(0.0);
+    for (&k, row) in kernel.iter().zip(rows) {
+        for (out, &value) in rest.iter_mut().zip(&row[after..]) {
             *out += k * value;
         }
     }
-}
-
-/// Convolves down the columns.
-fn columns(rows: &Array2<f32>, kernel: &[f32]) -> Array2<f32> {
-    let (height, width) = rows.dim();
-    let radius = kernel.len() / 2;
-    let mut result = Array2::zeros((height, width));
-    par_rows(&mut result).enumerate().for_each(|(y, out)| {
-        for (i, &k) in kernel.iter().enumerate() {
-            // Row y + i - radius, where there is one.
-            let source = (y + i).checked_sub(radius).filter(|&row| row < height);
-            if let Some(source) = source.and_then(|source| rows.row(source).to_slice()) {
-                for (out, value) in out.iter_mut().zip(source) {
-                    *out += k * value;
-                }
-            }
-        }
-    });
-    result
 }
 
 /// Root of the sum of the squared kernel that falls on each of `length` pixels in a line.
@@ -163,6 +239,6 @@ fn border_noise(squared: &[f32], length: usize) -> Vec<f32> {
     pad(&mut padded, length, squared.len());
     padded[squared.len() / 2..][..length].fill(1.0);
     let mut noise = vec![0.0; length];
-    convolve(&padded, squared, &mut noise);
+    add_up(squared, padded.windows(length), &mut noise);
     noise.iter().map(|sum| sum.sqrt()).collect()
 }

@@ -9,6 +9,7 @@
 //! [`DetectOptions`].
 
 mod filter;
+mod groups;
 mod peaks;
 
 use ndarray::ArrayView2;

@@ -2,8 +2,11 @@
 //! brightest pixel down; where two islands meet, the lower peak stays only if it rises enough above
 //! their saddle.
 
+use fearless_simd::{Level, dispatch};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
+
+use super::groups::{Mark, Run, groups};
 
 /// Part of the threshold that two peaks must be separated by.
 const SKY: f64 = 0.4;
@@ -52,14 +55,14 @@ pub(super) struct Peak {
 struct Island {
     /// Number of the island that this one has become part of, its own if none.
     parent: u32,
-    /// Index of its highest pixel.
-    peak: usize,
+    /// Column and row of its highest pixel.
+    peak: (usize, usize),
     value: f32,
     /// Number of plateau pixels at the top, and sums of their positions.
     plateau: (f64, f64, f64),
 }
 
-/// Peaks of the filtered image `value` by falling height; `plateaus` are its flat tops.
+/// Peaks of the filtered image `value`, all in memory order; `plateaus` are its flat tops.
 pub(super) fn find(
     value: ArrayView2<'_, f32>,
     plateaus: Option<&Array2<bool>>,
@@ -67,70 +70,17 @@ pub(super) fn find(
 ) -> Vec<Peak> {
     let (height, width) = value.dim();
     let lowest = rule.lowest();
-    // Pixels are counted along rows with an empty one at each end, so that all have 8 neighbours.
-    let stride = width + 2;
-    let mut pixels: Vec<(f32, usize)> = (0..height)
-        .into_par_iter()
-        .flat_map_iter(|y| {
-            ((y + 1) * stride + 1..)
-                .zip(value.row(y))
-                .filter(|&(_, &value)| value >= lowest)
-                .map(|(index, &value)| (value, index))
-        })
-        .collect();
-    pixels.par_sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-
-    let mut islands: Vec<Island> = Vec::new();
-    let mut peaks: Vec<Island> = Vec::new();
-    // Number of the island of a pixel; those not flooded yet have none, which is 0.
-    let mut flooded = vec![0u32; stride * (height + 2)];
-    for (value, index) in pixels {
-        let mut mine = 0;
-        let around = [index - stride - 1, index - 1, index + stride - 1];
-        let near = around.into_iter().flat_map(|first| first..first + 3);
-        for near in near {
-            let other = root(&mut islands, flooded[near]);
-            if other == 0 || other == mine {
-                continue;
-            }
-            if mine == 0 {
-                mine = other;
-                continue;
-            }
-            // Islands are numbered by falling height of their peaks.
-            let (higher, lower) = (mine.min(other), mine.max(other));
-            let joined = &mut islands[lower as usize - 1];
-            joined.parent = higher;
-            if rule.keeps(joined.value, value) {
-                peaks.push(*joined);
-            }
-            mine = higher;
-        }
-        if mine == 0 {
-            mine = islands.len() as u32 + 1;
-            islands.push(Island {
-                parent: mine,
-                peak: index,
-                value,
-                plateau: (0.0, 0.0, 0.0),
-            });
-        }
-        flooded[index] = mine;
-        let island = &mut islands[mine as usize - 1];
-        let (y, x) = (index / stride - 1, index % stride - 1);
-        if value == island.value && plateaus.is_some_and(|plateaus| plateaus[[y, x]]) {
-            island.plateau.0 += 1.0;
-            island.plateau.1 += x as f64;
-            island.plateau.2 += y as f64;
-        }
-    }
-    peaks.extend((1..).zip(&islands).filter_map(|(number, island)| {
-        let apart = island.parent == number && f64::from(island.value) >= rule.threshold;
-        apart.then_some(*island)
-    }));
-    peaks
-        .into_iter()
-        .map(|island| island.peak(stride))
+    // What is connected nowhere above the lowest level is flooded apart; most of it is noise that
+    // does not reach up to the threshold.
+    let least = lowest.max(rule.threshold as f32);
+    let pixels = value.as_slice().unwrap_or_default();
+    let groups = groups(value.dim(), |y, marks| {
+        let row = &pixels[y * width..][..width];
+        dispatch!(Level::new(), _simd => mark(row, lowest, least, marks));
+    });
+    groups
+        .par_iter()
+        .flat_map_iter(|group| flood(group, value, plateaus, rule))
         // The maximum of an outermost row may be the flank of something outside.
         .filter(|peak| {
             (1..width.saturating_sub(1)).contains(&peak.x)
@@ -139,12 +89,92 @@ pub(super) fn find(
         .collect()
 }
 
+/// Floods a group of pixels, whose values are positive, from the brightest one down.
+fn flood(
+    group: &[Run],
+    value: ArrayView2<'_, f32>,
+    plateaus: Option<&Array2<bool>>,
+    rule: &Rule,
+) -> Vec<Peak> {
+    let low = |of: fn(&Run) -> u32| group.iter().map(of).min().unwrap_or(0) as usize;
+    let high = |of: fn(&Run) -> u32| group.iter().map(of).max().unwrap_or(0) as usize;
+    let (left, top) = (low(|run| run.start), low(|run| run.y));
+    // Pixels are counted along rows with an empty one at each end, so that all have 8 neighbours.
+    let stride = high(|run| run.end) - left + 2;
+    let rows = high(|run| run.y) - top + 3;
+    let place = |index: usize| (index % stride + left - 1, index / stride + top - 1);
+    // The bits of positive numbers are in the order of the numbers: the highest pixels come first,
+    // of equal ones those of the lowest index.
+    let mut pixels: Vec<u64> = Vec::new();
+    for run in group {
+        let (y, columns) = run.place();
+        let start = (y - top + 1) * stride + columns.start - left + 1;
+        let values = columns.map(|x| value[[y, x]]);
+        let key = |(index, value): (u64, f32)| u64::from(!value.to_bits()) << 32 | index;
+        pixels.extend((start as u64..).zip(values).map(key));
+    }
+    pixels.sort_unstable();
+
+    let mut islands: Vec<Island> = Vec::new();
+    let mut peaks: Vec<Island> = Vec::new();
+    // Number of the island of a pixel; those not flooded yet have none, which is 0.
+    let mut flooded = vec![0u32; stride * rows];
+    for key in pixels {
+        let (value, index) = (f32::from_bits(!((key >> 32) as u32)), key as u32 as usize);
+        let mut mine = 0;
+        for first in [index - stride - 1, index - 1, index + stride - 1] {
+            for near in first..first + 3 {
+                let other = root(&mut islands, flooded[near]);
+                if other == 0 || other == mine {
+                    continue;
+                }
+                if mine == 0 {
+                    mine = other;
+                    continue;
+                }
+                // Islands are numbered by falling height of their peaks.
+                let (higher, lower) = (mine.min(other), mine.max(other));
+                let joined = &mut islands[lower as usize - 1];
+                joined.parent = higher;
+                if rule.keeps(joined.value, value) {
+                    peaks.push(*joined);
+                }
+                mine = higher;
+            }
+        }
+        if mine == 0 {
+            mine = islands.len() as u32 + 1;
+            islands.push(Island {
+                parent: mine,
+                peak: place(index),
+                value,
+                plateau: (0.0, 0.0, 0.0),
+            });
+        }
+        flooded[index] = mine;
+        let island = &mut islands[mine as usize - 1];
+        if let Some(plateaus) = plateaus.filter(|_| value == island.value) {
+            let (x, y) = place(index);
+            if plateaus[[y, x]] {
+                island.plateau.0 += 1.0;
+                island.plateau.1 += x as f64;
+                island.plateau.2 += y as f64;
+            }
+        }
+    }
+    peaks.extend((1..).zip(&islands).filter_map(|(number, island)| {
+        let apart = island.parent == number && f64::from(island.value) >= rule.threshold;
+        apart.then_some(*island)
+    }));
+    peaks.iter().map(Island::peak).collect()
+}
+
 impl Island {
-    fn peak(&self, stride: usize) -> Peak {
+    fn peak(&self) -> Peak {
         let (n, x, y) = self.plateau;
         Peak {
-            x: self.peak % stride - 1,
-            y: self.peak / stride - 1,
+            x: self.peak.0,
+            y: self.peak.1,
             value: self.value,
             plateau: (n > 0.0).then(|| (x / n, y / n)),
         }
@@ -176,20 +206,42 @@ pub(super) fn level_plateaus(
     saturation: f64,
     rule: &Rule,
 ) -> Option<Array2<bool>> {
-    let odd: Vec<(usize, usize)> = (0..value.nrows())
-        .into_par_iter()
-        .flat_map_iter(|y| {
-            let row = (0..).zip(pixels.row(y)).zip(value.row(y));
-            row.filter(|&((_, &pixel), &value)| {
-                // A saturated pixel that does not rise above the sky belongs to no star.
-                !pixel.is_finite() || (pixel >= saturation && value >= rule.lowest())
-            })
-            .map(move |((x, _), _)| (y, x))
-        })
+    let pixels = pixels.as_standard_layout();
+    let width = pixels.ncols().max(1);
+    let rows = pixels.as_slice().unwrap_or_default().par_chunks(width);
+    let odd: Vec<bool> = rows
+        .map(|row| dispatch!(Level::new(), _simd => any_odd(row, saturation)))
         .collect();
-    let (saturated, missing): (Vec<_>, Vec<_>) = odd
-        .into_iter()
-        .partition(|&index| pixels[index].is_finite());
+    if !odd.contains(&true) {
+        return None;
+    }
+    let groups_of = |value: &Array2<f32>, is_one: &(dyn Fn(f64, f32) -> bool + Sync)| {
+        let found = groups(value.dim(), |y, marks| {
+            marks.fill(Mark::Outside);
+            if odd[y] {
+                let row = pixels.row(y).into_iter().zip(value.row(y));
+                for (mark, (&pixel, &value)) in marks.iter_mut().zip(row) {
+                    if is_one(pixel, value) {
+                        *mark = Mark::Core;
+                    }
+                }
+            }
+        });
+        let members = |group: Vec<Run>| -> Vec<(usize, usize)> {
+            let pixels = |run: &Run| {
+                let (y, columns) = run.place();
+                columns.map(|x| (y, x)).collect::<Vec<_>>()
+            };
+            group.iter().flat_map(pixels).collect()
+        };
+        found.into_iter().map(members).collect::<Vec<_>>()
+    };
+    // A saturated pixel that does not rise above the sky belongs to no star.
+    let lowest = rule.lowest();
+    let saturated = groups_of(value, &|pixel, value| {
+        pixel.is_finite() && pixel >= saturation && value >= lowest
+    });
+    let missing = groups_of(value, &|pixel, _| !pixel.is_finite());
     if saturated.is_empty() && missing.is_empty() {
         return None;
     }
@@ -200,12 +252,12 @@ pub(super) fn level_plateaus(
             plateaus[index] = true;
         }
     };
-    for members in connected(&saturated, value.dim()) {
+    for members in saturated {
         if let Some(top) = members.iter().map(|&index| value[index]).reduce(f32::max) {
             level(value, &members, top);
         }
     }
-    for members in connected(&missing, value.dim()) {
+    for members in missing {
         // The filter sees across small holes.
         if members.iter().all(|&index| !value[index].is_nan()) {
             continue;
@@ -234,33 +286,23 @@ pub(super) fn level_plateaus(
     Some(plateaus)
 }
 
-/// Divides `members` into sets of pixels that touch, at corners too.
-fn connected(members: &[(usize, usize)], dim: (usize, usize)) -> Vec<Vec<(usize, usize)>> {
-    if members.is_empty() {
-        return Vec::new();
+#[inline(always)]
+fn mark(values: &[f32], lowest: f32, least: f32, marks: &mut [Mark]) {
+    for (mark, &value) in marks.iter_mut().zip(values) {
+        let inside = if value >= lowest {
+            Mark::Inside
+        } else {
+            Mark::Outside
+        };
+        *mark = if value >= least { Mark::Core } else { inside };
     }
-    let mut waiting = Array2::from_elem(dim, false);
-    for &index in members {
-        waiting[index] = true;
-    }
-    let mut sets = Vec::new();
-    for &start in members {
-        if !std::mem::take(&mut waiting[start]) {
-            continue;
-        }
-        let mut set = vec![start];
-        let mut next = 0;
-        while let Some(&index) = set.get(next) {
-            next += 1;
-            for near in neighbours(dim, index) {
-                if std::mem::take(&mut waiting[near]) {
-                    set.push(near);
-                }
-            }
-        }
-        sets.push(set);
-    }
-    sets
+}
+
+/// Whether a pixel is saturated or without a value.
+#[inline(always)]
+fn any_odd(pixels: &[f64], saturation: f64) -> bool {
+    let is_odd = |pixel: f64| !pixel.is_finite() | (pixel >= saturation);
+    pixels.iter().fold(false, |any, &pixel| any | is_odd(pixel))
 }
 
 /// The up to 8 pixels round one, (y, x).

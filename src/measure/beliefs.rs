@@ -1,5 +1,9 @@
 //! What is believed of a header.
 
+use std::cmp::Ordering;
+
+use rayon::prelude::*;
+
 use super::MeasureOptions;
 use crate::background::Background;
 use crate::image::{Header, Image};
@@ -57,16 +61,22 @@ pub(super) fn believed_saturation(image: &Image, background: &Background) -> f64
         return level;
     }
     const CLIPPED: usize = 4;
-    let highest = image
-        .pixels
-        .iter()
-        .copied()
-        .fold(f64::NEG_INFINITY, f64::max);
-    let sharing = image
-        .pixels
-        .iter()
-        .filter(|value| **value == highest)
-        .count();
+    let pixels = image.pixels.as_standard_layout();
+    let parts = pixels.as_slice().unwrap_or_default().par_chunks(1 << 12);
+    let (highest, sharing) = parts
+        .map(|part| {
+            let highest = part.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sharing = part.iter().filter(|value| **value == highest).count();
+            (highest, sharing)
+        })
+        .reduce(
+            || (f64::NEG_INFINITY, 0),
+            |a, b| match a.0.total_cmp(&b.0) {
+                Ordering::Less => b,
+                Ordering::Equal => (a.0, a.1 + b.1),
+                Ordering::Greater => a,
+            },
+        );
     if sharing >= CLIPPED && highest > sky {
         highest
     } else {
