@@ -178,11 +178,12 @@ impl Fitter {
             self.backend
                 .load(self.model, self.estimator, chunk, &pixels)
         })?;
-        let mut blocks: Vec<StarBlock> = timed(&mut tally.start, || {
+        let mut blocks = vec![StarBlock::EMPTY; pixels.len()];
+        timed(&mut tally.start, || {
             let starter = Starter::new(chunk, chart, self.estimator, level);
-            let blocks = pixels.iter().enumerate();
-            let start = |(block, pixels)| starter.block(chunk.stars_of_block(block), pixels);
-            blocks.map(start).collect()
+            for (index, (block, pixels)) in blocks.iter_mut().zip(&pixels).enumerate() {
+                starter.fill(chunk.stars_of_block(index), pixels, block);
+            }
         });
         let mut steps = Steps {
             solver: self.solver.as_ref(),

@@ -3,8 +3,11 @@
 
 use std::ops::Range;
 
+use fearless_simd::{Level, Simd};
+
 use crate::batch::Chunk;
 use crate::block::{LANES, Row};
+use crate::level::vectorized;
 
 /// The pixels of the stars of a block. Places without a star repeat the first one.
 #[derive(Debug, Clone)]
@@ -26,11 +29,6 @@ impl PackedBlock {
 
     /// Packs neighbouring stars of `chunk`, at most sixteen.
     pub fn new(chunk: &Chunk<'_>, stars: Range<usize>) -> Self {
-        let interleave = |lane: usize, values: &[f64], out: &mut [Row<f32>]| {
-            for (out, &value) in out.iter_mut().zip(values) {
-                out[lane] = value as f32;
-            }
-        };
         let first = stars.start;
         Self::assemble(
             chunk.width,
@@ -40,8 +38,8 @@ impl PackedBlock {
                 let weight = chunk.stars[first + lane].uniform_weight;
                 weight.map(|weight| weight as f32)
             },
-            |lane, out| interleave(lane, chunk.pixels(first + lane).data, out),
-            |lane, out| interleave(lane, chunk.pixels(first + lane).weight, out),
+            |lane, out| narrow(chunk.pixels(first + lane).data, out),
+            |lane, out| narrow(chunk.pixels(first + lane).weight, out),
         )
     }
 
@@ -51,9 +49,9 @@ impl PackedBlock {
             let star = stars[lane] as usize;
             (&blocks[star / LANES], star % LANES)
         };
-        let copy = |lane: usize, from: usize, rows: &[Row<f32>], out: &mut [Row<f32>]| {
+        let copy = |from: usize, rows: &[Row<f32>], out: &mut [f32]| {
             for (out, row) in out.iter_mut().zip(rows) {
-                out[lane] = row[from];
+                *out = row[from];
             }
         };
         let (model, _) = place(0);
@@ -67,15 +65,13 @@ impl PackedBlock {
             },
             |lane, out| {
                 let (block, from) = place(lane);
-                copy(lane, from, &block.data, out);
+                copy(from, &block.data, out);
             },
             |lane, out| {
                 let (block, from) = place(lane);
                 match block.has_uniform_weights() {
-                    true => out
-                        .iter_mut()
-                        .for_each(|out| out[lane] = block.weight[0][from]),
-                    false => copy(lane, from, &block.weight, out),
+                    true => out.fill(block.weight[0][from]),
+                    false => copy(from, &block.weight, out),
                 }
             },
         )
@@ -88,19 +84,15 @@ impl PackedBlock {
         pixels: usize,
         count: usize,
         uniform: impl Fn(usize) -> Option<f32>,
-        write_data: impl Fn(usize, &mut [Row<f32>]),
-        write_weight: impl Fn(usize, &mut [Row<f32>]),
+        write_data: impl Fn(usize, &mut [f32]),
+        write_weight: impl Fn(usize, &mut [f32]),
     ) -> Self {
-        let plane = |write: &dyn Fn(usize, &mut [Row<f32>])| {
-            let mut rows = vec![Row::filled(0.0); pixels];
-            for lane in 0..count {
-                write(lane, &mut rows);
+        let plane = |write: &dyn Fn(usize, &mut [f32])| {
+            let mut stars = vec![0.0; LANES * pixels];
+            for (lane, star) in stars.chunks_exact_mut(pixels).enumerate() {
+                write(if lane < count { lane } else { 0 }, star);
             }
-            for row in &mut rows {
-                let first = row[0];
-                row[count..].fill(first);
-            }
-            rows
+            interleave(&stars, pixels)
         };
         let mut weights = Row::filled(0.0);
         let mut is_uniform = true;
@@ -118,4 +110,30 @@ impl PackedBlock {
             },
         }
     }
+}
+
+/// Rounds to `f32`.
+fn narrow(values: &[f64], out: &mut [f32]) {
+    #[inline(always)]
+    fn in_registers<S: Simd>(_simd: S, values: &[f64], out: &mut [f32]) {
+        for (out, &value) in out.iter_mut().zip(values) {
+            *out = value as f32;
+        }
+    }
+    vectorized!(Level::new(), simd => in_registers(simd, values, out));
+}
+
+/// The first pixel of each star, then the second: tile by tile, which stay in the nearest cache.
+fn interleave(stars: &[f32], pixels: usize) -> Vec<Row<f32>> {
+    const TILE: usize = 16;
+    let mut rows = vec![Row::filled(0.0); pixels];
+    for (tile, rows) in rows.chunks_mut(TILE).enumerate() {
+        for lane in 0..LANES {
+            let star = &stars[lane * pixels + tile * TILE..][..rows.len()];
+            for (row, &value) in rows.iter_mut().zip(star) {
+                row[lane] = value;
+            }
+        }
+    }
+    rows
 }

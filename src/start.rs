@@ -62,15 +62,13 @@ impl<'a> Starter<'a> {
         }
     }
 
-    /// The states of the stars of a block before their first evaluation.
-    pub(crate) fn block(&self, stars: Range<usize>, pixels: &PackedBlock) -> StarBlock {
-        let mut block = StarBlock::EMPTY;
+    /// Puts stars into an empty block, in the states before their first evaluation.
+    pub(crate) fn fill(&self, stars: Range<usize>, pixels: &PackedBlock, block: &mut StarBlock) {
         let stars = &self.chunk.stars[stars];
         let moments = self.moments(stars, pixels);
         for (lane, star) in stars.iter().enumerate() {
-            self.start(lane, star, &moments[lane], &mut block);
+            self.start(lane, star, &moments[lane], block);
         }
-        block
     }
 
     /// The moments of the stars that start from theirs.

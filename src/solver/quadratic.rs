@@ -6,7 +6,7 @@ use super::cholesky::{Factor, SMALLEST_PIVOT, hold};
 use crate::block::{LaneMask, Part, Row, StarBlock};
 use crate::estimator::REFUSED;
 use crate::kernel::NormalEquations;
-use crate::model::{MAX_PARAMETERS, Packed, Parameters, packed_index};
+use crate::model::{MAX_PACKED, MAX_PARAMETERS, Packed, Parameters, packed_index};
 use crate::unroll::{unroll, unroll_packed};
 
 /// Parameters with the sums there.
@@ -46,8 +46,13 @@ impl<S: Simd> Quadratic<S> {
     /// This where the mask is set, else `other`.
     #[inline(always)]
     pub(super) fn or<const N: usize>(&self, mask: S::mask64s, other: &Self) -> Self {
-        let mut result = *other;
-        result.chi2 = mask.select(self.chi2, other.chi2);
+        let zero = self.chi2 * 0.0;
+        let mut result = Self {
+            parameters: [zero; MAX_PARAMETERS],
+            chi2: mask.select(self.chi2, other.chi2),
+            gradient: [zero; MAX_PARAMETERS],
+            curvature: [zero; MAX_PACKED],
+        };
         unroll!(J in N => {
             result.parameters[J] = mask.select(self.parameters[J], other.parameters[J]);
             result.gradient[J] = mask.select(self.gradient[J], other.gradient[J]);
@@ -105,7 +110,12 @@ impl<S: Simd> Quadratic<S> {
         damping: S::f64s,
         held: &Parameters<S::mask64s>,
     ) -> (Parameters<S::f64s>, S::mask64s) {
-        let (mut matrix, mut right) = (self.curvature, *right);
+        // Element by element: whole arrays would be copied in memory, unused places and all.
+        let mut matrix = [part.splat(0.0); MAX_PACKED];
+        let mut kept = [part.splat(0.0); MAX_PARAMETERS];
+        unroll!(J in N => { kept[J] = right[J]; });
+        unroll_packed!((J, K, AT) in N => { matrix[AT] = self.curvature[AT]; });
+        let mut right = kept;
         hold::<S, N>(part, &mut matrix, &mut right, held);
         let factor = Factor::new::<N>(part, &matrix, damping, SMALLEST_PIVOT);
         let step = factor.solve::<N>(&right);
