@@ -158,7 +158,7 @@ impl Job {
                     tally.add(&measured.rows);
                     self.done(&image, &measured, tally);
                 }
-                Found::Stack(image, stack) => return self.stack(work, &image, &stack),
+                Found::Stack(stack) => return self.stack(work, &stack.0, &stack.1),
                 Found::Failed(error) => return Err(error),
                 Found::End => return Ok(()),
             }

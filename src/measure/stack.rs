@@ -77,7 +77,7 @@ impl CutoutSource for Cutouts<'_> {
         let block = s![cutouts, .., ..];
         let variance = self.variance.as_ref();
         Ok(CutoutBlock {
-            pixels: self.pixels.slice(block.clone()).to_owned(),
+            pixels: self.pixels.slice(block).to_owned(),
             variance: variance.map(|variance| variance.slice(block).to_owned()),
         })
     }

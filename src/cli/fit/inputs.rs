@@ -60,7 +60,7 @@ pub(super) enum Found {
     /// An image of it, with its rows; more may follow.
     Image(Box<(ImageInfo, Measured)>),
     /// It is a stack, which is measured when its turn comes.
-    Stack(ImageInfo, StackFile),
+    Stack(Box<(ImageInfo, StackFile)>),
     /// It cannot be read or measured.
     Failed(anyhow::Error),
     /// It has no more images.
@@ -126,7 +126,7 @@ impl Work<'_> {
         };
         match self.open(path) {
             Err(error) => send(Found::Failed(error)),
-            Ok(Opened::Stack(image, stack)) => send(Found::Stack(image, stack)),
+            Ok(Opened::Stack(stack)) => send(Found::Stack(stack)),
             Ok(Opened::Planes(file, planes)) => {
                 for plane in planes {
                     match self.image(&file, plane) {
@@ -191,7 +191,7 @@ impl Work<'_> {
             height,
             wcs: None,
         };
-        Ok(Opened::Stack(image, stack))
+        Ok(Opened::Stack(Box::new((image, stack))))
     }
 
     fn image(&self, file: &FitsFile, plane: usize) -> Result<(ImageInfo, Measured)> {
@@ -205,7 +205,7 @@ impl Work<'_> {
 
 /// An input that can be read.
 enum Opened {
-    Stack(ImageInfo, StackFile),
+    Stack(Box<(ImageInfo, StackFile)>),
     /// These planes of a file are images.
     Planes(Box<FitsFile>, std::ops::Range<usize>),
 }
