@@ -30,9 +30,13 @@ fn stack(criterion: &mut Criterion) {
         .sample_size(20);
     for (name, start) in [("from 10 % off", Some(0.1)), ("from moments", None)] {
         let batch = stack.batch(Noise::Unit, start);
-        let fitter = fitter();
+        let (fitter, mut fits) = (fitter(), Vec::new());
         group.bench_function(name, |bencher| {
-            bencher.iter(|| fitter.fit(&batch).expect("a working device"));
+            bencher.iter(|| {
+                fitter
+                    .fit_into(&batch, &mut fits)
+                    .expect("a working device")
+            });
         });
     }
 }

@@ -353,9 +353,17 @@ impl<'a> Chunk<'a> {
 
     /// The pixels of all stars, sixteen to a block.
     pub fn pack(&self) -> Vec<PackedBlock> {
-        let blocks = 0..self.len().div_ceil(LANES);
-        let pack = |block| PackedBlock::new(self, self.stars_of_block(block));
-        blocks.map(pack).collect()
+        let mut blocks = Vec::new();
+        self.pack_into(&mut blocks);
+        blocks
+    }
+
+    /// As [`pack`](Self::pack), over what is in `blocks`.
+    pub fn pack_into(&self, blocks: &mut Vec<PackedBlock>) {
+        blocks.resize_with(self.len().div_ceil(LANES), PackedBlock::default);
+        for (index, block) in blocks.iter_mut().enumerate() {
+            block.pack(self, self.stars_of_block(index));
+        }
     }
 
     /// The pixels of one star.

@@ -154,6 +154,40 @@ impl StarBlock {
         statuses: [FitStatus::NotFinite; LANES],
     };
 
+    /// Takes all stars out. What the next ones bring before it is read is left as it is.
+    pub fn clear(&mut self) {
+        let Self {
+            parameters: _,
+            trial: _,
+            low: _,
+            high: _,
+            ref mut equations,
+            ref mut fixed,
+            ref mut n_pixels,
+            ref mut power,
+            ref mut iterations,
+            ref mut damping,
+            ref mut damping_growth,
+            ref mut idle_steps,
+            ref mut by_gradient,
+            ref mut running,
+            ref mut starts_outside,
+            ref mut statuses,
+        } = *self;
+        equations.chi2 = Self::EMPTY.equations.chi2;
+        *fixed = Self::EMPTY.fixed;
+        *n_pixels = Self::EMPTY.n_pixels;
+        *power = Self::EMPTY.power;
+        *iterations = Self::EMPTY.iterations;
+        *damping = Self::EMPTY.damping;
+        *damping_growth = Self::EMPTY.damping_growth;
+        *idle_steps = Self::EMPTY.idle_steps;
+        *by_gradient = Self::EMPTY.by_gradient;
+        *running = Self::EMPTY.running;
+        *starts_outside = Self::EMPTY.starts_outside;
+        *statuses = Self::EMPTY.statuses;
+    }
+
     /// Puts a star with these start values into a lane; it is running.
     pub fn start(&mut self, lane: usize, start: &Parameters) {
         set_lane(&mut self.parameters, lane, start);
@@ -234,6 +268,12 @@ impl<S: Simd> Part<S> {
     #[inline(always)]
     pub(crate) fn store(self, row: &mut Row, value: S::f64s) {
         value.store_slice(&mut row.0[self.first..self.first + Self::LEN]);
+    }
+
+    /// Copies the numbers of the stars in `mask`.
+    #[inline(always)]
+    pub(crate) fn copy(self, mask: S::mask64s, from: &Row, to: &mut Row) {
+        self.store(to, mask.select(self.load(from), self.load(to)));
     }
 
     /// The first `N` of the rows.

@@ -15,8 +15,9 @@ pub struct Terms<T> {
 
 /// An estimator as arithmetic on one pixel; its WGSL twin has the same three results.
 pub trait Estimate {
-    /// Whether the curvature of a pixel is its weight, whatever data and model are.
-    const CURVATURE_IS_WEIGHT: bool;
+    /// Whether a pixel costs `weight * (data - model)^2`, so that its curvature is its weight,
+    /// whatever data and model are.
+    const IS_QUADRATIC: bool;
 
     /// Terms of a pixel with the value `data`, where the model gives `model`; `weight` is the
     /// inverse variance, or what else the estimator must know of the pixel (0: unused, all terms
@@ -29,7 +30,7 @@ pub trait Estimate {
 pub struct LeastSquares;
 
 impl Estimate for LeastSquares {
-    const CURVATURE_IS_WEIGHT: bool = true;
+    const IS_QUADRATIC: bool = true;
 
     #[inline(always)]
     fn terms<T: Real>(data: T, model: T, weight: T) -> Terms<T> {
@@ -57,21 +58,22 @@ pub struct Poisson;
 pub const REFUSED: f64 = 1e30;
 
 impl Estimate for Poisson {
-    const CURVATURE_IS_WEIGHT: bool = false;
+    const IS_QUADRATIC: bool = false;
 
     #[inline(always)]
     fn terms<T: Real>(data: T, model: T, level: T) -> Terms<T> {
         let (zero, one) = (level.constant(0.0), level.constant(1.0));
-        let scale = level.if_positive(level, one);
-        let relative = model / scale + 1.0;
-        let safe = relative.if_positive(relative, one);
-        let excess = ((data - model) / (scale * safe)).at_least(-1.0);
-        let cost = level * level * safe * excess.deviance() * 2.0;
+        // What depends on the level alone is taken out of the loop where all pixels have the same.
+        let unit = one / level.if_positive(level, one);
+        let relative = model.mul_add(unit, one);
+        let reciprocal = one / relative.if_positive(relative, one);
+        let excess = ((data - model) * unit * reciprocal).at_least(-1.0);
         let used = level.if_positive(one, zero);
+        let cost = level * level * 2.0 * relative * excess.deviance();
         Terms {
             cost: relative.if_positive(cost, used * REFUSED),
             score: relative.if_positive(excess * level, zero),
-            curvature: relative.if_positive(used / safe, zero),
+            curvature: relative.if_positive(used * reciprocal, zero),
         }
     }
 }
@@ -124,9 +126,9 @@ impl Estimator {
         }
     }
 
-    /// Whether the curvature of a pixel is its weight, whatever data and model are.
-    pub fn curvature_is_weight(self) -> bool {
-        with_estimator!(self, E => E::CURVATURE_IS_WEIGHT)
+    /// Whether a pixel costs its weight times the square of its residual.
+    pub fn is_quadratic(self) -> bool {
+        with_estimator!(self, E => E::IS_QUADRATIC)
     }
 
     /// What one pixel adds to the normal equations.

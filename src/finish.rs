@@ -6,7 +6,7 @@ use fearless_simd::Level;
 use fearless_simd::prelude::*;
 
 use crate::batch::Chunk;
-use crate::block::{LANES, LaneMask, Part, Row, StarBlock, lane_of, lanes_of};
+use crate::block::{LANES, LaneMask, ParameterRows, Part, Row, StarBlock, lane_of, lanes_of};
 use crate::chart::Chart;
 use crate::cutout::Weighting;
 use crate::estimator::Estimator;
@@ -44,7 +44,7 @@ pub(crate) struct Finisher<'a> {
 }
 
 /// What the pixels say about the parameters of a block's stars at the solution.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Information {
     /// Coordinates that are fixed or ended at a bound.
     held: [LaneMask; MAX_PARAMETERS],
@@ -54,6 +54,37 @@ struct Information {
     inverse: Packed<Row>,
 }
 
+/// What the end of a block's fits is computed in.
+#[derive(Debug)]
+pub(crate) struct FinishSpace {
+    parameters: ParameterRows,
+    information: Information,
+    residuals: ResidualSums<Row>,
+    sandwich: Packed<Row>,
+}
+
+impl Default for FinishSpace {
+    fn default() -> Self {
+        let zero = Row::filled(0.0);
+        Self {
+            parameters: [zero; MAX_PARAMETERS],
+            information: Information::default(),
+            residuals: ResidualSums::filled(zero),
+            sandwich: [zero; MAX_PACKED],
+        }
+    }
+}
+
+impl Default for Information {
+    fn default() -> Self {
+        Self {
+            held: [0; MAX_PARAMETERS],
+            clear: 0,
+            inverse: [Row::filled(0.0); MAX_PACKED],
+        }
+    }
+}
+
 impl Finisher<'_> {
     /// Writes the fits of neighbouring stars, those of a block.
     pub(crate) fn finish(
@@ -61,8 +92,15 @@ impl Finisher<'_> {
         stars: Range<usize>,
         state: &StarBlock,
         pixels: &PackedBlock,
+        space: &mut FinishSpace,
         fits: &mut [Fit],
     ) {
+        let FinishSpace {
+            parameters,
+            information,
+            residuals,
+            sandwich,
+        } = space;
         let n = self.model.parameters().len();
         let valued = (0..stars.len())
             .filter(|&lane| state.statuses[lane].has_values())
@@ -70,26 +108,19 @@ impl Finisher<'_> {
         let unit = (0..stars.len())
             .filter(|&lane| self.chunk.stars[stars.start + lane].weighting == Weighting::Unit)
             .fold(0, |mask, lane| mask | 1 << lane);
-        let mut parameters = [Row::filled(0.0); MAX_PARAMETERS];
         self.chart
-            .parameters_of_block(&state.parameters, &mut parameters);
+            .parameters_of_block(&state.parameters, parameters);
 
         // The curvature is that of the last evaluation, a last step of a hundredth of an error
         // before the end, unless everything is asked for in f64.
-        let mut residuals = ResidualSums::filled(Row::filled(0.0));
-        let mut information = self.information(state, &state.equations, CLEAR_PIVOT);
-        let mut chi2 = state.equations.chi2;
+        self.inform(information, state, &state.equations, CLEAR_PIVOT);
+        let mut exact_chi2 = None;
         let mut unclear = valued;
         if !self.exact {
             unclear &= !information.clear;
             let sandwich = (unit != 0).then_some(&information.inverse);
-            self.model.residual_sums_of_block(
-                self.level,
-                pixels,
-                &parameters,
-                sandwich,
-                &mut residuals,
-            );
+            self.model
+                .residual_sums_of_block(self.level, pixels, parameters, sandwich, residuals);
         }
         if unclear != 0 {
             let mut equations = state.equations;
@@ -97,20 +128,21 @@ impl Finisher<'_> {
                 let sums = self.model.normal_equations(
                     self.estimator,
                     &self.chunk.pixels(stars.start + lane),
-                    &lane_of(&parameters, lane),
+                    &lane_of(parameters, lane),
                 );
                 equations.set_lane(n, lane, &sums);
             }
-            chi2 = equations.chi2;
+            exact_chi2 = Some(equations.chi2);
             self.chart
                 .pull_back_block(unclear, &state.parameters, &mut equations);
-            let exact = self.information(state, &equations, SMALLEST_PIVOT);
+            let mut exact = Information::default();
+            self.inform(&mut exact, state, &equations, SMALLEST_PIVOT);
             information.merge(&exact, unclear);
             for lane in lanes_of(unclear) {
                 let inverse = information.inverse.map(|row| row[lane]);
                 let sums = self.model.residual_sums(
                     &self.chunk.pixels(stars.start + lane),
-                    &lane_of(&parameters, lane),
+                    &lane_of(parameters, lane),
                     (unit >> lane & 1 == 1).then_some(&inverse),
                 );
                 residuals.absolute[lane] = sums.absolute;
@@ -120,43 +152,41 @@ impl Finisher<'_> {
                 }
             }
         }
-        let sandwich = match unit {
-            0 => None,
-            _ => Some(self.sandwich(&information.inverse, &residuals.sandwich)),
-        };
+        if unit != 0 {
+            self.fill_sandwich(sandwich, &information.inverse, &residuals.sandwich);
+        }
+        let chi2 = exact_chi2.as_ref().unwrap_or(&state.equations.chi2);
         for ((lane, star), fit) in stars.enumerate().zip(fits) {
-            let scaled = lane_of(&parameters, lane);
+            let scaled = lane_of(parameters, lane);
             self.set_end(fit, star, lane, state, &scaled);
             if valued >> lane & 1 == 0 {
                 continue;
             }
-            let covariance = match &sandwich {
-                Some(sandwich) if unit >> lane & 1 == 1 => sandwich,
-                _ => &information.inverse,
+            let covariance = match unit >> lane & 1 == 1 {
+                true => &*sandwich,
+                false => &information.inverse,
             };
             let scale = &self.chunk.stars[star].scale;
             fit.chi2 = chi2[lane] * scale.weight;
             fit.absolute_residuals = residuals.absolute[lane] * scale.range;
             fit.central_residual = residuals.central[lane] * scale.range;
             self.set_flags(fit, &scaled);
-            self.set_errors(fit, star, lane, state, &information, covariance);
+            self.set_errors(fit, star, lane, state, information, covariance);
         }
     }
 
     /// What `equations`, in the coordinates of the chart, say at the solution, if every parameter
     /// keeps more than the share `clear` of its information.
-    fn information(
+    fn inform(
         &self,
+        information: &mut Information,
         state: &StarBlock,
         equations: &NormalEquations<Row>,
         clear: f64,
-    ) -> Information {
+    ) {
         let n = self.chart.coordinates().len();
-        let mut information = Information {
-            held: [0; MAX_PARAMETERS],
-            clear: 0,
-            inverse: [Row::filled(0.0); MAX_PACKED],
-        };
+        information.held = [0; MAX_PARAMETERS];
+        information.clear = 0;
         vectorized!(self.level, simd => with_constant!(n, N => {
             for first in (0..LANES).step_by(Part::length(simd)) {
                 let part = Part::at(simd, first);
@@ -173,23 +203,20 @@ impl Finisher<'_> {
                 }
             }
         }
-        information
     }
 
     /// The sandwich covariances of a block.
-    fn sandwich(&self, inverse: &Packed<Row>, middle: &Packed<Row>) -> Packed<Row> {
+    fn fill_sandwich(&self, result: &mut Packed<Row>, inverse: &Packed<Row>, middle: &Packed<Row>) {
         let n = self.model.parameters().len();
-        let mut result = [Row::filled(0.0); MAX_PACKED];
         vectorized!(self.level, simd => with_constant!(n, N => {
             for first in (0..LANES).step_by(Part::length(simd)) {
                 let part = Part::at(simd, first);
                 let outer = part.load_packed::<N>(inverse);
                 let middle = part.load_packed::<N>(middle);
                 let covariance = cholesky::sandwich::<_, N>(part, &outer, &middle);
-                part.store_packed::<N>(&mut result, &covariance);
+                part.store_packed::<N>(result, &covariance);
             }
         }));
-        result
     }
 
     /// How the fit ended, and where.
@@ -202,16 +229,20 @@ impl Finisher<'_> {
         scaled: &Parameters,
     ) {
         let star = &self.chunk.stars[star];
-        fit.status = state.statuses[lane];
-        fit.flags = star.flags;
+        let mut flags = star.flags;
         let starts_outside = state.starts_outside >> lane & 1 == 1;
-        fit.flags.set(Flags::CENTROID_OUTSIDE, starts_outside);
-        fit.parameters = star.scale.to_image(self.model.parameters(), scaled);
-        fit.n_pixels = star.n_pixels;
+        flags.set(Flags::CENTROID_OUTSIDE, starts_outside);
         let coordinates = 0..self.chart.coordinates().len();
         let is_free = |j: &usize| state.fixed[*j] >> lane & 1 == 0;
-        fit.n_free = coordinates.filter(is_free).count();
-        fit.n_iterations = state.iterations[lane] as u32;
+        *fit = Fit {
+            status: state.statuses[lane],
+            flags,
+            parameters: star.scale.to_image(self.model.parameters(), scaled),
+            n_pixels: star.n_pixels,
+            n_free: coordinates.filter(is_free).count(),
+            n_iterations: state.iterations[lane] as u32,
+            ..Fit::UNFITTED
+        };
     }
 
     /// Status and flags, as far as the values tell.
@@ -294,7 +325,13 @@ impl Information {
         let mut matrix = part.load_packed::<N>(&equations.curvature);
         let mut right = [part.splat(0.0); MAX_PARAMETERS];
         cholesky::hold::<S, N>(part, &mut matrix, &mut right, &held);
-        let factor = Factor::new::<N>(part, &matrix, part.splat(0.0), clear);
+        let factor = Factor::new::<N>(
+            part,
+            #[inline(always)]
+            |j, k| matrix[packed_index(j, k)],
+            part.splat(0.0),
+            clear,
+        );
         let inverse = factor.inverse::<N>(part);
         let mut finite = part.splat(0.0);
         unroll!(J in N => { self.held[J] |= part.bits(held[J]); });

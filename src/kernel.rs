@@ -153,7 +153,7 @@ impl<T: Real> ResidualSums<T> {
         gradient: &Parameters<T>,
         inverse: Option<&Packed<T>>,
     ) {
-        self.add_residual(residual, weight);
+        self.absolute = self.absolute + Self::absolute(residual, weight);
         let Some(inverse) = inverse else { return };
         let mut leverage = weight.constant(0.0);
         unroll!(J in P::N => {
@@ -168,10 +168,10 @@ impl<T: Real> ResidualSums<T> {
         add_products::<P, T>(&mut self.sandwich, score * score, gradient);
     }
 
+    /// The size of a residual, where it counts.
     #[inline(always)]
-    fn add_residual(&mut self, residual: T, weight: T) {
-        let used = weight.if_positive(residual.abs(), weight.constant(0.0));
-        self.absolute = self.absolute + used;
+    fn absolute(residual: T, weight: T) -> T {
+        weight.if_positive(residual.abs(), weight.constant(0.0))
     }
 
     /// `w r / (1 - h)` of a pixel whose leverage is `weight` times `leverage`.

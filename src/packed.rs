@@ -3,14 +3,16 @@
 
 use std::ops::Range;
 
-use fearless_simd::{Level, Simd};
+use fearless_simd::Level;
+use fearless_simd::prelude::*;
 
 use crate::batch::Chunk;
 use crate::block::{LANES, Row};
 use crate::level::vectorized;
+use crate::real::Lanes;
 
 /// The pixels of the stars of a block. Places without a star repeat the first one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct PackedBlock {
     /// Pixels in a row.
     pub width: usize,
@@ -27,113 +29,122 @@ impl PackedBlock {
         self.weight.len() == 1
     }
 
-    /// Packs neighbouring stars of `chunk`, at most sixteen.
-    pub fn new(chunk: &Chunk<'_>, stars: Range<usize>) -> Self {
-        let first = stars.start;
-        Self::assemble(
-            chunk.width,
-            chunk.width * chunk.height,
-            stars.len(),
-            |lane| {
-                let weight = chunk.stars[first + lane].uniform_weight;
-                weight.map(|weight| weight as f32)
-            },
-            |lane, out| narrow(chunk.pixels(first + lane).data, out),
-            |lane, out| narrow(chunk.pixels(first + lane).weight, out),
-        )
+    /// Takes in neighbouring stars of `chunk`, at most sixteen, instead of what it has.
+    pub fn pack(&mut self, chunk: &Chunk<'_>, stars: Range<usize>) {
+        let star_of = |lane| match lane < stars.len() {
+            true => stars.start + lane,
+            false => stars.start,
+        };
+        let pixels: [_; LANES] = std::array::from_fn(|lane| chunk.pixels(star_of(lane)));
+        self.width = chunk.width;
+        interleave(pixels.map(|star| star.data), &mut self.data);
+        let mut weights = Row::filled(0.0);
+        let is_uniform = (0..LANES).all(|lane| {
+            let weight = chunk.stars[star_of(lane)].uniform_weight;
+            weights[lane] = weight.unwrap_or_default() as f32;
+            weight.is_some()
+        });
+        if is_uniform {
+            self.weight.clear();
+            self.weight.push(weights);
+        } else {
+            interleave(pixels.map(|star| star.weight), &mut self.weight);
+        }
     }
 
     /// Packs stars that stand in `blocks` already, sixteen to a block; at most sixteen of them.
     pub fn regroup(blocks: &[Self], stars: &[u32]) -> Self {
-        let place = |lane: usize| {
-            let star = stars[lane] as usize;
+        let places: [_; LANES] = std::array::from_fn(|lane| {
+            let star = stars[if lane < stars.len() { lane } else { 0 }] as usize;
             (&blocks[star / LANES], star % LANES)
+        });
+        let data = |pixel: usize| Row(places.map(|(block, lane)| block.data[pixel][lane]));
+        let weight = |pixel: usize| {
+            Row(places.map(|(block, lane)| {
+                let row = if block.has_uniform_weights() {
+                    0
+                } else {
+                    pixel
+                };
+                block.weight[row][lane]
+            }))
         };
-        let copy = |from: usize, rows: &[Row<f32>], out: &mut [f32]| {
-            for (out, row) in out.iter_mut().zip(rows) {
-                *out = row[from];
-            }
-        };
-        let (model, _) = place(0);
-        Self::assemble(
-            model.width,
-            model.data.len(),
-            stars.len(),
-            |lane| {
-                let (block, from) = place(lane);
-                block.has_uniform_weights().then(|| block.weight[0][from])
-            },
-            |lane, out| {
-                let (block, from) = place(lane);
-                copy(from, &block.data, out);
-            },
-            |lane, out| {
-                let (block, from) = place(lane);
-                match block.has_uniform_weights() {
-                    true => out.fill(block.weight[0][from]),
-                    false => copy(from, &block.weight, out),
-                }
-            },
-        )
-    }
-
-    /// A block of `count` stars from what three functions say of each: its weight where that is one
-    /// for all pixels, its data and its weights.
-    fn assemble(
-        width: usize,
-        pixels: usize,
-        count: usize,
-        uniform: impl Fn(usize) -> Option<f32>,
-        write_data: impl Fn(usize, &mut [f32]),
-        write_weight: impl Fn(usize, &mut [f32]),
-    ) -> Self {
-        let plane = |write: &dyn Fn(usize, &mut [f32])| {
-            let mut stars = vec![0.0; LANES * pixels];
-            for (lane, star) in stars.chunks_exact_mut(pixels).enumerate() {
-                write(if lane < count { lane } else { 0 }, star);
-            }
-            interleave(&stars, pixels)
-        };
-        let mut weights = Row::filled(0.0);
-        let mut is_uniform = true;
-        for lane in 0..LANES {
-            let weight = uniform(if lane < count { lane } else { 0 });
-            is_uniform &= weight.is_some();
-            weights[lane] = weight.unwrap_or(0.0);
-        }
+        let is_uniform = places.iter().all(|(block, _)| block.has_uniform_weights());
+        let pixels = places[0].0.data.len();
         Self {
-            width,
-            data: plane(&write_data),
-            weight: match is_uniform {
-                true => vec![weights],
-                false => plane(&write_weight),
-            },
+            width: places[0].0.width,
+            data: (0..pixels).map(data).collect(),
+            weight: (0..if is_uniform { 1 } else { pixels })
+                .map(weight)
+                .collect(),
         }
     }
 }
 
-/// Rounds to `f32`.
-fn narrow(values: &[f64], out: &mut [f32]) {
-    #[inline(always)]
-    fn in_registers<S: Simd>(_simd: S, values: &[f64], out: &mut [f32]) {
-        for (out, &value) in out.iter_mut().zip(values) {
-            *out = value as f32;
-        }
-    }
-    vectorized!(Level::new(), simd => in_registers(simd, values, out));
+/// Writes the first number of each star, rounded to `f32`, then the second, over what is in `rows`.
+fn interleave(stars: [&[f64]; LANES], rows: &mut Vec<Row<f32>>) {
+    let pixels = stars[0].len();
+    rows.resize(pixels, Row::filled(0.0));
+    vectorized!(Level::new(), simd => in_tiles(simd, &stars, rows));
 }
 
-/// The first pixel of each star, then the second: tile by tile, which stay in the nearest cache.
-fn interleave(stars: &[f32], pixels: usize) -> Vec<Row<f32>> {
-    const TILE: usize = 16;
-    let mut rows = vec![Row::filled(0.0); pixels];
-    for (tile, rows) in rows.chunks_mut(TILE).enumerate() {
-        for lane in 0..LANES {
-            let star = &stars[lane * pixels + tile * TILE..][..rows.len()];
-            for (row, &value) in rows.iter_mut().zip(star) {
-                row[lane] = value;
+/// Tile by tile of as many pixels as stars, which are transposed in registers.
+#[inline(always)]
+fn in_tiles<S: Simd>(simd: S, stars: &[&[f64]; LANES], rows: &mut [Row<f32>]) {
+    let (length, half) = (S::f32s::LEN, S::f64s::LEN);
+    for first in (0..LANES).step_by(length) {
+        let mut at = 0;
+        while at < rows.len() {
+            let Some(last) = rows.len().checked_sub(length) else {
+                // Smaller than a tile.
+                for (pixel, row) in rows.iter_mut().enumerate() {
+                    for lane in first..first + length {
+                        row[lane] = stars[lane][pixel] as f32;
+                    }
+                }
+                break;
+            };
+            // The last tile takes some pixels again where it would reach beyond them.
+            let start = at.min(last);
+            let mut tile = [S::f32s::splat(simd, 0.0); LANES];
+            for lane in 0..length {
+                let values = &stars[first + lane][start..start + 2 * half];
+                let (low, high) = values.split_at(half);
+                let low = S::f64s::from_slice(simd, low);
+                tile[lane] = low.narrow(S::f64s::from_slice(simd, high));
             }
+            let tile = transposed::<S>(tile);
+            for (row, values) in rows[start..start + length].iter_mut().zip(tile) {
+                values.store_slice(&mut row.0[first..first + length]);
+            }
+            at = start + length;
         }
     }
-    rows
+}
+
+/// The transpose of a square of registers, of which there are as many as each holds numbers: the
+/// first half is shuffled with the second as often as halving leaves one.
+#[inline(always)]
+fn transposed<S: Simd>(tile: [S::f32s; LANES]) -> [S::f32s; LANES] {
+    let tile = shuffled::<S>(shuffled::<S>(tile));
+    let tile = if Lanes::<S>::COUNT > 4 {
+        shuffled::<S>(tile)
+    } else {
+        tile
+    };
+    if Lanes::<S>::COUNT > 8 {
+        shuffled::<S>(tile)
+    } else {
+        tile
+    }
+}
+
+#[inline(always)]
+fn shuffled<S: Simd>(tile: [S::f32s; LANES]) -> [S::f32s; LANES] {
+    let half = S::f32s::LEN / 2;
+    let mut shuffled = tile;
+    for i in 0..half {
+        (shuffled[2 * i], shuffled[2 * i + 1]) = tile[i].interleave(tile[i + half]);
+    }
+    shuffled
 }

@@ -80,7 +80,12 @@ def judge_stack(method, result, stack, best):
     return Accuracy.of(result.stars[:count], truth, bound(truth), optimum, converged, method.judged)
 
 
-def stack_rows(program, count, rounds, folder):
+def chosen(methods, only):
+    """The first, which the others are compared with, and those whose names contain `only`."""
+    return methods[:1] + [method for method in methods[1:] if only in method.name]
+
+
+def stack_rows(program, count, rounds, only, folder):
     stack = Stack.w2(count, SEED, folder)
     best = optima(stack.first(4000))
     engine = cutouts.Method("`starfit bench`, fits in memory", lambda _: None)
@@ -96,7 +101,7 @@ def stack_rows(program, count, rounds, folder):
             return judge_stack(method, answer, stack, best)
         return Accuracy(optimum_max=answer["max_error_sigma"]) if answer else Accuracy(right=False)
 
-    rows = measure([*cutouts.methods(program), engine], rounds, fit, judge)
+    rows = measure(chosen([*cutouts.methods(program), engine], only), rounds, fit, judge)
     for row in rows:
         row.against(rows[0], row.stars / rows[0].stars)
     return rows
@@ -109,7 +114,7 @@ def judge_field(method, rows, image):
     return Accuracy.of(found, image.truth[clear], image.bound[clear], judged=method.judged)
 
 
-def field_rows(program, rounds, folder):
+def field_rows(program, rounds, only, folder):
     image = whole_image.Field.simulate(program, folder)
 
     def fit(method):
@@ -119,7 +124,7 @@ def field_rows(program, rounds, folder):
     def judge(method, rows):
         return judge_field(method, rows, image)
 
-    rows = measure(whole_image.methods(program), rounds, fit, judge)
+    rows = measure(chosen(whole_image.methods(program), only), rounds, fit, judge)
     for row in rows:
         row.against(rows[0], 1)
     return rows, int(image.clear.sum())
@@ -211,6 +216,7 @@ def main():
     parser.add_argument("--starfit", type=pathlib.Path, default="target/release/starfit", help="the program, built for release")
     parser.add_argument("--count", type=int, default=20_000, help="stars of the stack; slow methods get its first ones")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each method, in turn; medians are told")
+    parser.add_argument("--only", default="", help="only methods with this in their names, beside the first of each table")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     parser.add_argument("--self-test", action="store_true", help="see that a wrong answer is refused, and measure nothing")
     options = parser.parse_args()
@@ -223,8 +229,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         if options.self_test:
             sys.exit(1 if self_test(program, pathlib.Path(folder)) else 0)
-        stack = stack_rows(program, options.count, options.rounds, pathlib.Path(folder))
-        field, clear = field_rows(program, options.rounds, pathlib.Path(folder))
+        stack = stack_rows(program, options.count, options.rounds, options.only, pathlib.Path(folder))
+        field, clear = field_rows(program, options.rounds, options.only, pathlib.Path(folder))
     if options.json:
         rows = {"stack": stack, "field": field}
         record = {name: [dataclasses.asdict(row) for row in part] for name, part in rows.items()}

@@ -187,22 +187,24 @@ struct Timing {
     tally: Tally,
 }
 
-/// The median of some runs, after one that compiles the shader and warms the caches.
+/// The median of some runs, after one that compiles the shader and warms the caches. All write into
+/// the same memory, as the blocks of a stack do.
 fn time(fitter: &Fitter, batch: &Batch) -> Result<Timing> {
-    fitter.fit(batch)?;
+    let mut fits = fitter.fit(batch)?;
     let mut runs = Vec::with_capacity(RUNS);
     for _ in 0..RUNS {
         fitter.take_tally();
         let start = Instant::now();
-        let fits = fitter.fit(batch)?;
-        runs.push(Timing {
-            fits,
-            seconds: start.elapsed().as_secs_f64(),
-            tally: fitter.take_tally(),
-        });
+        fitter.fit_into(batch, &mut fits)?;
+        runs.push((start.elapsed().as_secs_f64(), fitter.take_tally()));
     }
-    runs.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-    Ok(runs.swap_remove(RUNS / 2))
+    runs.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let (seconds, tally) = runs[RUNS / 2];
+    Ok(Timing {
+        fits,
+        seconds,
+        tally,
+    })
 }
 
 /// The largest distance of a parameter from the optimum, in its standard errors; infinite where a

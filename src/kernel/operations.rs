@@ -73,13 +73,13 @@ impl Real for Counted {
         Self::after(23)
     }
     fn ln_1p(self) -> Self {
-        Self::after(28)
+        Self::after(26)
     }
     fn erf(self, _: Self) -> Self {
         Self::after(16)
     }
     fn deviance(self) -> Self {
-        Self::after(48)
+        Self::after(33)
     }
     fn abs(self) -> Self {
         Self::after(1)

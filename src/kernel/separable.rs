@@ -10,9 +10,10 @@
 use fearless_simd::prelude::*;
 
 use super::operations::Counted;
-use super::{Kernel, NormalEquations, RegisterPixels, ResidualSums, Work};
+use super::{Kernel, NormalEquations, Register, RegisterPixels, ResidualSums, Work};
+use crate::block::Row;
 use crate::estimator::Estimate;
-use crate::model::{MAX_PACKED, Packed, Parameters, Profile, packed_index};
+use crate::model::{MAX_PACKED, MAX_PARAMETERS, Packed, Parameters, Profile, packed_index};
 use crate::real::{Lanes, Real};
 use crate::unroll::unroll;
 
@@ -190,17 +191,59 @@ fn value_of_form<T: Real>(form: &[T; PRODUCTS], column: &Line<T>) -> T {
     value
 }
 
-/// The profiles of all columns.
-#[inline(always)]
-fn columns_of<P: Separable, S: Simd>(
-    pixels: &RegisterPixels<'_, S>,
-    p: &Parameters<Lanes<S>>,
-) -> Vec<Line<Lanes<S>>> {
-    let mut columns = Vec::with_capacity(pixels.width);
-    for x in 0..pixels.width {
-        columns.push(P::line(pixels.register.splat(x as f32) - p[X], p[WIDTH]));
+/// Rows or columns that need no memory from the heap.
+const FEW: usize = 24;
+
+/// The profiles of all rows or all columns of a star.
+struct Lines<S: Simd> {
+    few: [Line<Lanes<S>>; FEW],
+    many: Vec<Line<Lanes<S>>>,
+    count: usize,
+}
+
+impl<S: Simd> Lines<S> {
+    #[inline(always)]
+    fn new<P: Separable>(
+        register: Register<S>,
+        count: usize,
+        center: Lanes<S>,
+        width: Lanes<S>,
+    ) -> Self {
+        let zero = register.splat(0.0);
+        let none = Line {
+            value: zero,
+            by_center: zero,
+            by_width: zero,
+        };
+        let mut lines = Self {
+            few: [none; FEW],
+            many: match count > FEW {
+                true => vec![none; count],
+                false => Vec::new(),
+            },
+            count,
+        };
+        for (place, line) in lines.all_mut().iter_mut().enumerate() {
+            *line = P::line(register.splat(place as f32) - center, width);
+        }
+        lines
     }
-    columns
+
+    #[inline(always)]
+    fn all_mut(&mut self) -> &mut [Line<Lanes<S>>] {
+        match self.count > FEW {
+            true => &mut self.many,
+            false => &mut self.few[..self.count],
+        }
+    }
+
+    #[inline(always)]
+    fn all(&self) -> &[Line<Lanes<S>>] {
+        match self.count > FEW {
+            true => &self.many,
+            false => &self.few[..self.count],
+        }
+    }
 }
 
 /// Sums over products of lines, row by row.
@@ -215,10 +258,12 @@ impl<P: Separable> Kernel<P> for ByLines {
         pixels: &RegisterPixels<'_, S>,
         p: &Parameters<Lanes<S>>,
     ) -> NormalEquations<Lanes<S>> {
-        if E::CURVATURE_IS_WEIGHT && pixels.has_uniform_weights() {
-            normal_equations::<P, E, S, true>(pixels, p)
-        } else {
+        if !pixels.has_uniform_weights() {
             normal_equations::<P, E, S, false>(pixels, p)
+        } else if E::IS_QUADRATIC {
+            weighted_once::<P, S>(pixels, p)
+        } else {
+            normal_equations::<P, E, S, true>(pixels, p)
         }
     }
 
@@ -242,20 +287,23 @@ impl<P: Separable> Kernel<P> for ByLines {
         let line = || P::line(pixel - center, Counted);
         let mut products = [Counted; PRODUCTS];
         let mut products_of = |line: &Line<Counted>| add_products(&mut products, line, Counted);
-        let same = E::CURVATURE_IS_WEIGHT && work.has_uniform_weights;
+        let same = E::IS_QUADRATIC && work.has_uniform_weights;
         let pixel = Counted::count(|| {
             let column = Line {
                 value: Counted,
                 by_center: Counted,
                 by_width: Counted,
             };
-            let terms = E::terms(Counted, Counted.mul_add(Counted, Counted), Counted);
-            // Chi-square and four scores.
-            let _ = terms.cost + terms.score;
-            let _ = [(); BASIS - 1].map(|()| terms.score.mul_add(Counted, Counted));
-            if !same {
+            let model = Counted.mul_add(Counted, Counted);
+            if same {
+                let residual = Counted - model;
+                let _ = residual.mul_add(residual, Counted);
+            } else {
+                let terms = E::terms(Counted, model, Counted);
+                let _ = Counted + terms.cost;
                 products_of(&column);
             }
+            add_score(&mut [Counted; BASIS], &column, Counted);
         });
         let column = Counted::count(|| {
             let column = line();
@@ -266,7 +314,7 @@ impl<P: Separable> Kernel<P> for ByLines {
         let row = Counted::count(|| {
             let row = line();
             let factors = factors(Counted, &row);
-            let _ = factors.map(|factor| factor.mul_add(Counted, Counted));
+            add_to_gradient(&mut [Counted; MAX_PARAMETERS], &factors, &[Counted; BASIS]);
             match same {
                 true => products_of(&row),
                 false => add_to_matrix(&mut [Counted; MAX_PACKED], &factors, &[Counted; PRODUCTS]),
@@ -277,54 +325,147 @@ impl<P: Separable> Kernel<P> for ByLines {
     }
 }
 
-/// Where every pixel of a star has the `SAME` curvature, so have the products of every row.
+/// Adds the score of a pixel times the basis.
 #[inline(always)]
-fn normal_equations<P: Separable, E: Estimate, S: Simd, const SAME: bool>(
+fn add_score<T: Real>(scores: &mut [T; BASIS], column: &Line<T>, score: T) {
+    scores[VALUE] = score.mul_add(column.value, scores[VALUE]);
+    scores[BY_CENTER] = score.mul_add(column.by_center, scores[BY_CENTER]);
+    scores[BY_WIDTH] = score.mul_add(column.by_width, scores[BY_WIDTH]);
+    scores[ONE] = scores[ONE] + score;
+}
+
+/// Adds the scores of a row to the gradient.
+#[inline(always)]
+fn add_to_gradient<T: Real>(
+    gradient: &mut Parameters<T>,
+    factors: &[T; TERMS.len()],
+    scores: &[T; BASIS],
+) {
+    unroll!(A in TERMS.len() => {
+        let (j, f, _) = TERMS[A];
+        gradient[j] = factors[A].mul_add(scores[f], gradient[j]);
+    });
+}
+
+/// The sums of an estimator whose terms have to be taken pixel by pixel; `UNIFORM` where a star has
+/// one weight for all.
+#[inline(always)]
+fn normal_equations<P: Separable, E: Estimate, S: Simd, const UNIFORM: bool>(
     pixels: &RegisterPixels<'_, S>,
     p: &Parameters<Lanes<S>>,
 ) -> NormalEquations<Lanes<S>> {
-    let register = pixels.register;
-    let (zero, one) = (register.splat(0.0), register.splat(1.0));
-    let columns = columns_of::<P, S>(pixels, p);
-    let mut rows = [zero; PRODUCTS];
+    let RegisterPixels {
+        register, width, ..
+    } = *pixels;
+    let zero = register.splat(0.0);
+    let height = pixels.data.len() / width;
+    let columns = Lines::new::<P>(register, width, p[X], p[WIDTH]);
+    let rows = Lines::new::<P>(register, height, p[Y], p[WIDTH]);
+    let (columns, rows) = (columns.all(), rows.all());
+    let first_weight = pixels.weight(0);
+    let mut chi2 = zero;
     let mut sums = NormalEquations::filled(zero);
-    for (y, first) in (0..pixels.data.len()).step_by(pixels.width).enumerate() {
-        let row = P::line(register.splat(y as f32) - p[Y], p[WIDTH]);
-        let factors = factors(p[FLUX], &row);
+    for (first, row) in (0..).step_by(width).zip(rows) {
+        let data = &pixels.data[first..][..columns.len()];
+        let factors = factors(p[FLUX], row);
         let height = p[FLUX] * row.value;
         let mut scores = [zero; BASIS];
         let mut products = [zero; PRODUCTS];
         for (x, column) in columns.iter().enumerate() {
             let model = height.mul_add(column.value, p[BACKGROUND]);
-            let data = register.load(&pixels.data[first + x]);
-            let terms = E::terms(data, model, pixels.weight(first + x));
-            sums.chi2 = sums.chi2 + terms.cost;
-            scores[VALUE] = terms.score.mul_add(column.value, scores[VALUE]);
-            scores[BY_CENTER] = terms.score.mul_add(column.by_center, scores[BY_CENTER]);
-            scores[BY_WIDTH] = terms.score.mul_add(column.by_width, scores[BY_WIDTH]);
-            scores[ONE] = scores[ONE] + terms.score;
-            if !SAME {
-                add_products(&mut products, column, terms.curvature);
-            }
+            let data = register.load(&data[x]);
+            let weight = match UNIFORM {
+                true => first_weight,
+                false => pixels.weight(first + x),
+            };
+            let terms = E::terms(data, model, weight);
+            chi2 = chi2 + terms.cost;
+            add_score(&mut scores, column, terms.score);
+            add_products(&mut products, column, terms.curvature);
         }
-        unroll!(A in TERMS.len() => {
-            let (j, f, _) = TERMS[A];
-            sums.gradient[j] = factors[A].mul_add(scores[f], sums.gradient[j]);
-        });
-        if SAME {
-            add_products(&mut rows, &row, one);
-        } else {
-            add_to_matrix(&mut sums.curvature, &factors, &products);
-        }
+        add_to_gradient(&mut sums.gradient, &factors, &scores);
+        add_to_matrix(&mut sums.curvature, &factors, &products);
     }
-    if SAME {
-        let mut products = [zero; PRODUCTS];
-        for column in &columns {
-            add_products(&mut products, column, pixels.weight(0));
-        }
-        sums.curvature = matrix_of_products(p[FLUX], &products, &rows);
-    }
+    sums.chi2 = chi2;
     sums
+}
+
+/// The sums of least squares where every star has one weight for all its pixels. That is a factor
+/// of all sums, and the products of every row are the same.
+#[inline(always)]
+fn weighted_once<P: Separable, S: Simd>(
+    pixels: &RegisterPixels<'_, S>,
+    p: &Parameters<Lanes<S>>,
+) -> NormalEquations<Lanes<S>> {
+    let RegisterPixels {
+        register, width, ..
+    } = *pixels;
+    let height = pixels.data.len() / width;
+    let columns = Lines::new::<P>(register, width, p[X], p[WIDTH]);
+    let rows = Lines::new::<P>(register, height, p[Y], p[WIDTH]);
+    let (columns, rows) = (columns.all(), rows.all());
+    let mut sums = NormalEquations::filled(register.splat(0.0));
+    let pairs = rows
+        .chunks_exact(2)
+        .zip(pixels.data.chunks_exact(2 * width));
+    for (rows, data) in pairs {
+        add_rows::<S, 2>(register, p, columns, rows, data, &mut sums);
+    }
+    if height % 2 == 1 {
+        let data = &pixels.data[(height - 1) * width..];
+        add_rows::<S, 1>(register, p, columns, &rows[height - 1..], data, &mut sums);
+    }
+    let weight = pixels.weight(0);
+    sums.chi2 = sums.chi2 * weight;
+    unroll!(J in BACKGROUND + 1 => { sums.gradient[J] = sums.gradient[J] * weight; });
+    let along_rows = products_of(columns, weight);
+    let along_columns = products_of(rows, register.splat(1.0));
+    sums.curvature = matrix_of_products(p[FLUX], &along_rows, &along_columns);
+    sums
+}
+
+/// The products of all rows or all columns.
+#[inline(always)]
+fn products_of<S: Simd>(lines: &[Line<Lanes<S>>], weight: Lanes<S>) -> [Lanes<S>; PRODUCTS] {
+    let mut products = [weight.constant(0.0); PRODUCTS];
+    for line in lines {
+        add_products(&mut products, line, weight);
+    }
+    products
+}
+
+/// Adds chi-square and gradient of `R` rows, weights left out: two side by side, as the additions to
+/// one sum wait for each other.
+#[inline(always)]
+fn add_rows<S: Simd, const R: usize>(
+    register: Register<S>,
+    p: &Parameters<Lanes<S>>,
+    columns: &[Line<Lanes<S>>],
+    rows: &[Line<Lanes<S>>],
+    data: &[Row<f32>],
+    sums: &mut NormalEquations<Lanes<S>>,
+) {
+    let zero = register.splat(0.0);
+    let mut heights = [zero; R];
+    let mut chi2 = [zero; R];
+    let mut scores = [[zero; BASIS]; R];
+    let mut data_of = [data; R];
+    unroll!(I in R => {
+        heights[I] = p[FLUX] * rows[I].value;
+        data_of[I] = &data[I * columns.len()..][..columns.len()];
+    });
+    for (x, column) in columns.iter().enumerate() {
+        unroll!(I in R => {
+            let model = heights[I].mul_add(column.value, p[BACKGROUND]);
+            let residual = register.load(&data_of[I][x]) - model;
+            chi2[I] = residual.mul_add(residual, chi2[I]);
+            add_score(&mut scores[I], column, residual);
+        });
+    }
+    unroll!(I in R => {
+        sums.chi2 = sums.chi2 + chi2[I];
+        add_to_gradient(&mut sums.gradient, &factors(p[FLUX], &rows[I]), &scores[I]);
+    });
 }
 
 /// With a `SANDWICH` or without.
@@ -334,21 +475,27 @@ fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool>(
     p: &Parameters<Lanes<S>>,
     inverse: &Packed<Lanes<S>>,
 ) -> ResidualSums<Lanes<S>> {
-    let register = pixels.register;
+    let RegisterPixels {
+        register, width, ..
+    } = *pixels;
     let zero = register.splat(0.0);
-    let columns = columns_of::<P, S>(pixels, p);
-    let mut sums = ResidualSums::filled(zero);
-    for (y, first) in (0..pixels.data.len()).step_by(pixels.width).enumerate() {
-        let row = P::line(register.splat(y as f32) - p[Y], p[WIDTH]);
-        let factors = factors(p[FLUX], &row);
+    let height = pixels.data.len() / width;
+    let columns = Lines::new::<P>(register, width, p[X], p[WIDTH]);
+    let rows = Lines::new::<P>(register, height, p[Y], p[WIDTH]);
+    let (columns, rows) = (columns.all(), rows.all());
+    let mut absolute = zero;
+    let mut sandwich = [zero; MAX_PACKED];
+    for (first, row) in (0..).step_by(width).zip(rows) {
+        let factors = factors(p[FLUX], row);
+        let data = &pixels.data[first..][..columns.len()];
         let height = p[FLUX] * row.value;
         let leverages = form_of_basis(inverse, &factors);
         let mut products = [zero; PRODUCTS];
         for (x, column) in columns.iter().enumerate() {
             let model = height.mul_add(column.value, p[BACKGROUND]);
-            let residual = register.load(&pixels.data[first + x]) - model;
+            let residual = register.load(&data[x]) - model;
             let weight = pixels.weight(first + x);
-            sums.add_residual(residual, weight);
+            absolute = absolute + ResidualSums::absolute(residual, weight);
             if SANDWICH {
                 let leverage = value_of_form(&leverages, column);
                 let score = ResidualSums::score(residual, weight, leverage);
@@ -356,8 +503,12 @@ fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool>(
             }
         }
         if SANDWICH {
-            add_to_matrix(&mut sums.sandwich, &factors, &products);
+            add_to_matrix(&mut sandwich, &factors, &products);
         }
     }
-    sums
+    ResidualSums {
+        absolute,
+        central: zero,
+        sandwich,
+    }
 }

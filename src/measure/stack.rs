@@ -17,6 +17,7 @@ use crate::catalog::Row;
 use crate::cutout::{Cutout, CutoutOptions, Noise};
 use crate::error::{Error, Result};
 use crate::estimator::Estimator;
+use crate::fit::Fit;
 use crate::fitter::Fitter;
 use crate::image::Header;
 use crate::io::check_range;
@@ -165,8 +166,9 @@ pub fn measure_blocks<E: From<Error>>(
             }
         });
         scope.spawn(move || {
+            let mut fits = Vec::new();
             for (block, batch) in ready {
-                let rows = batch.and_then(|batch| job.fit(block, batch));
+                let rows = batch.and_then(|batch| job.fit(block, batch, &mut fits));
                 let is_last = rows.is_err();
                 if fitted.send(rows).is_err() || is_last {
                     return;
@@ -312,13 +314,13 @@ impl<'a> StackJob<'a> {
         })
     }
 
-    /// Fits a batch of the stars of these numbers.
-    fn fit(&self, stars: Range<usize>, batch: Batch) -> Result<Vec<Row>> {
-        let fits = self.fitter.fit(&batch)?;
+    /// Fits a batch of the stars of these numbers, in the memory of the batch before.
+    fn fit(&self, stars: Range<usize>, batch: Batch, fits: &mut Vec<Fit>) -> Result<Vec<Row>> {
+        self.fitter.fit_into(&batch, fits)?;
         drop(batch);
         let stars: Vec<Star> = stars.map(|id| self.star(id)).collect();
         let (model, options) = (self.fitter.model, self.options);
-        let mut rows = rows(&stars, &fits, model, options, &self.constraints)?;
+        let mut rows = rows(&stars, fits, model, options, &self.constraints)?;
         for row in &mut rows {
             if let Some(level) = row.get("background") {
                 row.set("background", level + options.bias);

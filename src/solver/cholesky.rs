@@ -49,12 +49,13 @@ pub(crate) struct Factor<S: Simd> {
 }
 
 impl<S: Simd> Factor<S> {
-    /// Factors matrices of `N` rows, their diagonal enlarged by the factor `1 + damping`; a pivot
-    /// must be above the part `smallest` of its diagonal element.
+    /// Factors matrices of `N` rows, given by their `element`s below the diagonal and on it, their
+    /// diagonal enlarged by the factor `1 + damping`; a pivot must be above the part `smallest` of
+    /// its diagonal element.
     #[inline(always)]
     pub(crate) fn new<const N: usize>(
         part: Part<S>,
-        matrix: &Packed<S::f64s>,
+        element: impl Fn(usize, usize) -> S::f64s,
         damping: S::f64s,
         smallest: f64,
     ) -> Self {
@@ -66,14 +67,14 @@ impl<S: Simd> Factor<S> {
         unroll!(J in N => {
             // The row of L D, from which L's follows.
             unroll!(K in J => {
-                let mut sum = matrix[packed_index(J, K)];
+                let mut sum = element(J, K);
                 unroll!(I in K => {
                     let known = factor.lower[packed_index(K, I)];
                     sum = (-factor.lower[packed_index(J, I)]).mul_add(known, sum);
                 });
                 factor.lower[packed_index(J, K)] = sum;
             });
-            let diagonal = matrix[packed_index(J, J)];
+            let diagonal = element(J, J);
             let mut pivot = diagonal.mul_add(damping, diagonal);
             unroll!(K in J => {
                 let at = packed_index(J, K);
@@ -91,8 +92,9 @@ impl<S: Simd> Factor<S> {
     /// Solves `matrix * x = right`.
     #[inline(always)]
     pub(crate) fn solve<const N: usize>(&self, right: &Parameters<S::f64s>) -> Parameters<S::f64s> {
-        let mut x = *right;
+        let mut x = [right[0]; MAX_PARAMETERS];
         unroll!(J in N => {
+            x[J] = right[J];
             unroll!(K in J => {
                     x[J] = (-self.lower[packed_index(J, K)]).mul_add(x[K], x[J]);
                 });
@@ -151,7 +153,8 @@ pub fn invert(n: usize, matrix: &Packed) -> Option<Packed> {
     fn in_lanes<S: Simd, const N: usize>(simd: S, matrix: &Packed) -> Option<Packed> {
         let part = Part::at(simd, 0);
         let matrix = matrix.map(|element| part.splat(element));
-        let factor = Factor::new::<N>(part, &matrix, part.splat(0.0), SMALLEST_PIVOT);
+        let element = |j, k| matrix[packed_index(j, k)];
+        let factor = Factor::new::<N>(part, element, part.splat(0.0), SMALLEST_PIVOT);
         let inverse = factor.inverse::<N>(part).map(|element| element[0]);
         let is_regular = factor.regular.test(0) && inverse.iter().all(|x| x.is_finite());
         is_regular.then_some(inverse)
@@ -285,7 +288,8 @@ mod tests {
                 mask.set(last, held >> j & 1 == 1);
             }
             hold::<S, 5>(part, &mut m, &mut r, &masks);
-            let factor = Factor::new::<5>(part, &m, part.splat(damping), SMALLEST_PIVOT);
+            let element = |j, k| m[packed_index(j, k)];
+            let factor = Factor::new::<5>(part, element, part.splat(damping), SMALLEST_PIVOT);
             let x = factor.solve::<5>(&r);
             let inverse = factor.inverse::<5>(part);
             let sandwich = sandwich::<S, 5>(part, &inverse, &original);

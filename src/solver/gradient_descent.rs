@@ -3,14 +3,13 @@
 use fearless_simd::Level;
 use fearless_simd::prelude::*;
 
-use super::cholesky::with_constant;
-use super::quadratic::{Bounds, Quadratic};
-use super::{Solver, Tolerances};
-use crate::block::{LANES, Part, Row, StarBlock};
+use super::quadratic::{Bounds, Quadratic, accept};
+use super::{Solver, Tolerances, UpdatePart, update_parts};
+use crate::block::{Part, Row, StarBlock};
 use crate::estimator::REFUSED;
 use crate::fit::FitStatus;
 use crate::kernel::NormalEquations;
-use crate::level::vectorized;
+use crate::model::MAX_PARAMETERS;
 use crate::unroll::unroll;
 
 /// Gradient descent with a fixed rate for each parameter: `theta -= rate * mean over pixels of
@@ -39,16 +38,11 @@ impl Solver for GradientDescent {
         sums: &NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
     ) {
-        let n = tolerances.coordinates.len();
-        vectorized!(level, simd => with_constant!(n, N => {
-            for first in (0..LANES).step_by(Part::length(simd)) {
-                self.update_part::<_, N>(Part::at(simd, first), block, sums, tolerances);
-            }
-        }));
+        update_parts(self, level, block, sums, tolerances);
     }
 }
 
-impl GradientDescent {
+impl UpdatePart for GradientDescent {
     #[inline(always)]
     fn update_part<S: Simd, const N: usize>(
         &self,
@@ -58,51 +52,45 @@ impl GradientDescent {
         tolerances: &Tolerances<'_>,
     ) {
         let running = part.mask(block.running);
-        if running.all_false() {
-            return;
-        }
         let one = part.splat(1.0);
-        let before = Quadratic::load::<N>(part, &block.parameters, &block.equations);
-        let here = Quadratic::load::<N>(part, &block.trial, sums);
-        let bounds = Bounds::load::<N>(part, block);
-        let started = !before.chi2.is_infinite();
+        let here = Quadratic::new(part, &block.trial, sums);
+        let chi2 = here.chi2();
+        let started = !Quadratic::best(part, block).chi2().is_infinite();
         let iterations = part.load(&block.iterations);
         let iterations = (running & started).select(iterations + one, iterations);
-        part.store(&mut block.iterations, iterations);
         let is_last = iterations.simd_ge(part.splat(f64::from(tolerances.max_iterations)));
 
         let refused = match tolerances.refuses {
-            true => running & started & here.chi2.simd_ge(part.splat(REFUSED)),
+            true => running & started & chi2.simd_ge(part.splat(REFUSED)),
             false => part.none(),
         };
-        let finite = here.is_finite::<N>(part);
+        let finite = here.is_finite::<N>();
         let lost = running & !refused & !finite;
         let taken = running & !refused & finite;
-        let state = here.or::<N>(taken, &before);
-        let power = part.load(&block.power);
-        let rounding = power * tolerances.epsilon.powi(2);
-        let limit = (here.chi2 * tolerances.ftol).max(rounding);
-        let held = bounds.held::<N>(
-            part,
-            &block.fixed,
-            &state.parameters,
-            &state.gradient,
-            tolerances.angle,
-        );
-        let (_, decrease, exists) = state.newton_step::<N>(part, &held);
+        // Halfway back to where there was light, from where there is none.
+        let mut halfway = [part.splat(0.0); MAX_PARAMETERS];
+        unroll!(J in N => {
+            halfway[J] = (here.parameter(J) + part.load(&block.parameters[J])) * 0.5;
+        });
+        part.store(&mut block.iterations, iterations);
+        accept::<S, N>(part, taken, sums, block);
+
+        let state = Quadratic::best(part, block);
+        let bounds = Bounds::new(part, block);
+        let rounding = part.load(&block.power) * tolerances.epsilon.powi(2);
+        let limit = (chi2 * tolerances.ftol).max(rounding);
+        let (_, decrease, exists) =
+            state.newton_step::<N>(&bounds.held::<N>(&state, tolerances.angle));
         let converged = taken & exists & decrease.simd_le(limit);
 
         let rate = part.splat(self.learning_rate) / part.load(&block.n_pixels);
-        let mut trial = state.parameters;
+        let mut trial = halfway;
         unroll!(J in N => {
             let rate = rate * tolerances.coordinates[J].rate;
-            let downhill = rate.mul_add(state.gradient[J], state.parameters[J]);
-            let halfway = (here.parameters[J] + before.parameters[J]) * 0.5;
-            trial[J] = refused.select(halfway, downhill);
+            let downhill = rate.mul_add(state.gradient(J), state.parameter(J));
+            trial[J] = refused.select(halfway[J], downhill);
         });
         bounds.project::<N>(&mut trial);
-
-        state.store::<N>(part, block);
         part.store_all::<N>(&mut block.trial, &trial);
         block.finish(part.bits(lost & started), FitStatus::Diverged);
         block.finish(part.bits(lost & !started), FitStatus::NotFinite);

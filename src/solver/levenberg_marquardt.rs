@@ -3,14 +3,12 @@
 use fearless_simd::Level;
 use fearless_simd::prelude::*;
 
-use super::cholesky::with_constant;
-use super::quadratic::{Bounds, Quadratic};
-use super::{Solver, Tolerances};
-use crate::block::{LANES, LaneMask, Part, Row, StarBlock};
+use super::quadratic::{Bounds, Quadratic, accept};
+use super::{Solver, Tolerances, UpdatePart, update_parts};
+use crate::block::{Part, Row, StarBlock};
 use crate::fit::FitStatus;
 use crate::kernel::NormalEquations;
-use crate::level::vectorized;
-use crate::model::{MAX_PARAMETERS, Parameters, Reach, packed_index};
+use crate::model::{MAX_PARAMETERS, Parameters, Reach};
 use crate::unroll::unroll;
 
 /// Levenberg-Marquardt: Newton steps on the normal equations, damped where they do not hold.
@@ -50,12 +48,7 @@ impl Solver for LevenbergMarquardt {
         sums: &NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
     ) {
-        let n = tolerances.coordinates.len();
-        vectorized!(level, simd => with_constant!(n, N => {
-            for first in (0..LANES).step_by(Part::length(simd)) {
-                self.update_part::<_, N>(Part::at(simd, first), block, sums, tolerances);
-            }
-        }));
+        update_parts(self, level, block, sums, tolerances);
     }
 }
 
@@ -74,7 +67,7 @@ impl<S: Simd> Damping<S> {
     }
 }
 
-impl LevenbergMarquardt {
+impl UpdatePart for LevenbergMarquardt {
     #[inline(always)]
     fn update_part<S: Simd, const N: usize>(
         &self,
@@ -84,62 +77,42 @@ impl LevenbergMarquardt {
         tolerances: &Tolerances<'_>,
     ) {
         let running = part.mask(block.running);
-        if running.all_false() {
-            return;
-        }
-        let bounds = Bounds::load::<N>(part, block);
         let mut damping = Damping {
             value: part.load(&block.damping),
             growth: part.load(&block.damping_growth),
         };
-        let (state, going) = self.judge::<S, N>(
-            part,
-            block,
-            sums,
-            tolerances,
-            &bounds,
-            running,
-            &mut damping,
-        );
+        self.judge::<S, N>(part, block, sums, tolerances, running, &mut damping);
+        let going = part.mask(block.running);
         if going.any_true() {
-            step::<S, N>(part, block, tolerances, &bounds, state, going, &mut damping);
+            step::<S, N>(part, block, tolerances, going, &mut damping);
         }
         part.store(&mut block.damping, damping.value);
         part.store(&mut block.damping_growth, damping.growth);
     }
+}
 
+impl LevenbergMarquardt {
     /// Takes the trials that are better, adapts the damping, and ends the fits that go nowhere.
-    /// The state then, and the stars that go on.
     #[inline(always)]
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "one step of the solver, cut in two where its first half ends"
-    )]
     fn judge<S: Simd, const N: usize>(
         &self,
         part: Part<S>,
         block: &mut StarBlock,
         sums: &NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
-        bounds: &Bounds<S>,
         running: S::mask64s,
         damping: &mut Damping<S>,
-    ) -> (Quadratic<S>, S::mask64s) {
+    ) {
         let (zero, one) = (part.splat(0.0), part.splat(1.0));
-        let before = Quadratic::load::<N>(part, &block.parameters, &block.equations);
-        let here = Quadratic::load::<N>(part, &block.trial, sums);
-        let finite = here.is_finite::<N>(part);
+        let before = Quadratic::best(part, block);
+        let here = Quadratic::new(part, &block.trial, sums);
+        let finite = here.is_finite::<N>();
         // The start: nothing to compare with yet.
-        let first = running & before.chi2.is_infinite();
+        let first = running & before.chi2().is_infinite();
         let later = running & !first;
-        let iterations = part.load(&block.iterations);
-        part.store(
-            &mut block.iterations,
-            later.select(iterations + one, iterations),
-        );
 
-        let predicted = before.predicted_decrease::<N>(part, &here.parameters);
-        let found = before.chi2 - here.chi2;
+        let predicted = before.predicted_decrease::<N>(&here.parameters::<N>());
+        let found = before.chi2() - here.chi2();
         let by_gradient = later & part.mask(block.by_gradient);
         let by_chi2 = later & !by_gradient;
         let better = by_chi2 & finite & found.simd_gt(zero);
@@ -147,14 +120,28 @@ impl LevenbergMarquardt {
         // cancel less, still can. (A step that bounds or reach have bent may promise less than
         // nothing: that one is too long.)
         let rounding = before.rounding(
-            part,
             tolerances.epsilon,
             part.load(&block.power),
             part.load(&block.n_pixels),
         );
         let level =
             by_chi2 & !better & finite & predicted.simd_ge(zero) & predicted.simd_le(rounding);
-        block.by_gradient |= part.bits(level);
+        // A valley with a flat floor, such as a hot pixel that any narrow star fits, has no minimum
+        // to converge on: some steps in a row that gain nothing are the end.
+        let gains = found.max(predicted).simd_gt(here.chi2() * tolerances.ftol);
+        let idle = part.load(&block.idle_steps);
+        let idle = better.select(gains.select(zero, idle + one), idle);
+        let idles = better & idle.simd_ge(part.splat(IDLE_STEPS));
+
+        let mut accepted = better | (first & finite);
+        let mut settled = idles;
+        if by_gradient.any_true() {
+            let bounds = Bounds::new(part, block);
+            let nearer =
+                by_gradient & finite & is_nearer::<S, N>(&before, &here, &bounds, tolerances.angle);
+            accepted |= nearer;
+            settled |= by_gradient & !nearer;
+        }
 
         let ratio = (found / predicted).max(zero).min(part.splat(2.0));
         let bend = ratio * 2.0 - one;
@@ -166,28 +153,14 @@ impl LevenbergMarquardt {
         damping.growth = better.select(part.splat(2.0), damping.growth);
         damping.grow(by_chi2 & !better & !level);
 
-        // A valley with a flat floor, such as a hot pixel that any narrow star fits, has no minimum
-        // to converge on: some steps in a row that gain nothing are the end.
-        let gains = found.max(predicted).simd_gt(here.chi2 * tolerances.ftol);
-        let idle = part.load(&block.idle_steps);
-        let idle = better.select(gains.select(zero, idle + one), idle);
+        let iterations = part.load(&block.iterations);
+        let iterations = later.select(iterations + one, iterations);
+        part.store(&mut block.iterations, iterations);
         part.store(&mut block.idle_steps, idle);
-        let idles = better & idle.simd_ge(part.splat(IDLE_STEPS));
-
-        let mut accepted = better | (first & finite);
-        let mut settled = idles;
-        if by_gradient.any_true() {
-            let nearer = by_gradient
-                & finite
-                & is_nearer::<S, N>(part, &before, &here, bounds, &block.fixed, tolerances.angle);
-            accepted |= nearer;
-            settled |= by_gradient & !nearer;
-        }
+        block.by_gradient |= part.bits(level);
         block.finish(part.bits(first & !finite), FitStatus::NotFinite);
         block.finish(part.bits(settled), FitStatus::Converged);
-        let state = here.or::<N>(accepted, &before);
-        state.store::<N>(part, block);
-        (state, part.mask(block.running))
+        accept::<S, N>(part, accepted, sums, block);
     }
 }
 
@@ -195,49 +168,34 @@ impl LevenbergMarquardt {
 /// not quite the star the steps shrink slowly, but they shrink.
 #[inline(always)]
 fn is_nearer<S: Simd, const N: usize>(
-    part: Part<S>,
-    before: &Quadratic<S>,
-    here: &Quadratic<S>,
-    bounds: &Bounds<S>,
-    fixed: &[LaneMask; MAX_PARAMETERS],
+    before: &Quadratic<'_, S>,
+    here: &Quadratic<'_, S>,
+    bounds: &Bounds<'_, S>,
     angle: Option<(usize, usize)>,
 ) -> S::mask64s {
-    let held = bounds.held::<N>(part, fixed, &before.parameters, &before.gradient, angle);
-    let (_, before, was) = before.newton_step::<N>(part, &held);
-    let held = bounds.held::<N>(part, fixed, &here.parameters, &here.gradient, angle);
-    let (_, here, is) = here.newton_step::<N>(part, &held);
-    was & is & here.simd_lt(before)
+    let (_, promised_before, was) = before.newton_step::<N>(&bounds.held::<N>(before, angle));
+    let (_, promised_here, is) = here.newton_step::<N>(&bounds.held::<N>(here, angle));
+    was & is & promised_here.simd_lt(promised_before)
 }
 
 /// Sets the next trials of the stars that are `going`, or ends their fits: at the minimum the last
 /// step is taken unseen.
 #[inline(always)]
-#[allow(
-    clippy::too_many_arguments,
-    reason = "one step of the solver, cut in two where its second half begins"
-)]
 fn step<S: Simd, const N: usize>(
     part: Part<S>,
     block: &mut StarBlock,
     tolerances: &Tolerances<'_>,
-    bounds: &Bounds<S>,
-    state: Quadratic<S>,
     mut going: S::mask64s,
     damping: &mut Damping<S>,
 ) {
-    let held = bounds.held::<N>(
-        part,
-        &block.fixed,
-        &state.parameters,
-        &state.gradient,
-        tolerances.angle,
-    );
-    let mut trial = state.parameters;
+    let state = Quadratic::best(part, block);
+    let held = Bounds::new(part, block).held::<N>(&state, tolerances.angle);
+    let mut trial = state.parameters::<N>();
     let mut wanting = going;
     loop {
         let stuck = wanting & damping.value.simd_gt(part.splat(MAX_DAMPING));
         if stuck.any_true() {
-            let (.., regular) = state.newton_step::<N>(part, &held);
+            let (.., regular) = Quadratic::best(part, block).newton_step::<N>(&held);
             block.finish(part.bits(stuck & regular), FitStatus::Diverged);
             block.finish(part.bits(stuck & !regular), FitStatus::SingularCurvature);
             going &= !stuck;
@@ -247,7 +205,7 @@ fn step<S: Simd, const N: usize>(
             break;
         }
         let (reached, exists) =
-            bounded_trial::<S, N>(part, &state, damping.value, tolerances, bounds, &held);
+            bounded_trial::<S, N>(part, block, damping.value, tolerances, &held, wanting);
         unroll!(J in N => {
             trial[J] = (wanting & exists).select(reached[J], trial[J]);
         });
@@ -256,20 +214,24 @@ fn step<S: Simd, const N: usize>(
     }
 
     // A damped step may promise little far from the minimum: only the undamped one decides.
+    let state = Quadratic::best(part, block);
+    let bounds = Bounds::new(part, block);
+    let chi2 = state.chi2();
     let rounding = part.load(&block.power) * tolerances.epsilon.powi(2);
-    let limit = (state.chi2 * tolerances.ftol).max(rounding);
-    let promises_little = going & state.predicted_decrease::<N>(part, &trial).simd_le(limit);
+    let limit = (chi2 * tolerances.ftol).max(rounding);
+    let promises_little = going & state.predicted_decrease::<N>(&trial).simd_le(limit);
+    bounds.project::<N>(&mut trial);
     if promises_little.any_true() {
-        let (newton, decrease, exists) = state.newton_step::<N>(part, &held);
+        let (newton, decrease, exists) = state.newton_step::<N>(&held);
         let converged = promises_little & exists & decrease.simd_le(limit);
-        let mut end = state.parameters;
+        let mut end = state.parameters::<N>();
         unroll!(J in N => { end[J] += newton[J]; });
         bounds.project::<N>(&mut end);
         unroll!(J in N => {
-            let end = converged.select(end[J], state.parameters[J]);
+            let end = converged.select(end[J], part.load(&block.parameters[J]));
             part.store(&mut block.parameters[J], end);
         });
-        let chi2 = converged.select(state.chi2 - decrease, state.chi2);
+        let chi2 = converged.select(chi2 - decrease, chi2);
         part.store(&mut block.equations.chi2, chi2);
         block.finish(part.bits(converged), FitStatus::Converged);
         going &= !converged;
@@ -277,32 +239,35 @@ fn step<S: Simd, const N: usize>(
     let most = part.splat(f64::from(tolerances.max_iterations));
     let used_up = going & part.load(&block.iterations).simd_ge(most);
     block.finish(part.bits(used_up), FitStatus::MaxIterations);
-    bounds.project::<N>(&mut trial);
     part.store_all::<N>(&mut block.trial, &trial);
 }
 
-/// Where a damped step leads within bounds and reach, and for which stars there is one. What would
+/// Where a damped step leads within bounds and reach, and for which of the `wanting` stars there is
+/// one. What would
 /// go further goes as far as it may and the others take the step that is best with that: merely cut
 /// short, a step may lead uphill.
 #[inline(always)]
 fn bounded_trial<S: Simd, const N: usize>(
     part: Part<S>,
-    state: &Quadratic<S>,
+    block: &StarBlock,
     damping: S::f64s,
     tolerances: &Tolerances<'_>,
-    bounds: &Bounds<S>,
     held: &Parameters<S::mask64s>,
+    wanting: S::mask64s,
 ) -> (Parameters<S::f64s>, S::mask64s) {
-    let (mut held, mut right, mut trial) = (*held, state.gradient, state.parameters);
-    let mut regular = !part.none();
+    let (state, bounds) = (Quadratic::best(part, block), Bounds::new(part, block));
+    let (mut held, mut trial) = (*held, state.parameters::<N>());
+    let mut right = [part.splat(0.0); MAX_PARAMETERS];
+    unroll!(J in N => { right[J] = state.gradient(J); });
+    let mut regular = wanting;
     loop {
-        let (step, exists) = state.step::<N>(part, &right, damping, &held);
+        let (step, exists) = state.step::<N>(&right, damping, &held);
         regular &= exists;
         let mut is_bent = part.none();
         unroll!(J in N => {
-            let from = state.parameters[J];
+            let from = state.parameter(J);
             let wanted = from + step[J];
-            let (low, high) = (bounds.low[J], bounds.high[J]);
+            let (low, high) = (bounds.low(J), bounds.high(J));
             let (low, high) = match tolerances.coordinates[J].reach {
                 Reach::Any => (low, high),
                 Reach::Difference(most) => (low.max(from - most), high.min(from + most)),
@@ -316,8 +281,7 @@ fn bounded_trial<S: Simd, const N: usize>(
                 is_bent |= bent;
                 let moved = bent.select(reached - from, part.splat(0.0));
                 unroll!(K in N => {
-                        right[K] =
-                            (-state.curvature[packed_index(J, K)]).mul_add(moved, right[K]);
+                        right[K] = (-state.curvature(J.max(K), J.min(K))).mul_add(moved, right[K]);
                     });
             }
         });

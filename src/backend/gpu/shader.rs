@@ -151,7 +151,7 @@ impl Variant {
             self.lanes.0,
             self.lanes.stars(),
             self.columns.unwrap_or(0).div_ceil(CELL),
-            self.uniform_weights && self.estimator.curvature_is_weight(),
+            self.uniform_weights && self.estimator.is_quadratic(),
             parameters * (parameters + 1) / 2,
             terms(self.model),
             f32::consts::LN_2,
