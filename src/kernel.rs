@@ -3,6 +3,7 @@
 //! The arithmetic of a model is written once and serves `f64`, star by star, as well as registers
 //! of `f32` with a star in each lane.
 
+mod conic;
 mod operations;
 mod pixelwise;
 mod register;
@@ -10,6 +11,7 @@ pub(crate) mod separable;
 
 use fearless_simd::prelude::*;
 
+pub use conic::Conic;
 pub use pixelwise::Pixelwise;
 pub use register::Register;
 pub use register::RegisterPixels;
@@ -206,7 +208,7 @@ pub fn residual_sums<P: Profile>(
 }
 
 /// How the sums of a model are taken in registers: [`Pixelwise`] for any, [`ByLines`] for those that
-/// are products.
+/// are products, [`Conic`] for the elliptical Gaussian.
 pub trait Kernel<P> {
     /// Whether the model is a product of two lines; its WGSL is then a function `line`.
     const BY_LINES: bool;

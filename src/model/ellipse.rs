@@ -13,12 +13,12 @@ use crate::dual::Dual;
 use crate::real::Real;
 
 /// Places of the parameters that every elliptical model has.
-pub(super) const AMPLITUDE: usize = 0;
-pub(super) const X: usize = 1;
-pub(super) const Y: usize = 2;
-pub(super) const LN_WIDTH_X: usize = 3;
-pub(super) const SHEAR: usize = 4;
-pub(super) const LN_WIDTH_Y: usize = 5;
+pub(crate) const AMPLITUDE: usize = 0;
+pub(crate) const X: usize = 1;
+pub(crate) const Y: usize = 2;
+pub(crate) const LN_WIDTH_X: usize = 3;
+pub(crate) const SHEAR: usize = 4;
+pub(crate) const LN_WIDTH_Y: usize = 5;
 
 /// A pixel in the coordinates in which the isophote at half maximum is the unit circle.
 pub(super) struct Point<T> {
@@ -32,7 +32,7 @@ pub(super) struct Point<T> {
 
 /// One over half of a width. (A closure would not be inlined into code for wide registers.)
 #[inline(always)]
-fn half_inverse<T: Real>(ln_width: T) -> T {
+pub(crate) fn half_inverse<T: Real>(ln_width: T) -> T {
     (-ln_width).exp() * 2.0
 }
 

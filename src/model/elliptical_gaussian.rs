@@ -8,14 +8,14 @@ use std::f64::consts::{LN_2, PI};
 use super::ellipse::{self, AMPLITUDE, LN_WIDTH_X, LN_WIDTH_Y, Point, X, Y};
 use super::{MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, parameter};
 use crate::dual::Dual;
-use crate::kernel::Pixelwise;
+use crate::kernel::Conic;
 use crate::real::Real;
 
 /// Rotated elliptical Gaussian on a constant background.
 #[derive(Debug, Clone, Copy)]
 pub struct EllipticalGaussian;
 
-const BACKGROUND: usize = 6;
+pub(crate) const BACKGROUND: usize = 6;
 
 impl Profile for EllipticalGaussian {
     const NAME: &'static str = "elliptical-gaussian";
@@ -43,7 +43,7 @@ impl Profile for EllipticalGaussian {
         parameter::BACKGROUND,
     ];
 
-    type Kernel = Pixelwise;
+    type Kernel = Conic;
 
     #[inline(always)]
     fn evaluate<T: Real>(p: &Parameters<T>, x: T, y: T, gradient: &mut Parameters<T>) -> T {

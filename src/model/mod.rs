@@ -3,8 +3,8 @@
 //! [`Profile`] is what the author of a model writes, generic over the kind of number; [`Model`] is
 //! the same as an object, which the rest of the crate works with.
 
-mod ellipse;
-mod elliptical_gaussian;
+pub(crate) mod ellipse;
+pub(crate) mod elliptical_gaussian;
 mod elliptical_moffat;
 mod gaussian;
 mod gaussian_integrated;
