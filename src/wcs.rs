@@ -1,0 +1,407 @@
+//! World coordinate systems: from pixels to the sky and back.
+//!
+//! A header's keywords become a chain of transformations (Greisen & Calabretta 2002, A&A 395, 1061;
+//! Calabretta & Greisen 2002, A&A 395, 1077): pixels, SIP, the linear part, TPV, the projection,
+//! the rotation from its native sphere, and the reference system to ICRS. It agrees with
+//! `astropy.wcs` and `SkyCoord` within 0.01 mas.
+//!
+//! What is not supported is an error, never a wrong position: other distortions (TNX, ZPX, TPD,
+//! lookup tables), other projections (AZP, SZP, AIR, BON, PCO, quad cubes, HEALPix, tables),
+//! ecliptic and planetary coordinates, GAPPT, PV cards that move the fiducial point.
+
+mod distortion;
+mod frame;
+mod keywords;
+mod linear;
+mod projection;
+mod rotation;
+
+use distortion::Distortion;
+use frame::Frame;
+use keywords::Keywords;
+use linear::Linear;
+use projection::Projection;
+use rotation::{Matrix3, Orientation, angles, direction, dot, rotate, transpose};
+
+use crate::io::fits::Value;
+
+/// Why the WCS of an image is not used, in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unsupported(pub String);
+
+/// A position on the sky, ICRS.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sky {
+    /// Right ascension, degrees from 0 up to 360.
+    pub ra: f64,
+    /// Declination, degrees.
+    pub dec: f64,
+}
+
+impl Sky {
+    /// The unit vector.
+    fn direction(self) -> [f64; 3] {
+        direction(self.ra.to_radians(), self.dec.to_radians())
+    }
+}
+
+/// The transformation between the pixels of an image and the sky.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wcs {
+    linear: Linear,
+    sip: Option<Distortion>,
+    tpv: Option<Distortion>,
+    /// Whether the first axis is declination.
+    swapped: bool,
+    projection: Projection,
+    from_native: Matrix3,
+    frame: Frame,
+    text: String,
+}
+
+impl Wcs {
+    /// The WCS of the first two axes. `lookup` gives the value of a keyword, `None` where there is
+    /// no such card, and an error for a card that cannot be believed. `Ok(None)` is: the keywords
+    /// say nothing about the sky.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`] where they do, and positions by them would be wrong or are nowhere.
+    pub fn from_header(
+        lookup: impl Fn(&str) -> Result<Option<Value>, Unsupported>,
+    ) -> Result<Option<Self>, Unsupported> {
+        let mut keywords = Keywords::new(&lookup);
+        let Some(axes) = Axes::read(&mut keywords)? else {
+            return Ok(None);
+        };
+        refuse_others(&mut keywords)?;
+        let units = [
+            unit(keywords.text("CUNIT1")?)?,
+            unit(keywords.text("CUNIT2")?)?,
+        ];
+        let linear = Linear::read(&mut keywords, units, axes.latitude)?;
+        let longitude = 1 - axes.latitude;
+        let reference = linear::pair(&mut keywords, "CRVAL")?;
+        let fiducial = |axis: usize| {
+            let value = reference[axis].ok_or_else(|| missing(&format!("CRVAL{}", axis + 1)))?;
+            Ok(value * units[axis])
+        };
+        let (ra0, dec0): (f64, f64) = (fiducial(longitude)?, fiducial(axes.latitude)?);
+        if dec0.abs() > 90.0 {
+            let axis = axes.latitude + 1;
+            return Err(Unsupported(format!(
+                "CRVAL{axis}: expected a latitude from -90 to 90, found {dec0}"
+            )));
+        }
+
+        let coefficients = [
+            keywords.numbers(60, |m| format!("PV1_{m}"))?,
+            keywords.numbers(60, |m| format!("PV2_{m}"))?,
+        ];
+        let (code, sip, tpv, parameters) = match axes.polynomial(&coefficients) {
+            Polynomial::Tpv => {
+                // wcslib applies it before CDELT, and to the axes in another order.
+                if linear.is_scaled || axes.latitude == 0 {
+                    let what = "TPV with CDELT, or with declination first";
+                    return Err(Unsupported(what.into()));
+                }
+                let tpv = Distortion::tpv(&coefficients)?;
+                ("TAN", None, Some(tpv), Default::default())
+            }
+            Polynomial::SipAlone => ("TAN", Distortion::sip(&mut keywords)?, None, Default::default()),
+            Polynomial::Other => {
+                let sip = Distortion::sip(&mut keywords)?;
+                (axes.code.as_str(), sip, None, coefficients)
+            }
+        };
+        let projection = Projection::new(code, &parameters[axes.latitude], dec0.to_radians())?;
+        let pole = Pole::read(&mut keywords, &parameters[longitude], projection.theta0())?;
+        let from_native = Orientation {
+            fiducial: [ra0.to_radians(), dec0.to_radians()],
+            longitude_of_pole: pole.longitude.map(f64::to_radians),
+            latitude_of_pole: pole.latitude.unwrap_or(90.0).to_radians(),
+            theta0: projection.theta0(),
+        }
+        .rotation()?;
+        let frame = Frame::read(&mut keywords, &axes.longitude_name)?;
+        Ok(Some(Self {
+            linear,
+            sip,
+            tpv,
+            swapped: axes.latitude == 0,
+            projection,
+            from_native,
+            frame,
+            text: keywords.into_text(),
+        }))
+    }
+
+    /// The WCS that [`text`](Self::text) describes.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`] where it describes none.
+    pub fn from_text(text: &str) -> Result<Self, Unsupported> {
+        let cards = keywords::read_text(text)?;
+        let wcs = Self::from_header(|keyword| Ok(cards.get(keyword).cloned()))?;
+        wcs.ok_or_else(|| Unsupported("no celestial axes".into()))
+    }
+
+    /// The keywords that it is made from, as cards of a FITS header, one a line.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The position on the sky of a place in the image, pixels from 0; `None` where the
+    /// projection has none.
+    pub fn to_sky(&self, x: f64, y: f64) -> Option<Sky> {
+        let [x0, y0] = self.linear.reference;
+        let mut place = [x + 1.0 - x0, y + 1.0 - y0];
+        if let Some(sip) = &self.sip {
+            place = sip.apply(place);
+        }
+        let mut world = self.linear.to_world(place);
+        if let Some(tpv) = &self.tpv {
+            world = tpv.apply(world);
+        }
+        if self.swapped {
+            world.swap(0, 1);
+        }
+        let [x, y] = world.map(f64::to_radians);
+        let (phi, theta) = self.projection.to_native(x, y)?;
+        let celestial = rotate(&self.from_native, direction(phi, theta));
+        let (ra, dec) = angles(self.frame.to_icrs(celestial));
+        let ra = ra.to_degrees().rem_euclid(360.0);
+        let sky = Sky {
+            // What is a rounding below 0 would be 360.
+            ra: if ra < 360.0 { ra } else { 0.0 },
+            dec: dec.to_degrees(),
+        };
+        (sky.ra.is_finite() && sky.dec.is_finite()).then_some(sky)
+    }
+
+    /// The place in the image of a position on the sky, degrees; `None` where the projection or the
+    /// distortion has none.
+    pub fn to_pixel(&self, ra: f64, dec: f64) -> Option<(f64, f64)> {
+        if !ra.is_finite() || dec.is_nan() || dec.abs() > 90.0 {
+            return None;
+        }
+        let celestial = self.frame.from_icrs(Sky { ra, dec }.direction());
+        let (phi, theta) = angles(rotate(&transpose(&self.from_native), celestial));
+        let (x, y) = self.projection.to_plane(phi, theta)?;
+        let mut world = [x, y].map(f64::to_degrees);
+        if self.swapped {
+            world.swap(0, 1);
+        }
+        if let Some(tpv) = &self.tpv {
+            world = tpv.invert(world)?;
+        }
+        let mut place = self.linear.to_offset(world);
+        if let Some(sip) = &self.sip {
+            place = sip.invert(place)?;
+        }
+        let [x0, y0] = self.linear.reference;
+        let (x, y) = (place[0] + x0 - 1.0, place[1] + y0 - 1.0);
+        (x.is_finite() && y.is_finite()).then_some((x, y))
+    }
+
+    /// Degrees on the sky a pixel: the derivatives of (ra cos dec, dec) by x and y.
+    pub fn jacobian(&self, x: f64, y: f64) -> Option<[[f64; 2]; 2]> {
+        /// Pixels: small against distortions, large against rounding.
+        const STEP: f64 = 0.05;
+        let here = self.to_sky(x, y)?;
+        let (sin_ra, cos_ra) = here.ra.to_radians().sin_cos();
+        let (sin_dec, cos_dec) = here.dec.to_radians().sin_cos();
+        let east = [-sin_ra, cos_ra, 0.0];
+        let north = [-sin_dec * cos_ra, -sin_dec * sin_ra, cos_dec];
+        let along = |dx: f64, dy: f64| {
+            let after = self.to_sky(x + dx, y + dy)?.direction();
+            let before = self.to_sky(x - dx, y - dy)?.direction();
+            let change: [f64; 3] = std::array::from_fn(|k| (after[k] - before[k]) / (2.0 * STEP));
+            Some([east, north].map(|axis| dot(change, axis).to_degrees()))
+        };
+        let (by_x, by_y) = (along(STEP, 0.0)?, along(0.0, STEP)?);
+        Some([[by_x[0], by_y[0]], [by_x[1], by_y[1]]])
+    }
+
+    /// Side of a square as large as the pixel there, degrees.
+    pub fn pixel_scale(&self, x: f64, y: f64) -> Option<f64> {
+        let [[a, b], [c, d]] = self.jacobian(x, y)?;
+        Some((a * d - b * c).abs().sqrt())
+    }
+}
+
+/// What CTYPE says.
+struct Axes {
+    /// Place of the axis of latitude among the first two.
+    latitude: usize,
+    /// RA or GLON.
+    longitude_name: String,
+    /// Three letters for the projection.
+    code: String,
+    is_sip: bool,
+}
+
+impl Axes {
+    fn read(keywords: &mut Keywords<'_>) -> Result<Option<Self>, Unsupported> {
+        let mut types = Vec::new();
+        for axis in 1..=9 {
+            let keyword = format!("CTYPE{axis}");
+            types.push(match keywords.get(&keyword)? {
+                Some(Value::Text(text)) => text.trim().to_uppercase(),
+                _ => String::new(),
+            });
+        }
+        let names: Vec<&str> = types.iter().map(|name| axis_name(name)).collect();
+        let celestial: Vec<usize> = (0..types.len()).filter(|&i| is_celestial(names[i])).collect();
+        if celestial.is_empty() {
+            return Ok(None);
+        }
+        let described = || {
+            let axes = celestial.iter().map(|&i| format!("CTYPE{} {}", i + 1, types[i]));
+            axes.collect::<Vec<_>>().join(", ")
+        };
+        if celestial != [0, 1] {
+            return Err(Unsupported(format!(
+                "celestial axes that are not the first two: {}",
+                described()
+            )));
+        }
+        let latitude = match (names[0], names[1]) {
+            ("RA", "DEC") | ("GLON", "GLAT") => 1,
+            ("DEC", "RA") | ("GLAT", "GLON") => 0,
+            _ => return Err(Unsupported(format!("the coordinates {}", described()))),
+        };
+        let [first, second] = [0, 1].map(|i| types[i].get(5..).unwrap_or_default());
+        let (code, suffix) = first.split_at_checked(3).unwrap_or((first, ""));
+        let known = matches!(suffix, "" | "-SIP");
+        if first != second || !known || !code.chars().all(|c| c.is_ascii_alphanumeric()) {
+            return Err(Unsupported(format!("the projection of {}", described())));
+        }
+        if code.is_empty() {
+            return Err(Unsupported(format!("no projection: {}", described())));
+        }
+        Ok(Some(Self {
+            latitude,
+            longitude_name: names[1 - latitude].to_owned(),
+            code: code.to_owned(),
+            is_sip: suffix == "-SIP",
+        }))
+    }
+
+    /// What the PV cards of both axes are, told as astropy does: TAN has no use for more than 5.
+    fn polynomial(&self, coefficients: &Coefficients) -> Polynomial {
+        let has_many = || {
+            let mut axes = coefficients.iter();
+            axes.any(|axis| axis.iter().skip(5).any(Option::is_some))
+        };
+        match self.code.as_str() {
+            "TPV" => Polynomial::Tpv,
+            "TAN" if has_many() && self.is_sip => Polynomial::SipAlone,
+            "TAN" if has_many() => Polynomial::Tpv,
+            _ => Polynomial::Other,
+        }
+    }
+}
+
+/// The values of PV1_m and PV2_m.
+type Coefficients = [Vec<Option<f64>>; 2];
+
+/// What PV cards are.
+enum Polynomial {
+    /// A polynomial; SCAMP called it TAN before 2012. There may be a SIP form of it too.
+    Tpv,
+    /// What is left of a polynomial of which there is a SIP form.
+    SipAlone,
+    /// Parameters of the projection.
+    Other,
+}
+
+/// The name of an axis in CTYPE, before the projection.
+fn axis_name(ctype: &str) -> &str {
+    let name = ctype.get(..4).unwrap_or(ctype);
+    name.trim_end_matches('-')
+}
+
+/// Whether an axis is a longitude or latitude on the sky or on a body.
+fn is_celestial(name: &str) -> bool {
+    matches!(name, "RA" | "DEC")
+        || (name.len() == 4 && (name.ends_with("LON") || name.ends_with("LAT")))
+        || (name.len() == 4 && (name.ends_with("LN") || name.ends_with("LT")))
+}
+
+/// Where the native pole is, degrees.
+struct Pole {
+    longitude: Option<f64>,
+    latitude: Option<f64>,
+}
+
+impl Pole {
+    /// LONPOLE and LATPOLE, or what stands for them among the PV cards of the longitude.
+    fn read(
+        keywords: &mut Keywords<'_>,
+        parameters: &[Option<f64>],
+        theta0: f64,
+    ) -> Result<Self, Unsupported> {
+        let parameter = |m: usize| parameters.get(m).copied().flatten();
+        let defaults = [0.0, 0.0, theta0.to_degrees()];
+        for (m, default) in defaults.into_iter().enumerate() {
+            if parameter(m).is_some_and(|value| value != default) {
+                return Err(Unsupported(format!(
+                    "a fiducial point that PVi_{m} of the longitude moves"
+                )));
+            }
+        }
+        if parameters.iter().skip(5).any(Option::is_some) {
+            return Err(Unsupported("PVi_m of the longitude with m above 4".into()));
+        }
+        let longitude = keywords.number("LONPOLE")?;
+        let latitude = keywords.number("LATPOLE")?;
+        // 999 is how old files say that there is none.
+        let is_given = |value: &f64| *value != 999.0;
+        Ok(Self {
+            longitude: parameter(3).or(longitude).filter(is_given),
+            latitude: parameter(4).or(latitude).filter(is_given),
+        })
+    }
+}
+
+/// Refuses what changes positions and is not read.
+fn refuse_others(keywords: &mut Keywords<'_>) -> Result<(), Unsupported> {
+    const OTHERS: [(&str, &str); 11] = [
+        ("CPDIS1", "a distortion by CPDISi"),
+        ("CPDIS2", "a distortion by CPDISi"),
+        ("CQDIS1", "a distortion by CQDISi"),
+        ("CQDIS2", "a distortion by CQDISi"),
+        ("D2IMDIS1", "a distortion by D2IMDISi"),
+        ("D2IMDIS2", "a distortion by D2IMDISi"),
+        ("AXISCORR", "a distortion by AXISCORR"),
+        ("PC001001", "the old form PC001001 of PC1_1"),
+        ("CD001001", "the old form CD001001 of CD1_1"),
+        ("PROJP1", "the old form PROJP1 of PVi_1"),
+        ("PROJP2", "the old form PROJP2 of PVi_2"),
+    ];
+    for (keyword, what) in OTHERS {
+        if keywords.get(keyword)?.is_some() {
+            return Err(Unsupported(what.into()));
+        }
+    }
+    Ok(())
+}
+
+/// Degrees in a unit of CUNIT; degrees where there is none.
+fn unit(name: Option<String>) -> Result<f64, Unsupported> {
+    match name.as_deref() {
+        None | Some("DEG" | "DEGREE" | "DEGREES") => Ok(1.0),
+        Some("ARCMIN") => Ok(1.0 / 60.0),
+        Some("ARCSEC") => Ok(1.0 / 3600.0),
+        Some("MAS") => Ok(1.0 / 3.6e6),
+        Some("RAD") => Ok(1f64.to_degrees()),
+        Some(other) => Err(Unsupported(format!("the unit {other} in CUNIT"))),
+    }
+}
+
+fn missing(keyword: &str) -> Unsupported {
+    Unsupported(format!("{keyword} is missing"))
+}
