@@ -9,6 +9,7 @@
 //! lookup tables), other projections (AZP, SZP, AIR, BON, PCO, quad cubes, HEALPix, tables),
 //! ecliptic and planetary coordinates, GAPPT, PV cards that move the fiducial point.
 
+mod axes;
 mod distortion;
 mod frame;
 mod keywords;
@@ -16,6 +17,7 @@ mod linear;
 mod projection;
 mod rotation;
 
+use axes::{Axes, PvCards};
 use distortion::Distortion;
 use frame::Frame;
 use keywords::Keywords;
@@ -99,8 +101,8 @@ impl Wcs {
             keywords.numbers(60, |m| format!("PV1_{m}"))?,
             keywords.numbers(60, |m| format!("PV2_{m}"))?,
         ];
-        let (code, sip, tpv, parameters) = match axes.polynomial(&coefficients) {
-            Polynomial::Tpv => {
+        let (code, sip, tpv, parameters) = match axes.pv_cards(&coefficients) {
+            PvCards::Polynomial => {
                 // wcslib applies it before CDELT, and to the axes in another order.
                 if linear.is_scaled || axes.latitude == 0 {
                     let what = "TPV with CDELT, or with declination first";
@@ -109,8 +111,13 @@ impl Wcs {
                 let tpv = Distortion::tpv(&coefficients)?;
                 ("TAN", None, Some(tpv), Default::default())
             }
-            Polynomial::SipAlone => ("TAN", Distortion::sip(&mut keywords)?, None, Default::default()),
-            Polynomial::Other => {
+            PvCards::Leftover => (
+                "TAN",
+                Distortion::sip(&mut keywords)?,
+                None,
+                Default::default(),
+            ),
+            PvCards::Parameters => {
                 let sip = Distortion::sip(&mut keywords)?;
                 (axes.code.as_str(), sip, None, coefficients)
             }
@@ -187,7 +194,7 @@ impl Wcs {
         if !ra.is_finite() || dec.is_nan() || dec.abs() > 90.0 {
             return None;
         }
-        let celestial = self.frame.from_icrs(Sky { ra, dec }.direction());
+        let celestial = self.frame.of_icrs(Sky { ra, dec }.direction());
         let (phi, theta) = angles(rotate(&transpose(&self.from_native), celestial));
         let (x, y) = self.projection.to_plane(phi, theta)?;
         let mut world = [x, y].map(f64::to_degrees);
@@ -230,105 +237,6 @@ impl Wcs {
         let [[a, b], [c, d]] = self.jacobian(x, y)?;
         Some((a * d - b * c).abs().sqrt())
     }
-}
-
-/// What CTYPE says.
-struct Axes {
-    /// Place of the axis of latitude among the first two.
-    latitude: usize,
-    /// RA or GLON.
-    longitude_name: String,
-    /// Three letters for the projection.
-    code: String,
-    is_sip: bool,
-}
-
-impl Axes {
-    fn read(keywords: &mut Keywords<'_>) -> Result<Option<Self>, Unsupported> {
-        let mut types = Vec::new();
-        for axis in 1..=9 {
-            let keyword = format!("CTYPE{axis}");
-            types.push(match keywords.get(&keyword)? {
-                Some(Value::Text(text)) => text.trim().to_uppercase(),
-                _ => String::new(),
-            });
-        }
-        let names: Vec<&str> = types.iter().map(|name| axis_name(name)).collect();
-        let celestial: Vec<usize> = (0..types.len()).filter(|&i| is_celestial(names[i])).collect();
-        if celestial.is_empty() {
-            return Ok(None);
-        }
-        let described = || {
-            let axes = celestial.iter().map(|&i| format!("CTYPE{} {}", i + 1, types[i]));
-            axes.collect::<Vec<_>>().join(", ")
-        };
-        if celestial != [0, 1] {
-            return Err(Unsupported(format!(
-                "celestial axes that are not the first two: {}",
-                described()
-            )));
-        }
-        let latitude = match (names[0], names[1]) {
-            ("RA", "DEC") | ("GLON", "GLAT") => 1,
-            ("DEC", "RA") | ("GLAT", "GLON") => 0,
-            _ => return Err(Unsupported(format!("the coordinates {}", described()))),
-        };
-        let [first, second] = [0, 1].map(|i| types[i].get(5..).unwrap_or_default());
-        let (code, suffix) = first.split_at_checked(3).unwrap_or((first, ""));
-        let known = matches!(suffix, "" | "-SIP");
-        if first != second || !known || !code.chars().all(|c| c.is_ascii_alphanumeric()) {
-            return Err(Unsupported(format!("the projection of {}", described())));
-        }
-        if code.is_empty() {
-            return Err(Unsupported(format!("no projection: {}", described())));
-        }
-        Ok(Some(Self {
-            latitude,
-            longitude_name: names[1 - latitude].to_owned(),
-            code: code.to_owned(),
-            is_sip: suffix == "-SIP",
-        }))
-    }
-
-    /// What the PV cards of both axes are, told as astropy does: TAN has no use for more than 5.
-    fn polynomial(&self, coefficients: &Coefficients) -> Polynomial {
-        let has_many = || {
-            let mut axes = coefficients.iter();
-            axes.any(|axis| axis.iter().skip(5).any(Option::is_some))
-        };
-        match self.code.as_str() {
-            "TPV" => Polynomial::Tpv,
-            "TAN" if has_many() && self.is_sip => Polynomial::SipAlone,
-            "TAN" if has_many() => Polynomial::Tpv,
-            _ => Polynomial::Other,
-        }
-    }
-}
-
-/// The values of PV1_m and PV2_m.
-type Coefficients = [Vec<Option<f64>>; 2];
-
-/// What PV cards are.
-enum Polynomial {
-    /// A polynomial; SCAMP called it TAN before 2012. There may be a SIP form of it too.
-    Tpv,
-    /// What is left of a polynomial of which there is a SIP form.
-    SipAlone,
-    /// Parameters of the projection.
-    Other,
-}
-
-/// The name of an axis in CTYPE, before the projection.
-fn axis_name(ctype: &str) -> &str {
-    let name = ctype.get(..4).unwrap_or(ctype);
-    name.trim_end_matches('-')
-}
-
-/// Whether an axis is a longitude or latitude on the sky or on a body.
-fn is_celestial(name: &str) -> bool {
-    matches!(name, "RA" | "DEC")
-        || (name.len() == 4 && (name.ends_with("LON") || name.ends_with("LAT")))
-        || (name.len() == 4 && (name.ends_with("LN") || name.ends_with("LT")))
 }
 
 /// Where the native pole is, degrees.

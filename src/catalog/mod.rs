@@ -52,20 +52,20 @@ pub struct ImageInfo {
     pub width: usize,
     /// Number of rows, pixels; for a stack, of each cutout.
     pub height: usize,
-    /// The WCS as text, where the image has one that is supported.
+    /// The WCS as [`Wcs::text`](crate::wcs::Wcs::text), where the image has one that is supported.
     pub wcs: Option<String>,
 }
 
 impl ImageInfo {
-    /// The facts of an image, with its WCS as text where it has one.
-    pub fn new(image: &Image, wcs: Option<String>) -> Self {
+    /// The facts of an image.
+    pub fn new(image: &Image) -> Self {
         Self {
             name: image.name.clone(),
             source: image.source.clone(),
             header: image.header.clone(),
             width: image.width(),
             height: image.height(),
-            wcs,
+            wcs: image.wcs.as_ref().map(|wcs| wcs.text().to_owned()),
         }
     }
 }

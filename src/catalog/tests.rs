@@ -22,7 +22,7 @@ pub(super) fn image(path: &str) -> ImageInfo {
     image.source.path = PathBuf::from(path);
     image.source.bytes = 2880;
     image.source.modified = 1_700_000_000;
-    ImageInfo::new(&image, None)
+    ImageInfo::new(&image)
 }
 
 /// A row with a different number in every column, some of them awkward.

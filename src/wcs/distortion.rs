@@ -23,7 +23,9 @@ impl Distortion {
         let [Some(a), Some(b)] = orders else {
             return match orders {
                 [None, None] => Ok(None),
-                _ => Err(Unsupported("SIP has only one of A_ORDER and B_ORDER".into())),
+                _ => Err(Unsupported(
+                    "SIP has only one of A_ORDER and B_ORDER".into(),
+                )),
             };
         };
         let a = sip_polynomial(keywords, "A", a)?;
@@ -52,7 +54,11 @@ impl Distortion {
                 };
                 // The axis' own coordinate comes first.
                 let (own, other, radius) = tpv_powers(m);
-                let (u, v) = if axis == 0 { (own, other) } else { (other, own) };
+                let (u, v) = if axis == 0 {
+                    (own, other)
+                } else {
+                    (other, own)
+                };
                 polynomial.0.push(Term {
                     coefficient: value,
                     powers: [u, v, radius],
@@ -98,7 +104,10 @@ impl Distortion {
                 None => break,
             }
         }
-        let size = place.into_iter().chain(wanted).fold(0.0, |a: f64, b| a.max(b.abs()));
+        let size = place
+            .into_iter()
+            .chain(wanted)
+            .fold(0.0, |a: f64, b| a.max(b.abs()));
         (error <= 1e-11 * size.max(1e-3)).then_some(place)
     }
 }
@@ -235,7 +244,8 @@ mod tests {
         }
         let h = 1e-6;
         let [_, by_u, by_v] = terms.evaluate([0.3, -0.7]);
-        let slope = |a: [f64; 2], b: [f64; 2]| (terms.evaluate(a)[0] - terms.evaluate(b)[0]) / (2.0 * h);
+        let slope =
+            |a: [f64; 2], b: [f64; 2]| (terms.evaluate(a)[0] - terms.evaluate(b)[0]) / (2.0 * h);
         let expected = [
             slope([0.3 + h, -0.7], [0.3 - h, -0.7]),
             slope([0.3, -0.7 + h], [0.3, -0.7 - h]),

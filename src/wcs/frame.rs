@@ -83,7 +83,7 @@ impl Frame {
         rotate(&self.rotation, direction)
     }
 
-    pub(super) fn from_icrs(&self, direction: [f64; 3]) -> [f64; 3] {
+    pub(super) fn of_icrs(&self, direction: [f64; 3]) -> [f64; 3] {
         let mean = rotate(&transpose(&self.rotation), direction);
         let Some(e) = self.e_terms else {
             return mean;
@@ -142,8 +142,11 @@ fn fk5_to_icrs() -> Matrix3 {
 /// The pole and the centre of the Galaxy in FK5, J2000, as astropy derives them from the IAU's
 /// definition in B1950.
 fn galactic_to_icrs() -> Matrix3 {
-    let [pole_ra, pole_dec, centre] =
-        [192.859_481_206_534_8_f64, 27.128_251_180_856_22, 122.931_918_568_002_6];
+    let [pole_ra, pole_dec, centre] = [
+        192.859_481_206_534_8_f64,
+        27.128_251_180_856_22,
+        122.931_918_568_002_6,
+    ];
     let from_fk5 = product(
         &product(
             &about_z((180.0 - centre).to_radians()),
@@ -218,18 +221,28 @@ fn newcomb_precession(year: f64) -> Matrix3 {
 /// against FK5 (Murray 1989, A&A 218, 325, eq. 28 and 29).
 fn b1950_to_j2000(centuries: f64) -> Matrix3 {
     const ROTATION: Matrix3 = [
-        [0.999_925_679_495_687_7, -0.011_181_483_220_466_2, -0.004_859_003_815_359_2],
-        [0.011_181_483_239_171_7, 0.999_937_484_893_313_5, -0.000_027_162_594_714_2],
-        [0.004_859_003_772_314_3, -0.000_027_170_293_744_0, 0.999_988_194_602_374_2],
+        [
+            0.999_925_679_495_687_7,
+            -0.011_181_483_220_466_2,
+            -0.004_859_003_815_359_2,
+        ],
+        [
+            0.011_181_483_239_171_7,
+            0.999_937_484_893_313_5,
+            -0.000_027_162_594_714_2,
+        ],
+        [
+            0.004_859_003_772_314_3,
+            -0.000_027_170_293_744_0,
+            0.999_988_194_602_374_2,
+        ],
     ];
     const A_CENTURY: Matrix3 = [
         [-0.002_645_526_2e-6, -1.153_991_868_9e-6, 2.111_134_619_0e-6],
         [1.154_062_816_1e-6, -0.012_904_299_7e-6, 0.023_602_147_8e-6],
         [-2.111_297_904_8e-6, -0.005_602_444_8e-6, 0.010_258_773_4e-6],
     ];
-    std::array::from_fn(|i| {
-        std::array::from_fn(|j| ROTATION[i][j] + centuries * A_CENTURY[i][j])
-    })
+    std::array::from_fn(|i| std::array::from_fn(|j| ROTATION[i][j] + centuries * A_CENTURY[i][j]))
 }
 
 /// The E-terms of aberration of an equinox (Explanatory Supplement 1992, 3.53), with the obliquity

@@ -65,9 +65,7 @@ fn read_matrix(
     if given(&pc) {
         let identity = [[1.0, 0.0], [0.0, 1.0]];
         let scale = scale.map(|value| value.unwrap_or(1.0));
-        let row = |i: usize| {
-            [0, 1].map(|j| scale[i] * pc[i][j].unwrap_or(identity[i][j]))
-        };
+        let row = |i: usize| [0, 1].map(|j| scale[i] * pc[i][j].unwrap_or(identity[i][j]));
         return Ok(([row(0), row(1)], scale != [1.0, 1.0]));
     }
     let [Some(first), Some(second)] = scale else {

@@ -146,7 +146,10 @@ mod tests {
             ("AIT", 2.8, 1.0),
         ] {
             assert_eq!(projection(code, &[]).to_native(x, y), None, "{code}");
-            assert!(projection(code, &[]).to_native(0.1, 0.1).is_some(), "{code}");
+            assert!(
+                projection(code, &[]).to_native(0.1, 0.1).is_some(),
+                "{code}"
+            );
         }
         for (code, theta) in [("TAN", -0.1), ("SIN", -0.1), ("STG", -FRAC_PI_2)] {
             assert_eq!(projection(code, &[]).to_plane(1.0, theta), None, "{code}");

@@ -22,7 +22,10 @@ struct Case {
 fn cases() -> Vec<Case> {
     let text = std::fs::read_to_string(own_data("wcs/headers.txt")).unwrap();
     let sky: Array3<f64> = ndarray_npy::read_npy(own_data("wcs/sky.npy")).unwrap();
-    let blocks = text.split("== ").skip(1).map(|block| block.split_once('\n').unwrap());
+    let blocks = text
+        .split("== ")
+        .skip(1)
+        .map(|block| block.split_once('\n').unwrap());
     let cases: Vec<Case> = blocks
         .zip(sky.axis_iter(Axis(0)))
         .map(|((name, cards), sky)| Case {
@@ -31,14 +34,24 @@ fn cases() -> Vec<Case> {
             sky: sky.to_owned().insert_axis(Axis(0)),
         })
         .collect();
-    assert_eq!(cases.len(), sky.dim().0, "headers and positions go together");
+    assert_eq!(
+        cases.len(),
+        sky.dim().0,
+        "headers and positions go together"
+    );
     cases
 }
 
 impl Case {
     fn number(&self, keyword: &str) -> f64 {
         let card = self.cards.lines().find(|card| card.starts_with(keyword));
-        card.unwrap().split_once('=').unwrap().1.trim().parse().unwrap()
+        card.unwrap()
+            .split_once('=')
+            .unwrap()
+            .1
+            .trim()
+            .parse()
+            .unwrap()
     }
 
     /// The places that make_wcs.py took, by the same formula.
@@ -60,8 +73,10 @@ impl Case {
 /// Distance of two positions, degrees.
 fn distance(a: Sky, b: Sky) -> f64 {
     let direction = |sky: Sky| {
-        let ((sin_ra, cos_ra), (sin, cos)) =
-            (sky.ra.to_radians().sin_cos(), sky.dec.to_radians().sin_cos());
+        let ((sin_ra, cos_ra), (sin, cos)) = (
+            sky.ra.to_radians().sin_cos(),
+            sky.dec.to_radians().sin_cos(),
+        );
         [cos * cos_ra, cos * sin_ra, sin]
     };
     let (a, b) = (direction(a), direction(b));
@@ -100,7 +115,12 @@ fn pixels_are_where_astropy_says() {
     for case in &cases {
         let wcs = Wcs::from_text(&case.cards).unwrap_or_else(|e| panic!("{}: {e}", case.name));
         let (sky, pixels) = worst(case, &wcs, 0.0);
-        println!("{:30} {:8.5} mas {:8.1e} px", case.name, sky * 3.6e6, pixels);
+        println!(
+            "{:30} {:8.5} mas {:8.1e} px",
+            case.name,
+            sky * 3.6e6,
+            pixels
+        );
         assert!(sky < SKY_LIMIT, "{}: {} mas", case.name, sky * 3.6e6);
         assert!(pixels < PIXEL_LIMIT, "{}: {pixels} pixels", case.name);
         let (control, _) = worst(case, &wcs, 2.0 * SKY_LIMIT);
@@ -139,10 +159,22 @@ fn header(cards: &[(&str, &str)]) -> Result<Option<Wcs>, Unsupported> {
 #[test]
 fn what_is_not_supported_is_said() {
     let cases: &[(&[(&str, &str)], &str)] = &[
-        (&[("CTYPE1", "RA---TNX"), ("CTYPE2", "DEC--TNX")], "the projection TNX"),
-        (&[("CTYPE1", "RA---ZPX"), ("CTYPE2", "DEC--ZPX")], "the projection ZPX"),
-        (&[("CTYPE1", "RA---TAB"), ("CTYPE2", "DEC--TAB")], "the projection TAB"),
-        (&[("CTYPE1", "RA---XYZ"), ("CTYPE2", "DEC--XYZ")], "the projection XYZ"),
+        (
+            &[("CTYPE1", "RA---TNX"), ("CTYPE2", "DEC--TNX")],
+            "the projection TNX",
+        ),
+        (
+            &[("CTYPE1", "RA---ZPX"), ("CTYPE2", "DEC--ZPX")],
+            "the projection ZPX",
+        ),
+        (
+            &[("CTYPE1", "RA---TAB"), ("CTYPE2", "DEC--TAB")],
+            "the projection TAB",
+        ),
+        (
+            &[("CTYPE1", "RA---XYZ"), ("CTYPE2", "DEC--XYZ")],
+            "the projection XYZ",
+        ),
         (
             &[("CTYPE2", "DEC--SIN")],
             "the projection of CTYPE1 RA---TAN, CTYPE2 DEC--SIN",
@@ -167,16 +199,25 @@ fn what_is_not_supported_is_said() {
             &[("CTYPE1", "FREQ"), ("CTYPE3", "RA---TAN")],
             "celestial axes that are not the first two: CTYPE2 DEC--TAN, CTYPE3 RA---TAN",
         ),
-        (&[("CRPIX1", "abc")], "CRPIX1: expected a number, found 'abc'"),
+        (
+            &[("CRPIX1", "abc")],
+            "CRPIX1: expected a number, found 'abc'",
+        ),
         (&[("CRPIX1", "T")], "CRPIX1: expected a number, found T"),
-        (&[("CRVAL2", "120.0")], "CRVAL2: expected a latitude from -90 to 90, found 120"),
+        (
+            &[("CRVAL2", "120.0")],
+            "CRVAL2: expected a latitude from -90 to 90, found 120",
+        ),
         (&[("CRVAL1", "-")], "CRVAL1 is missing"),
         (
             &[("CDELT1", "-"), ("CDELT2", "-")],
             "no scale of pixels: neither CD nor PC nor CDELT",
         ),
         (&[("CDELT1", "0")], "the matrix of pixel scales is singular"),
-        (&[("CD1_1", "0.0")], "the matrix of pixel scales is singular"),
+        (
+            &[("CD1_1", "0.0")],
+            "the matrix of pixel scales is singular",
+        ),
         (
             &[("PC1_1", "1.0"), ("PC1_3", "0.5")],
             "positions depend on a third axis (PC1_3)",
@@ -185,27 +226,56 @@ fn what_is_not_supported_is_said() {
         (&[("CPDIS1", "Lookup")], "a distortion by CPDISi"),
         (&[("PC001001", "1.0")], "the old form PC001001 of PC1_1"),
         (&[("RADESYS", "GAPPT")], "the reference system GAPPT"),
-        (&[("EQUINOX", "0.0")], "EQUINOX: expected a year from 1800 to 2200"),
-        (&[("PV1_1", "1.0")], "a fiducial point that PVi_1 of the longitude moves"),
         (
-            &[("CTYPE1", "RA---TPV"), ("CTYPE2", "DEC--TPV"), ("PV1_1", "1.0")],
+            &[("EQUINOX", "0.0")],
+            "EQUINOX: expected a year from 1800 to 2200",
+        ),
+        (
+            &[("PV1_1", "1.0")],
+            "a fiducial point that PVi_1 of the longitude moves",
+        ),
+        (
+            &[
+                ("CTYPE1", "RA---TPV"),
+                ("CTYPE2", "DEC--TPV"),
+                ("PV1_1", "1.0"),
+            ],
             "TPV with CDELT, or with declination first",
         ),
         (
-            &[("CTYPE1", "RA---TPV"), ("CTYPE2", "DEC--TPV"), ("PV1_1", "1.0"), ("CD1_1", "1.0"), ("CD2_2", "1.0")],
+            &[
+                ("CTYPE1", "RA---TPV"),
+                ("CTYPE2", "DEC--TPV"),
+                ("PV1_1", "1.0"),
+                ("CD1_1", "1.0"),
+                ("CD2_2", "1.0"),
+            ],
             "TPV without PV2_1",
         ),
-        (&[("A_ORDER", "2")], "SIP has only one of A_ORDER and B_ORDER"),
+        (
+            &[("A_ORDER", "2")],
+            "SIP has only one of A_ORDER and B_ORDER",
+        ),
         (
             &[("A_ORDER", "1000000"), ("B_ORDER", "2")],
             "A_ORDER: expected a whole number from 0 to 9, found 1000000",
         ),
         (
-            &[("CTYPE1", "RA---CAR"), ("CTYPE2", "DEC--CAR"), ("LONPOLE", "90.0"), ("CRVAL2", "0.0")],
+            &[
+                ("CTYPE1", "RA---CAR"),
+                ("CTYPE2", "DEC--CAR"),
+                ("LONPOLE", "90.0"),
+                ("CRVAL2", "0.0"),
+            ],
             "a pole that only LATPOLE says",
         ),
         (
-            &[("CTYPE1", "RA---CAR"), ("CTYPE2", "DEC--CAR"), ("LONPOLE", "80.0"), ("CRVAL2", "60.0")],
+            &[
+                ("CTYPE1", "RA---CAR"),
+                ("CTYPE2", "DEC--CAR"),
+                ("LONPOLE", "80.0"),
+                ("CRVAL2", "60.0"),
+            ],
             "no pole agrees with LONPOLE and CRVAL",
         ),
     ];
@@ -235,7 +305,9 @@ fn a_text_gives_the_same_transformation() {
         let again = Wcs::from_text(wcs.text()).unwrap();
         assert_eq!(wcs, again, "{}", case.name);
     }
-    let wcs = header(&[("RADESYS", "FK5"), ("OBJECT", "it's")]).unwrap().unwrap();
+    let wcs = header(&[("RADESYS", "FK5"), ("OBJECT", "it's")])
+        .unwrap()
+        .unwrap();
     assert_eq!(
         wcs.text(),
         "CTYPE1  =           'RA---TAN'\n\
@@ -273,7 +345,12 @@ fn the_jacobian_is_the_slope_on_the_sky() {
 fn what_is_far_outside_is_nowhere() {
     let wcs = header(&[]).unwrap().unwrap();
     assert_eq!(wcs.to_pixel(330.0, -30.0), None);
-    for (ra, dec) in [(f64::NAN, 0.0), (0.0, f64::NAN), (0.0, 90.1), (f64::INFINITY, 0.0)] {
+    for (ra, dec) in [
+        (f64::NAN, 0.0),
+        (0.0, f64::NAN),
+        (0.0, 90.1),
+        (f64::INFINITY, 0.0),
+    ] {
         assert_eq!(wcs.to_pixel(ra, dec), None);
     }
     assert_eq!(wcs.to_sky(f64::NAN, 0.0), None);

@@ -199,7 +199,7 @@ impl Work<'_> {
         self.planes.apply(&mut image, plane, file.planes())?;
         let stars = self.stars.as_ref();
         let measured = measure_image(&image, stars, &self.options, &self.fitter)?;
-        Ok((ImageInfo::new(&image, None), measured))
+        Ok((ImageInfo::new(&image), measured))
     }
 }
 

@@ -4,6 +4,7 @@ use fitsio_pure::header::{Card as RawCard, parse_header_blocks};
 use fitsio_pure::value::Value as RawValue;
 use fitsio_pure::{BLOCK_SIZE, CARD_SIZE};
 
+use crate::wcs::Unsupported;
 use crate::{Error, Result};
 
 /// The value of a header card.
@@ -121,6 +122,24 @@ impl Header {
 
     pub(super) fn is_true(&self, keyword: &str) -> bool {
         self.get(keyword) == Some(Value::Logical(true))
+    }
+
+    /// The value of a keyword that is there once, or always with the same value.
+    ///
+    /// # Errors
+    /// [`Unsupported`] for contradictions and for what is no value.
+    pub(super) fn certain(&self, keyword: &str) -> Result<Option<Value>, Unsupported> {
+        if self.is_contradicted(keyword) {
+            let what = format!("{keyword}: there more than once with different values");
+            return Err(Unsupported(what));
+        }
+        match (self.get(keyword), self.written(keyword)) {
+            (None, Some(field)) => match before_comment(field) {
+                "" => Err(Unsupported(format!("{keyword}: no value"))),
+                text => Err(Unsupported(format!("{keyword}: no value but {text}"))),
+            },
+            (value, _) => Ok(value),
+        }
     }
 
     /// What stands on the first card of a keyword after the equals sign, comment and all.

@@ -61,9 +61,7 @@ impl Conic {
             Kind::Orthomorphic => {
                 let constant = match half == 0.0 {
                     true => middle.sin(),
-                    false => {
-                        (high.cos() / low.cos()).ln() / (half_tan(high) / half_tan(low)).ln()
-                    }
+                    false => (high.cos() / low.cos()).ln() / (half_tan(high) / half_tan(low)).ln(),
                 };
                 let scale = low.cos() / (constant * half_tan(low).powf(constant));
                 (constant, scale)

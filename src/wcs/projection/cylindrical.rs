@@ -126,7 +126,9 @@ fn stretched(x: f64, length: f64) -> Option<f64> {
 /// from the pole, which keep their digits there.
 fn mollweide_latitude(gamma: f64) -> f64 {
     let psi = FRAC_PI_2 - gamma.abs();
-    let sine = ((2.0 * psi - (2.0 * psi).sin()) / (2.0 * PI)).max(0.0).sqrt();
+    let sine = ((2.0 * psi - (2.0 * psi).sin()) / (2.0 * PI))
+        .max(0.0)
+        .sqrt();
     (FRAC_PI_2 - 2.0 * sine.min(1.0).asin()).copysign(gamma)
 }
 
