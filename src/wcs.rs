@@ -111,26 +111,19 @@ impl Wcs {
                 let tpv = Distortion::tpv(&coefficients)?;
                 ("TAN", None, Some(tpv), Default::default())
             }
-            PvCards::Leftover => (
-                "TAN",
-                Distortion::sip(&mut keywords)?,
-                None,
-                Default::default(),
-            ),
+            PvCards::Leftover => {
+                let sip = Distortion::sip(&mut keywords)?;
+                ("TAN", sip, None, Default::default())
+            }
             PvCards::Parameters => {
                 let sip = Distortion::sip(&mut keywords)?;
                 (axes.code.as_str(), sip, None, coefficients)
             }
         };
         let projection = Projection::new(code, &parameters[axes.latitude], dec0.to_radians())?;
-        let pole = Pole::read(&mut keywords, &parameters[longitude], projection.theta0())?;
-        let from_native = Orientation {
-            fiducial: [ra0.to_radians(), dec0.to_radians()],
-            longitude_of_pole: pole.longitude.map(f64::to_radians),
-            latitude_of_pole: pole.latitude.unwrap_or(90.0).to_radians(),
-            theta0: projection.theta0(),
-        }
-        .rotation()?;
+        let theta0 = projection.theta0();
+        let orientation =
+            Orientation::read(&mut keywords, &parameters[longitude], [ra0, dec0], theta0)?;
         let frame = Frame::read(&mut keywords, &axes.longitude_name)?;
         Ok(Some(Self {
             linear,
@@ -138,7 +131,7 @@ impl Wcs {
             tpv,
             swapped: axes.latitude == 0,
             projection,
-            from_native,
+            from_native: orientation.rotation()?,
             frame,
             text: keywords.into_text(),
         }))
@@ -236,42 +229,6 @@ impl Wcs {
     pub fn pixel_scale(&self, x: f64, y: f64) -> Option<f64> {
         let [[a, b], [c, d]] = self.jacobian(x, y)?;
         Some((a * d - b * c).abs().sqrt())
-    }
-}
-
-/// Where the native pole is, degrees.
-struct Pole {
-    longitude: Option<f64>,
-    latitude: Option<f64>,
-}
-
-impl Pole {
-    /// LONPOLE and LATPOLE, or what stands for them among the PV cards of the longitude.
-    fn read(
-        keywords: &mut Keywords<'_>,
-        parameters: &[Option<f64>],
-        theta0: f64,
-    ) -> Result<Self, Unsupported> {
-        let parameter = |m: usize| parameters.get(m).copied().flatten();
-        let defaults = [0.0, 0.0, theta0.to_degrees()];
-        for (m, default) in defaults.into_iter().enumerate() {
-            if parameter(m).is_some_and(|value| value != default) {
-                return Err(Unsupported(format!(
-                    "a fiducial point that PVi_{m} of the longitude moves"
-                )));
-            }
-        }
-        if parameters.iter().skip(5).any(Option::is_some) {
-            return Err(Unsupported("PVi_m of the longitude with m above 4".into()));
-        }
-        let longitude = keywords.number("LONPOLE")?;
-        let latitude = keywords.number("LATPOLE")?;
-        // 999 is how old files say that there is none.
-        let is_given = |value: &f64| *value != 999.0;
-        Ok(Self {
-            longitude: parameter(3).or(longitude).filter(is_given),
-            latitude: parameter(4).or(latitude).filter(is_given),
-        })
     }
 }
 

@@ -1,24 +1,59 @@
 //! Rotations: from the native sphere of a projection to the sky.
 
 use super::Unsupported;
+use super::keywords::Keywords;
 
 /// A matrix of three rows.
 pub(super) type Matrix3 = [[f64; 3]; 3];
 
-/// What the keywords say about how the native sphere lies on the sky, radians.
+/// How the native sphere lies on the sky, radians.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Orientation {
     /// CRVAL: longitude and latitude of the fiducial point.
-    pub(super) fiducial: [f64; 2],
+    fiducial: [f64; 2],
     /// LONPOLE, if it is there.
-    pub(super) longitude_of_pole: Option<f64>,
+    longitude_of_pole: Option<f64>,
     /// LATPOLE.
-    pub(super) latitude_of_pole: f64,
+    latitude_of_pole: f64,
     /// Native latitude of the fiducial point; its native longitude is 0.
-    pub(super) theta0: f64,
+    theta0: f64,
 }
 
 impl Orientation {
+    /// By LONPOLE and LATPOLE, or what stands for them among the PV cards of the longitude, whose
+    /// values are `parameters`; `fiducial` is CRVAL in degrees.
+    pub(super) fn read(
+        keywords: &mut Keywords<'_>,
+        parameters: &[Option<f64>],
+        fiducial: [f64; 2],
+        theta0: f64,
+    ) -> Result<Self, Unsupported> {
+        let parameter = |m: usize| parameters.get(m).copied().flatten();
+        let defaults = [0.0, 0.0, theta0.to_degrees()];
+        for (m, default) in defaults.into_iter().enumerate() {
+            if parameter(m).is_some_and(|value| value != default) {
+                return Err(Unsupported(format!(
+                    "a fiducial point that PVi_{m} of the longitude moves"
+                )));
+            }
+        }
+        if parameters.iter().skip(5).any(Option::is_some) {
+            return Err(Unsupported("PVi_m of the longitude with m above 4".into()));
+        }
+        let longitude = keywords.number("LONPOLE")?;
+        let latitude = keywords.number("LATPOLE")?;
+        // 999 is how old files say that there is none.
+        let is_given = |value: &f64| *value != 999.0;
+        let longitude = parameter(3).or(longitude).filter(is_given);
+        let latitude = parameter(4).or(latitude).filter(is_given);
+        Ok(Self {
+            fiducial: fiducial.map(f64::to_radians),
+            longitude_of_pole: longitude.map(f64::to_radians),
+            latitude_of_pole: latitude.unwrap_or(90.0).to_radians(),
+            theta0,
+        })
+    }
+
     /// The rotation from native to celestial directions (Calabretta & Greisen 2002, A&A 395, 1077,
     /// eq. 2 and 8 to 10).
     pub(super) fn rotation(&self) -> Result<Matrix3, Unsupported> {

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use ndarray::{Array3, ArrayView2, Axis};
-use starfit::io::fits::Value;
+use starfit::io::fits::{FitsFile, FitsPath, Value};
 use starfit::wcs::{Sky, Unsupported, Wcs};
 
-use crate::common::own_data;
+use crate::cli::{folder, shipped, starfit};
+use crate::common::{data, own_data, read_csv};
 
 /// Degrees: 0.01 mas.
 const SKY_LIMIT: f64 = 0.01e-3 / 3600.0;
@@ -81,7 +82,7 @@ fn distance(a: Sky, b: Sky) -> f64 {
     };
     let (a, b) = (direction(a), direction(b));
     let squared: f64 = (0..3).map(|k| (a[k] - b[k]).powi(2)).sum();
-    (2.0 * (squared.sqrt() / 2.0).asin()).to_degrees()
+    (squared.sqrt() / 2.0).asin().to_degrees() * 2.0
 }
 
 /// The largest errors of a WCS: on the sky, degrees, and back from there, pixels. `moved` moves the
@@ -356,4 +357,253 @@ fn what_is_far_outside_is_nowhere() {
     assert_eq!(wcs.to_sky(f64::NAN, 0.0), None);
     let (x, y) = wcs.to_pixel(150.0 - 360.0, 30.0).unwrap();
     assert!((x - 49.0).abs() < 1e-6 && (y - 39.0).abs() < 1e-6);
+}
+
+#[test]
+fn files_give_what_their_headers_say() {
+    let mut seen = 0;
+    for case in cases() {
+        let Some((file, _)) = case.name.split_once('[') else {
+            continue;
+        };
+        let Some(path) = data(&format!("data/{file}")) else {
+            return;
+        };
+        let path = format!("{}{}", path.display(), &case.name[file.len()..]);
+        let file = FitsFile::open(&FitsPath::parse(&path).unwrap()).unwrap();
+        let wcs = file.wcs().unwrap_or_else(|| panic!("{path}: no WCS"));
+        let (sky, pixels) = worst(&case, wcs, 0.0);
+        assert!(sky < SKY_LIMIT && pixels < PIXEL_LIMIT, "{path}");
+        seen += 1;
+    }
+    assert!(seen >= 8);
+    for (file, has) in [
+        ("m13_rice.fits.fz", true),
+        ("m67_dss.fits", false),
+        ("emmi_na36.fits", false),
+        ("bad/wcs_singular.fits", false),
+        ("bad/wcs_bad_values.fits", false),
+        ("bad/wcs_unknown_projection.fits", false),
+    ] {
+        let path = data(&format!("data/{file}")).unwrap();
+        let file = FitsFile::open(&FitsPath::from(path)).unwrap();
+        let image = file.image(0).unwrap();
+        assert_eq!(image.wcs.is_some(), has, "{}", image.name);
+    }
+}
+
+#[test]
+fn what_is_odd_is_said_once_and_what_is_no_wcs_is_not() {
+    for (file, said) in [
+        (
+            "bad/wcs_singular.fits",
+            Some("WCS: the matrix of pixel scales is singular: ra and dec stay empty"),
+        ),
+        (
+            "bad/wcs_bad_values.fits",
+            Some("WCS: CRPIX1: expected a number, found 'abc': ra and dec stay empty"),
+        ),
+        (
+            "bad/wcs_unknown_projection.fits",
+            Some("WCS: the projection XYZ: ra and dec stay empty"),
+        ),
+        ("m67_dss.fits", None),
+    ] {
+        let Some(path) = data(&format!("data/{file}")) else {
+            return;
+        };
+        let folder = folder();
+        let path = path.display().to_string();
+        let ran = starfit(folder.path(), &["fit", "-o", "out.csv", &path]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let found: Vec<&str> = ran.stderr.lines().filter(|l| l.contains("WCS")).collect();
+        assert_eq!(found.len(), usize::from(said.is_some()), "{}", ran.stderr);
+        assert!(
+            said.is_none_or(|said| found[0].ends_with(said)),
+            "{found:?}"
+        );
+        let rows = read_csv(&folder.path().join("out.csv"));
+        let empty = |column: &str| rows.iter().all(|row| row[column].is_nan());
+        assert!(empty("ra") && empty("ra_err") && empty("dec") && empty("dec_err"));
+        assert!(!empty("x") && !empty("x_err"));
+    }
+}
+
+/// A simulated field, and its truth.
+fn field(folder: &std::path::Path) -> Vec<HashMap<String, f64>> {
+    let ran = starfit(
+        folder,
+        &[
+            "simulate",
+            "--stars",
+            "150",
+            "--width",
+            "600",
+            "--height",
+            "500",
+            "--snr",
+            "50:500",
+            "field.fits",
+        ],
+    );
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    read_csv(&folder.join("field.fits.truth.csv"))
+}
+
+fn list(columns: &[&str], truth: &[HashMap<String, f64>]) -> String {
+    let mut text = columns.join(",") + "\n";
+    for row in 0..truth.len() {
+        let fields: Vec<String> = columns.iter().map(|c| truth[row][*c].to_string()).collect();
+        text += &(fields.join(",") + "\n");
+    }
+    text
+}
+
+#[test]
+fn stars_are_found_by_where_they_are_on_the_sky() {
+    let folder = folder();
+    let truth = field(folder.path());
+    // One more, on the other side of the sky, and one beside the image.
+    let text = list(&["ra", "dec"], &truth) + "70.0,-36.0\n250.0,36.0\n";
+    std::fs::write(folder.path().join("sky.csv"), text).unwrap();
+    std::fs::write(folder.path().join("pixels.csv"), list(&["x", "y"], &truth)).unwrap();
+    for name in ["sky", "pixels"] {
+        let (stars, output) = (format!("{name}.csv"), format!("{name}_out.csv"));
+        let ran = starfit(
+            folder.path(),
+            &[
+                "fit",
+                "--model",
+                "gaussian",
+                "--stars",
+                &stars,
+                "-o",
+                &output,
+                "field.fits",
+            ],
+        );
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    let text = std::fs::read_to_string(folder.path().join("sky_out.csv")).unwrap();
+    assert_eq!(text.lines().count(), truth.len() + 3);
+    for row in text.lines().skip(truth.len() + 1) {
+        assert!(row.contains(",too_few_pixels,"), "{row}");
+    }
+    let [sky, pixels] =
+        ["sky_out.csv", "pixels_out.csv"].map(|name| read_csv(&folder.path().join(name)));
+    for column in ["x", "y", "ra", "dec", "ra_err", "dec_err", "flux"] {
+        for (row, (a, b)) in sky.iter().zip(&pixels).enumerate() {
+            let (a, b) = (a[column], b[column]);
+            let same = (a - b).abs() <= 1e-6 * b.abs() || (a.is_nan() && b.is_nan());
+            assert!(same, "{column} of {row}: {a} {b}");
+        }
+    }
+}
+
+#[test]
+fn errors_on_the_sky_are_those_of_the_positions() {
+    let folder = folder();
+    let truth = field(folder.path());
+    std::fs::write(folder.path().join("list.csv"), list(&["x", "y"], &truth)).unwrap();
+    let ran = starfit(
+        folder.path(),
+        &["fit", "--stars", "list.csv", "-o", "out.csv", "field.fits"],
+    );
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let found = read_csv(&folder.path().join("out.csv"));
+    // Width of the pulls by their median, which neighbours do not spoil; `moved` degrees off as a
+    // control.
+    let width = |column: &str, scale: f64, moved: f64| {
+        let mut pulls: Vec<f64> = (0..truth.len())
+            .filter(|&row| found[row]["flags"] == 0.0)
+            .map(|row| {
+                let off = (found[row][column] - truth[row][column]) * scale + moved;
+                (off / found[row][&format!("{column}_err")]).abs()
+            })
+            .collect();
+        assert!(pulls.len() > 80);
+        pulls.sort_by(f64::total_cmp);
+        pulls[pulls.len() / 2] / 0.6745
+    };
+    let cos_dec = 36.4613f64.to_radians().cos();
+    for (column, scale) in [("ra", cos_dec), ("dec", 1.0)] {
+        let plain = width(column, scale, 0.0);
+        assert!((0.75..1.3).contains(&plain), "{column}: {plain}");
+        assert!(width(column, scale, 0.05 / 3600.0) > 1.3);
+    }
+    // A round star's errors are the same in every direction: here 1 arcsecond a pixel.
+    for row in (0..truth.len()).filter(|&row| found[row]["flags"] == 0.0) {
+        let pixels = found[row]["x_err"].hypot(found[row]["y_err"]);
+        let sky = found[row]["ra_err"].hypot(found[row]["dec_err"]) * 3600.0;
+        assert!((sky / pixels - 1.0).abs() < 1e-5, "{sky} {pixels}");
+    }
+}
+
+#[test]
+fn lists_on_the_sky_that_cannot_be_used_say_why() {
+    let folder = folder();
+    let text = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    text("sky.csv", "ra,dec\n10,20\n");
+    text("hours.csv", "ra,dec\n05:34:31.9,+22:00:52\n");
+    text("wrong.csv", "ra,dec\n10,20\n10,200\n");
+    text("other.csv", "a,b\n10,20\n");
+    let base = shipped("base.fits");
+    for (list, said) in [
+        (
+            "sky.csv",
+            "base.fits[0]: WCS: expected a supported one, as sky.csv has ra and dec, found none",
+        ),
+        (
+            "hours.csv",
+            "hours.csv: line 2, column ra: expected a number, found \"05:34:31.9\"",
+        ),
+        (
+            "hours.csv",
+            "hint: positions on the sky are in degrees, as 83.6331",
+        ),
+        (
+            "wrong.csv",
+            "wrong.csv: line 3, column dec: expected a declination from -90 to 90 degrees, found 200",
+        ),
+        ("other.csv", "expected x and y or ra and dec"),
+    ] {
+        let ran = starfit(
+            folder.path(),
+            &["fit", "--stars", list, "-o", "out.csv", &base],
+        );
+        assert_eq!(ran.code, 2, "{list}: {}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{list}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn regions_are_of_images() {
+    let folder = folder();
+    field(folder.path());
+    let base = shipped("base.fits");
+    let ran = starfit(folder.path(), &["fit", "-o", "a.reg", "field.fits"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let text = std::fs::read_to_string(folder.path().join("a.reg")).unwrap();
+    assert!(
+        text.contains("\nicrs\n# image field.fits[0]\ncircle("),
+        "{text}"
+    );
+    assert!(text.lines().count() > 100);
+    let ran = starfit(folder.path(), &["fit", "-o", "b.reg", "field.fits", &base]);
+    assert!(
+        ran.stderr.contains("an image without WCS, base.fits[0]"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!folder.path().join("b.reg").exists());
+    let ran = starfit(
+        folder.path(),
+        &["fit", "--cutouts", "-o", "c.reg", "field.fits"],
+    );
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.stderr.contains(".reg files are for images"),
+        "{}",
+        ran.stderr
+    );
 }

@@ -113,9 +113,12 @@ pub(in super::super) struct Polynomial {
 
 impl Polynomial {
     fn new(parameters: &[Option<f64>]) -> Result<Self, Unsupported> {
-        let coefficients = parameters.iter().map(|value| value.unwrap_or(0.0));
+        let last = parameters
+            .iter()
+            .rposition(|value| value.is_some_and(|value| value != 0.0));
+        let used = parameters.iter().take(last.map_or(0, |last| last + 1));
         let mut polynomial = Self {
-            coefficients: coefficients.collect(),
+            coefficients: used.map(|value| value.unwrap_or(0.0)).collect(),
             furthest: PI,
         };
         if polynomial.slope(0.0) <= 0.0 {
