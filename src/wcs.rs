@@ -27,6 +27,10 @@ use rotation::{Matrix3, Orientation, angles, direction, dot, rotate, transpose};
 
 use crate::io::fits::Value;
 
+/// How far from its position the pixel of a star may be, radians: 2 mas, as much as rounding makes
+/// at the limb of an orthographic projection.
+const TOLERANCE: f64 = 1e-8;
+
 /// Why the WCS of an image is not used, in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -203,7 +207,10 @@ impl Wcs {
         }
         let [x0, y0] = self.linear.reference;
         let (x, y) = (place[0] + x0 - 1.0, place[1] + y0 - 1.0);
-        (x.is_finite() && y.is_finite()).then_some((x, y))
+        // Where digits run out, or a distortion folds the plane, there is no way back.
+        let back =
+            rotation::separation(self.to_sky(x, y)?.direction(), Sky { ra, dec }.direction());
+        (back <= TOLERANCE).then_some((x, y))
     }
 
     /// Degrees on the sky a pixel: the derivatives of (ra cos dec, dec) by x and y.

@@ -318,10 +318,7 @@ mod tests {
         // A mirrored image shows the same sky the other way round.
         let mirrored = PLAIN.replace("-1E-4", "1E-4");
         let text = written(&[with_wcs("a.fits", &mirrored)], 0.0).unwrap();
-        assert!(
-            text.contains("1.6200\",0.7200\",150.000)") || text.contains("0.7200\",-30.000)"),
-            "{text}"
-        );
+        assert!(text.contains("1.6200\",0.7200\",-30.000)"), "{text}");
     }
 
     #[test]

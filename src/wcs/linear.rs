@@ -6,6 +6,12 @@ use super::keywords::Keywords;
 /// A matrix of two rows.
 pub(super) type Matrix2 = [[f64; 2]; 2];
 
+/// Pixels: further away the digits of a position are used up.
+const FURTHEST: f64 = 1e9;
+
+/// Scales of pixels that are no mistake, degrees.
+const SCALES: std::ops::RangeInclusive<f64> = 1e-12..=1e3;
+
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Linear {
     /// CRPIX, pixels from 1.
@@ -26,9 +32,20 @@ impl Linear {
         latitude: usize,
     ) -> Result<Self, Unsupported> {
         let reference = pair(keywords, "CRPIX")?.map(|value| value.unwrap_or(0.0));
+        if reference.iter().any(|pixel| pixel.abs() > FURTHEST) {
+            return Err(Unsupported(format!("CRPIX beyond {FURTHEST:e} pixels")));
+        }
         let (mut matrix, is_scaled) = read_matrix(keywords, latitude)?;
         for (row, unit) in matrix.iter_mut().zip(units) {
             *row = row.map(|value| value * unit);
+        }
+        let is_scale = |row: &[f64; 2]| SCALES.contains(&row[0].hypot(row[1]));
+        if !matrix.iter().all(is_scale) && matrix.iter().flatten().any(|&value| value != 0.0) {
+            return Err(Unsupported(format!(
+                "scales of pixels outside {:e} to {:e} degrees",
+                SCALES.start(),
+                SCALES.end()
+            )));
         }
         let inverse = invert(&matrix)
             .ok_or_else(|| Unsupported("the matrix of pixel scales is singular".into()))?;

@@ -163,6 +163,12 @@ pub(super) fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
     a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 }
 
+/// Length of the chord between two directions.
+pub(super) fn separation(a: [f64; 3], b: [f64; 3]) -> f64 {
+    let between: [f64; 3] = std::array::from_fn(|k| a[k] - b[k]);
+    dot(between, between).sqrt()
+}
+
 /// The unit vector at a longitude and latitude, radians.
 pub(super) fn direction(longitude: f64, latitude: f64) -> [f64; 3] {
     let (sin, cos) = latitude.sin_cos();

@@ -214,7 +214,15 @@ fn what_is_not_supported_is_said() {
             &[("CDELT1", "-"), ("CDELT2", "-")],
             "no scale of pixels: neither CD nor PC nor CDELT",
         ),
-        (&[("CDELT1", "0")], "the matrix of pixel scales is singular"),
+        (
+            &[("CDELT1", "0"), ("CDELT2", "0")],
+            "the matrix of pixel scales is singular",
+        ),
+        (
+            &[("CDELT1", "1e9")],
+            "scales of pixels outside 1e-12 to 1e3 degrees",
+        ),
+        (&[("CRPIX2", "-1e10")], "CRPIX beyond 1e9 pixels"),
         (
             &[("CD1_1", "0.0")],
             "the matrix of pixel scales is singular",

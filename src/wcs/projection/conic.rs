@@ -5,6 +5,9 @@ use std::f64::consts::{FRAC_PI_2, PI};
 use super::super::Unsupported;
 use super::asin;
 
+/// Least middle latitude of a cone, radians: what is flatter is a cylinder.
+const FLATTEST: f64 = 1e-6;
+
 /// A cone through or between two standard parallels.
 #[derive(Debug, Clone, PartialEq)]
 pub(in super::super) struct Conic {
@@ -46,7 +49,7 @@ impl Conic {
         let middle = parameter(1).ok_or_else(|| wrong("no PVi_1"))?.to_radians();
         let half = parameter(2).unwrap_or(0.0).to_radians();
         let (low, high) = (middle - half, middle + half);
-        let is_cone = middle != 0.0 && middle.abs() < FRAC_PI_2 && low.abs() < FRAC_PI_2;
+        let is_cone = middle.abs() > FLATTEST && middle.abs() < FRAC_PI_2 && low.abs() < FRAC_PI_2;
         if !is_cone || high.abs() >= FRAC_PI_2 {
             return Err(wrong("standard parallels that make no cone"));
         }
