@@ -136,14 +136,16 @@ pub struct Measured {
 /// # Errors
 ///
 /// [`Error::Option`](crate::Error::Option) where fixed values, bounds and start values contradict each other or the
-/// model; [`Error::Malformed`](crate::Error::Malformed) where `poisson` is asked for and the pixels are no counts; those of
-/// the fitter's backend.
+/// model; [`Error::Malformed`](crate::Error::Malformed) where `poisson` is asked for and the pixels are no counts, or
+/// `list` has positions on the sky and the image no WCS; those of the fitter's backend.
 pub fn measure_image(
     image: &Image,
     list: Option<&StarList>,
     options: &MeasureOptions,
     fitter: &Fitter,
 ) -> Result<Measured> {
+    let list = list.map(|list| list.on(image)).transpose()?;
+    let list = list.as_deref();
     let cell = Background::cell_for(image.width(), image.height());
     let background = Background::estimate(image.pixels.view(), cell);
     let gain = options
@@ -212,7 +214,14 @@ pub fn measure_image(
     for (fit, found) in fits.iter_mut().zip(found.iter().flatten()) {
         fit.flags.set(Flags::SATURATED, found.saturated);
     }
-    let mut rows = rows(&stars, &fits, fitter.model, options, &constraints)?;
+    let mut rows = rows(
+        &stars,
+        &fits,
+        fitter.model,
+        options,
+        &constraints,
+        image.wcs.as_ref(),
+    )?;
     flag_image(&mut rows, &stars, fwhm);
     number_from_one(&mut rows, options.one_based);
     Ok(Measured {

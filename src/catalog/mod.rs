@@ -8,6 +8,8 @@
 
 pub mod columns;
 mod csv;
+mod output;
+mod region;
 mod row;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -52,20 +54,20 @@ pub struct ImageInfo {
     pub width: usize,
     /// Number of rows, pixels; for a stack, of each cutout.
     pub height: usize,
-    /// The WCS as text, where the image has one that is supported.
+    /// The WCS as [`Wcs::text`](crate::wcs::Wcs::text), where the image has one that is supported.
     pub wcs: Option<String>,
 }
 
 impl ImageInfo {
-    /// The facts of an image, with its WCS as text where it has one.
-    pub fn new(image: &Image, wcs: Option<String>) -> Self {
+    /// The facts of an image.
+    pub fn new(image: &Image) -> Self {
         Self {
             name: image.name.clone(),
             source: image.source.clone(),
             header: image.header.clone(),
             width: image.width(),
             height: image.height(),
-            wcs,
+            wcs: image.wcs.as_ref().map(|wcs| wcs.text().to_owned()),
         }
     }
 }
@@ -149,14 +151,17 @@ pub enum CatalogFormat {
     Sqlite,
     /// Comma-separated values with one header row.
     Csv,
+    /// Regions of SAOImage DS9.
+    Region,
 }
 
 impl CatalogFormat {
     /// Endings of file names, without the dot.
-    const ENDINGS: [(&'static str, Self); 3] = [
+    const ENDINGS: [(&'static str, Self); 4] = [
         ("db", Self::Sqlite),
         ("sqlite", Self::Sqlite),
         ("csv", Self::Csv),
+        ("reg", Self::Region),
     ];
 
     /// Endings that will mean something one day: better said so than called unknown.
@@ -221,17 +226,15 @@ fn unknown_ending(path: &Path, found: &str) -> Error {
 pub fn create(path: &Path, run: &RunInfo) -> Result<Box<dyn CatalogWriter>> {
     match CatalogFormat::from_path(path)? {
         CatalogFormat::Csv => Ok(Box::new(csv::CsvWriter::create(path)?)),
+        CatalogFormat::Region => Ok(Box::new(region::RegionWriter::create(path, run)?)),
         #[cfg(feature = "sqlite")]
         CatalogFormat::Sqlite => Ok(Box::new(sqlite::SqliteWriter::create(path, run)?)),
         #[cfg(not(feature = "sqlite"))]
-        CatalogFormat::Sqlite => {
-            let _ = run;
-            Err(Error::Unsupported {
-                file: path.display().to_string(),
-                what: "SQLite".to_owned(),
-                hint: Some("build starfit with its feature sqlite".to_owned()),
-            })
-        }
+        CatalogFormat::Sqlite => Err(Error::Unsupported {
+            file: path.display().to_string(),
+            what: "SQLite".to_owned(),
+            hint: Some("build starfit with its feature sqlite".to_owned()),
+        }),
     }
 }
 

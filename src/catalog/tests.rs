@@ -22,7 +22,7 @@ pub(super) fn image(path: &str) -> ImageInfo {
     image.source.path = PathBuf::from(path);
     image.source.bytes = 2880;
     image.source.modified = 1_700_000_000;
-    ImageInfo::new(&image, None)
+    ImageInfo::new(&image)
 }
 
 /// A row with a different number in every column, some of them awkward.
@@ -33,7 +33,11 @@ pub(super) fn full_row(id: usize) -> Row {
         let number = match column.name {
             "image" | "id" | "status" | "flags" => continue,
             _ if column.kind == Kind::Integer => at as f64,
-            _ => awkward.get(at - 10).copied().unwrap_or(at as f64 + 0.1),
+            _ => at
+                .checked_sub(10)
+                .and_then(|at| awkward.get(at))
+                .copied()
+                .unwrap_or(at as f64 + 0.1),
         };
         row.set(column.name, number);
     }
@@ -60,14 +64,15 @@ fn the_ending_decides() {
         ("a.db", CatalogFormat::Sqlite),
         ("b/A.SQLite", CatalogFormat::Sqlite),
         ("a.fits.csv", CatalogFormat::Csv),
+        ("a.reg", CatalogFormat::Region),
         ("-", CatalogFormat::Csv),
     ] {
         assert_eq!(format(name).unwrap(), expected, "{name}");
     }
     assert_snapshot!(format("a.ecsv").unwrap_err(), @"a.ecsv: writing .ecsv catalogues is not supported");
-    assert_snapshot!(format("a.parquet").unwrap_err().hint().unwrap(), @"supported: .db, .sqlite, .csv, or - for CSV on standard output");
-    assert_snapshot!(format("a.txt").unwrap_err(), @"output a.txt: expected one of the endings .db, .sqlite, .csv, or - for CSV on standard output, found .txt");
-    assert_snapshot!(format("no/ending").unwrap_err(), @"output no/ending: expected one of the endings .db, .sqlite, .csv, or - for CSV on standard output, found none");
+    assert_snapshot!(format("a.parquet").unwrap_err().hint().unwrap(), @"supported: .db, .sqlite, .csv, .reg, or - for CSV on standard output");
+    assert_snapshot!(format("a.txt").unwrap_err(), @"output a.txt: expected one of the endings .db, .sqlite, .csv, .reg, or - for CSV on standard output, found .txt");
+    assert_snapshot!(format("no/ending").unwrap_err(), @"output no/ending: expected one of the endings .db, .sqlite, .csv, .reg, or - for CSV on standard output, found none");
 }
 
 fn written(images: &[(&str, &[Row])]) -> String {

@@ -225,6 +225,13 @@ impl<'a> StackJob<'a> {
                 "an image is fitted without --cutouts, and as FITS",
             ));
         }
+        if let Some(list) = list.filter(|list| list.sky.is_some()) {
+            return Err(malformed(
+                format!("an image with a WCS, as {} has ra and dec", list.file),
+                "ready cutouts".into(),
+                "give columns x and y, in the pixels of each cutout",
+            ));
+        }
         if let Some(list) = list.filter(|list| list.stars.len() != n) {
             return Err(malformed(
                 format!("{}, as many as {} has rows", list.stars.len(), list.file),
@@ -320,7 +327,7 @@ impl<'a> StackJob<'a> {
         drop(batch);
         let stars: Vec<Star> = stars.map(|id| self.star(id)).collect();
         let (model, options) = (self.fitter.model, self.options);
-        let mut rows = rows(&stars, fits, model, options, &self.constraints)?;
+        let mut rows = rows(&stars, fits, model, options, &self.constraints, None)?;
         for row in &mut rows {
             if let Some(level) = row.get("background") {
                 row.set("background", level + options.bias);

@@ -752,12 +752,6 @@ fn odd_and_broken_files_end_as_they_should() {
         return;
     };
     assert!(expectations.len() > 60);
-    // Sky positions are not computed yet, so what is odd about them cannot be warned of.
-    let silent = [
-        "wcs_singular.fits",
-        "wcs_unknown_projection.fits",
-        "wcs_bad_values.fits",
-    ];
     for (file, want) in expectations {
         let folder = folder();
         let path = data(&format!("data/bad/{file}")).unwrap();
@@ -775,11 +769,7 @@ fn odd_and_broken_files_end_as_they_should() {
         let outcomes: BTreeSet<&str> = want.split('|').collect();
         let good = match (refused, ran.code) {
             (true, _) => outcomes.contains("refuse") && errors == 1 && ran.stderr.contains(&file),
-            (_, 0) => {
-                outcomes.contains("read")
-                    || (outcomes.contains("read+warn")
-                        && (warned || silent.contains(&file.as_str())))
-            }
+            (_, 0) => outcomes.contains("read") || (outcomes.contains("read+warn") && warned),
             _ => false,
         };
         assert!(

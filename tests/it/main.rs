@@ -15,3 +15,4 @@ mod recovery;
 mod reference_fits;
 mod solvers;
 mod streaming;
+mod wcs;
