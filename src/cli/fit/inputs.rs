@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
 use std::thread::Scope;
 
 use anyhow::{Context, Result, bail};
-use starfit::catalog::ImageInfo;
+use starfit::catalog::{Assumptions, ImageInfo};
 use starfit::fitter::Fitter;
 use starfit::image::{Header, Source};
 use starfit::io::fits::{FitsFile, FitsPath};
@@ -190,6 +190,7 @@ impl Work<'_> {
             width,
             height,
             wcs: None,
+            assumed: Assumptions::default(),
         };
         Ok(Opened::Stack(Box::new((image, stack))))
     }
@@ -199,7 +200,9 @@ impl Work<'_> {
         self.planes.apply(&mut image, plane, file.planes())?;
         let stars = self.stars.as_ref();
         let measured = measure_image(&image, stars, &self.options, &self.fitter)?;
-        Ok((ImageInfo::new(&image, None), measured))
+        let mut info = ImageInfo::new(&image, None);
+        info.assumed = measured.assumed;
+        Ok((info, measured))
     }
 }
 
