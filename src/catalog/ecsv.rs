@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use super::Kind;
-use super::csv::push_field;
+use super::csv::push_line;
 use super::provenance::Provenance;
 use super::table::Table;
 
@@ -48,16 +48,7 @@ pub(super) fn write(
         .map(|field| field.column.name)
         .collect();
     writeln!(out, "{}", names.join(","))?;
-    table.write_rows(out, |line, values| {
-        for (at, value) in values.enumerate() {
-            if at > 0 {
-                line.push(b',');
-            }
-            push_field(line, value)?;
-        }
-        line.push(b'\n');
-        Ok(())
-    })
+    table.write_rows(out, push_line)
 }
 
 /// JSON as YAML 1.1 reads it, on one line: a number with an exponent is a text to it unless it

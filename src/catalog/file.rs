@@ -22,6 +22,18 @@ pub(super) enum FileFormat {
 }
 
 impl FileFormat {
+    /// Parquet, where it was built in.
+    #[cfg(feature = "parquet")]
+    pub(super) fn parquet(_path: &Path) -> Result<Self> {
+        Ok(Self::Parquet)
+    }
+
+    /// Parquet, where it was built in.
+    #[cfg(not(feature = "parquet"))]
+    pub(super) fn parquet(path: &Path) -> Result<Self> {
+        Err(super::missing_feature(path, "Parquet", "parquet"))
+    }
+
     /// Writes the table with its header.
     pub(super) fn write(
         self,
@@ -53,10 +65,7 @@ pub(super) struct FileWriter {
 impl FileWriter {
     /// Opens the output; nothing is written to it yet.
     pub(super) fn create(path: &Path, run: &RunInfo, format: FileFormat) -> Result<Self> {
-        if format == FileFormat::Fits {
-            keep_images(path)?;
-        }
-        let output = Output::open(path)?;
+        let output = open(Some(format), path)?;
         let mut provenance = Provenance::new();
         let started = provenance.date().to_owned();
         provenance.add_run(run, None, &started);
@@ -107,6 +116,14 @@ impl CatalogWriter for FileWriter {
         // Dropping temporary files removes them.
         Ok(())
     }
+}
+
+/// Opens an output for a table; `None` is a format that anything may give way to.
+pub(super) fn open(format: Option<FileFormat>, path: &Path) -> Result<Output> {
+    if format == Some(FileFormat::Fits) {
+        keep_images(path)?;
+    }
+    Output::open(path)
 }
 
 /// Writes the table, in the units of its images, and puts the file in its place.

@@ -11,14 +11,20 @@ mod csv;
 mod ecsv;
 mod file;
 mod fits;
+#[cfg(feature = "sqlite")]
+mod json;
 mod output;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod provenance;
+#[cfg(feature = "sqlite")]
+pub mod query;
 mod row;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod table;
+#[cfg(feature = "sqlite")]
+mod text;
 mod votable;
 
 use std::fmt;
@@ -267,14 +273,11 @@ pub fn create(path: &Path, run: &RunInfo) -> Result<Box<dyn CatalogWriter>> {
             run,
             FileFormat::VoTable,
         )?)),
-        #[cfg(feature = "parquet")]
         CatalogFormat::Parquet => Ok(Box::new(FileWriter::create(
             path,
             run,
-            FileFormat::Parquet,
+            FileFormat::parquet(path)?,
         )?)),
-        #[cfg(not(feature = "parquet"))]
-        CatalogFormat::Parquet => Err(missing_feature(path, "Parquet", "parquet")),
     }
 }
 

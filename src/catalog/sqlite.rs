@@ -464,7 +464,7 @@ fn remove_database(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn database_error(path: &Path, error: &rusqlite::Error) -> Error {
+pub(super) fn database_error(path: &Path, error: &rusqlite::Error) -> Error {
     let hint = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             Some("another program is writing to it: wait for it, or close it")

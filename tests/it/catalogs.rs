@@ -6,6 +6,7 @@ use std::process::Command;
 
 use ndarray::Array2;
 use serde_json::{Value as Json, json};
+use starfit::catalog::query::{Order, Query, QueryFormat};
 use starfit::catalog::{self, COLUMNS, ImageInfo, Kind, Row, RunInfo, Value};
 use starfit::fit::{FitStatus, Flags};
 use starfit::image::Image;
@@ -198,6 +199,45 @@ fn every_format_gives_every_value_back() {
             "{read}"
         );
     }
+}
+
+#[test]
+fn query_writes_what_the_catalogues_are() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let images = [
+        (image("a.fits[0]", None, 1.5), rows(20)),
+        (
+            image("odd, \"name\" <&>'.fits[1]", Some("ADU"), 1.5),
+            rows(7),
+        ),
+    ];
+    let facts = json!({"model": "moffat", "gain": 1.5, "flux_unit": "adu"});
+    write(folder.path(), &images, Some("adu"), facts);
+    let order = |column: &str| Order {
+        column: column.into(),
+        descending: false,
+    };
+    let query = Query {
+        order: vec![order("image"), order("id")],
+        ..Query::default()
+    };
+    let database = folder.path().join("catalog.db");
+    for ending in ENDINGS.into_iter().filter(|ending| *ending != "db") {
+        let path = folder.path().join(format!("catalog.{ending}"));
+        let format = QueryFormat::from_path(&path).unwrap();
+        assert_eq!(query.write(&database, format, &path).unwrap(), 27);
+    }
+    // SQLite keeps whole numbers as integers and so loses the sign of -0.
+    let path = folder.path().join("expected.json");
+    let expected = fs::read_to_string(&path).unwrap();
+    assert!(expected.contains("\"8000000000000000\""));
+    fs::write(
+        &path,
+        expected.replace("\"8000000000000000\"", "\"0000000000000000\""),
+    )
+    .unwrap();
+    read(&python, folder.path()).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]
