@@ -3,26 +3,33 @@
 //!
 //! A database is only read, whatever the condition is.
 
+mod columns;
+mod format;
 mod near;
+mod region;
 mod session;
 mod sql;
 
 use std::collections::BTreeSet;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use rusqlite::Row as SqlRow;
 use rusqlite::types::ValueRef;
 
-use super::columns::Unit;
 use super::file::{self, FileFormat};
 use super::output::Output;
 use super::provenance::Provenance;
 use super::table::Table;
-use super::{COLUMNS, CatalogFormat, Column, Kind, Value, csv, json, text};
+use super::{COLUMNS, Column, Kind, Value, csv, json, text};
 use crate::error::{Error, Result};
+use columns::{FOR_PEOPLE, MORE, SEPARATION};
 use session::Session;
 use sql::{Chosen, Select};
+
+pub use format::QueryFormat;
+pub(super) use format::Stream;
+pub use region::Region;
 
 /// What to look for. The default is every star of the newest run of each image.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -45,36 +52,6 @@ pub struct Query {
     pub limit: Option<u64>,
 }
 
-/// A part of an image or of the sky.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Region {
-    /// Between two corners, pixels, the edges included.
-    Box {
-        /// x of both corners.
-        x: [f64; 2],
-        /// y of both corners.
-        y: [f64; 2],
-    },
-    /// Around a place on the sky; degrees, the edge included.
-    Cone {
-        /// Right ascension, ICRS.
-        ra: f64,
-        /// Declination, ICRS.
-        dec: f64,
-        /// Radius.
-        radius: f64,
-    },
-    /// The stars of each image that are nearest to a place, pixels.
-    Near {
-        /// The place.
-        x: f64,
-        /// The place.
-        y: f64,
-        /// So many of each image.
-        count: u64,
-    },
-}
-
 /// One column that a result is sorted by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
@@ -83,107 +60,6 @@ pub struct Order {
     /// Whether the largest comes first.
     pub descending: bool,
 }
-
-/// How a result is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum QueryFormat {
-    /// Aligned columns for people, rounded; a few columns unless some are asked for.
-    Table,
-    /// As [`CatalogFormat::Csv`].
-    Csv,
-    /// An array of objects.
-    Json,
-    /// As [`CatalogFormat::Ecsv`].
-    Ecsv,
-    /// As [`CatalogFormat::Fits`].
-    Fits,
-    /// As [`CatalogFormat::Parquet`].
-    Parquet,
-    /// As [`CatalogFormat::VoTable`].
-    VoTable,
-}
-
-impl QueryFormat {
-    /// Every format and its name on the command line.
-    pub const ALL: [(&'static str, Self); 7] = [
-        ("table", Self::Table),
-        ("csv", Self::Csv),
-        ("json", Self::Json),
-        ("ecsv", Self::Ecsv),
-        ("fits", Self::Fits),
-        ("parquet", Self::Parquet),
-        ("votable", Self::VoTable),
-    ];
-
-    /// The format that the ending of a file name stands for.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Option`] for any other ending.
-    pub fn from_path(path: &Path) -> Result<Self> {
-        if path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("json"))
-        {
-            return Ok(Self::Json);
-        }
-        match CatalogFormat::from_path(path) {
-            Ok(CatalogFormat::Csv) => Ok(Self::Csv),
-            Ok(CatalogFormat::Ecsv) => Ok(Self::Ecsv),
-            Ok(CatalogFormat::Fits) => Ok(Self::Fits),
-            Ok(CatalogFormat::Parquet) => Ok(Self::Parquet),
-            Ok(CatalogFormat::VoTable) => Ok(Self::VoTable),
-            Ok(CatalogFormat::Sqlite) | Err(_) => Err(Error::Option {
-                option: format!("output {}", path.display()),
-                expected: "one of the endings .csv, .ecsv, .fits, .json, .parquet, .vot, .xml"
-                    .to_owned(),
-                found: path.extension().map_or_else(
-                    || "none".to_owned(),
-                    |ending| format!(".{}", ending.display()),
-                ),
-                hint: Some("--format says it whatever the ending is".to_owned()),
-            }),
-        }
-    }
-
-    fn file_format(self, path: &Path) -> Result<Option<FileFormat>> {
-        Ok(match self {
-            Self::Table | Self::Csv | Self::Json => None,
-            Self::Ecsv => Some(FileFormat::Ecsv),
-            Self::Fits => Some(FileFormat::Fits),
-            Self::VoTable => Some(FileFormat::VoTable),
-            Self::Parquet => Some(FileFormat::parquet(path)?),
-        })
-    }
-}
-
-/// Columns that a result may have beside those of a catalogue.
-#[rustfmt::skip]
-const MORE: [Column; 8] = [
-    Column { name: "star_id", unit: Unit::None, kind: Kind::Integer, ucd: "meta.id", description: "number of the row in the database" },
-    Column { name: "image_id", unit: Unit::None, kind: Kind::Integer, ucd: "meta.id;obs.image", description: "number of the image in the database" },
-    Column { name: "run_id", unit: Unit::None, kind: Kind::Integer, ucd: "meta.id", description: "number of the run in the database" },
-    Column { name: "object_id", unit: Unit::None, kind: Kind::Integer, ucd: "meta.id;src", description: "number of the object that the star is in other images too" },
-    Column { name: "date", unit: Unit::None, kind: Kind::Text, ucd: "time.start;obs.exposure", description: "DATE-OBS of the image" },
-    Column { name: "filter", unit: Unit::None, kind: Kind::Text, ucd: "meta.id;instr.filter", description: "FILTER of the image" },
-    Column { name: "exposure", unit: Unit::Second, kind: Kind::Float, ucd: "time.duration;obs.exposure", description: "exposure time of the image" },
-    Column { name: "distance", unit: Unit::Pixel, kind: Kind::Float, ucd: "pos.distance;instr.det", description: "from the place asked for" },
-];
-
-/// The same on the sky.
-const SEPARATION: Column = Column {
-    name: "distance",
-    unit: Unit::Degree,
-    kind: Kind::Float,
-    ucd: "pos.angDistance",
-    description: "from the place asked for",
-};
-
-/// What a person looks at; of these, those that have values.
-const FOR_PEOPLE: [&str; 14] = [
-    "image", "id", "x", "y", "ra", "dec", "flux", "flux_err", "mag", "fwhm", "snr", "status",
-    "flags", "distance",
-];
 
 impl Query {
     /// Writes the stars that are found to `output`, `-` being standard output; returns their
@@ -229,12 +105,14 @@ impl Query {
         mut output: Output,
         format: &mut dyn Stream,
     ) -> Result<u64> {
+        // Nothing is written before all that can be seen to be wrong is seen.
+        let selects = self.selects(session)?;
         let mut out = BufWriter::new(&mut output);
         let mut n_rows = 0;
         let path = out.get_ref().path().to_owned();
         let fail = |error| Error::io(&path, error);
         format.begin(columns, &mut out).map_err(fail)?;
-        self.rows(session, columns, |_, values| {
+        self.rows(session, selects, columns, |_, values| {
             n_rows += 1;
             format.row(columns, values, &mut out).map_err(fail)
         })?;
@@ -257,7 +135,8 @@ impl Query {
     ) -> Result<u64> {
         let mut table = Table::new(columns.iter().copied(), &output.folder());
         let mut images = BTreeSet::new();
-        self.rows(session, columns, |image_id, values| {
+        let selects = self.selects(session)?;
+        self.rows(session, selects, columns, |image_id, values| {
             images.insert(image_id);
             let pushed = table.push(values.iter().copied());
             pushed.map_err(|error| output.error(error))
@@ -281,15 +160,12 @@ impl Query {
     fn rows(
         &self,
         session: &Session,
+        selects: Vec<Select<'_>>,
         columns: &[Column],
         mut take: impl FnMut(i64, &[Value<'_>]) -> Result<()>,
     ) -> Result<()> {
-        if let Some(condition) = &self.condition {
-            session.check_condition(condition)?;
-        }
-        let images = session.images(self)?;
         let mut left = self.limit;
-        for select in self.selects(session, &images)? {
+        for select in selects {
             let select = Select {
                 columns,
                 limit: left,
@@ -313,7 +189,11 @@ impl Query {
 
     /// The statements whose rows are the result, one after the other. Without an order of the
     /// user's each image is one, whose stars an index has in the order of y and x.
-    fn selects(&self, session: &Session, images: &[i64]) -> Result<Vec<Select<'_>>> {
+    fn selects(&self, session: &Session) -> Result<Vec<Select<'_>>> {
+        if let Some(condition) = &self.condition {
+            session.check_condition(condition)?;
+        }
+        let images = session.images(self)?;
         let select = |chosen| Select {
             chosen,
             region: self.region.as_ref(),
@@ -323,20 +203,20 @@ impl Query {
         };
         Ok(match self.region {
             Some(Region::Near { x, y, count }) => {
-                let stars = near::nearest(session, self, images, (x, y), count)?;
+                let stars = near::nearest(session, self, &images, (x, y), count)?;
                 vec![select(Chosen::Stars(stars))]
             }
             Some(Region::Cone { .. }) => {
                 session.check_sky()?;
-                vec![select(Chosen::Images(images.to_vec()))]
+                vec![select(Chosen::Images(images))]
             }
             Some(Region::Box { .. }) | None if self.order.is_empty() => {
-                let images = images.iter();
+                let images = images.into_iter();
                 images
-                    .map(|image| select(Chosen::Images(vec![*image])))
+                    .map(|image| select(Chosen::Images(vec![image])))
                     .collect()
             }
-            Some(Region::Box { .. }) | None => vec![select(Chosen::Images(images.to_vec()))],
+            Some(Region::Box { .. }) | None => vec![select(Chosen::Images(images))],
         })
     }
 
@@ -387,59 +267,6 @@ impl Query {
         let more = MORE.into_iter().filter(|column| column.name != "distance");
         COLUMNS.iter().copied().chain(more).chain(distance)
     }
-}
-
-impl Region {
-    /// Refuses what is no region.
-    fn check(&self) -> Result<()> {
-        let refuse = |option: &str, expected: &str, found: f64| {
-            Err(Error::Option {
-                option: option.to_owned(),
-                expected: expected.to_owned(),
-                found: found.to_string(),
-                hint: None,
-            })
-        };
-        match *self {
-            Self::Box { x, y } => {
-                let wrong = x.into_iter().chain(y).find(|edge| !edge.is_finite());
-                wrong.map_or(Ok(()), |edge| refuse("--box", "finite numbers", edge))
-            }
-            Self::Cone { ra, dec, radius } => {
-                if !ra.is_finite() {
-                    refuse("--cone", "a right ascension in degrees", ra)
-                } else if !(-90.0..=90.0).contains(&dec) {
-                    refuse("--cone", "a declination within -90 to 90 degrees", dec)
-                } else if !(0.0..=180.0).contains(&radius) {
-                    refuse("--cone", "a radius within 0 to 180 degrees", radius)
-                } else {
-                    Ok(())
-                }
-            }
-            Self::Near { x, y, count } => match [x, y].into_iter().find(|at| !at.is_finite()) {
-                Some(at) => refuse("--near", "finite numbers", at),
-                None if count == 0 => refuse("--near", "one star or more", 0.0),
-                None => Ok(()),
-            },
-        }
-    }
-}
-
-/// A format whose rows are written as they come.
-pub(super) trait Stream {
-    /// Writes what comes before the rows.
-    fn begin(&mut self, columns: &[Column], out: &mut dyn Write) -> std::io::Result<()>;
-
-    /// Writes a row.
-    fn row(
-        &mut self,
-        columns: &[Column],
-        values: &[Value<'_>],
-        out: &mut dyn Write,
-    ) -> std::io::Result<()>;
-
-    /// Writes what comes after the rows.
-    fn end(&mut self, out: &mut dyn Write) -> std::io::Result<()>;
 }
 
 /// What is in one place of a row; null where it is of another kind.

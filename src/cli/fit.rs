@@ -260,7 +260,7 @@ fn report(outputs: &[PathBuf], fitter: &Fitter, images: usize, rows: usize, star
         |path: &&PathBuf| path.extension().is_some_and(|e| e == "db" || e == "sqlite");
     if let Some(database) = outputs.iter().find(is_database) {
         eprintln!(
-            "look at the best: sqlite3 -box {} \"SELECT image, x, y, flux, flux_err, fwhm, snr FROM catalog WHERE flags = 0 ORDER BY snr DESC LIMIT 10\"",
+            "look at the best: starfit query {} --where 'flags = 0' --order 'snr desc' --limit 10",
             database.display()
         );
     }

@@ -490,8 +490,7 @@ fn indexes_serve() {
     let sample = sample();
     let session = Session::open(&sample.path).unwrap();
     let plan = |query: &Query| {
-        let images = session.images(query).unwrap();
-        let selects = query.selects(&session, &images).unwrap();
+        let selects = query.selects(&session).unwrap();
         let columns = query.result_columns(QueryFormat::Csv).unwrap();
         let select = Select {
             columns: &columns,
