@@ -9,7 +9,7 @@ mod width;
 
 use crate::background::Background;
 use crate::batch::{Batch, Start};
-use crate::catalog::Row;
+use crate::catalog::{Assumptions, Row};
 use crate::cutout::{Cutout, CutoutOptions, Noise};
 use crate::detect::{DetectOptions, Detection, detect};
 use crate::error::Result;
@@ -117,18 +117,8 @@ impl MeasureOptions {
 pub struct Measured {
     /// One row a star, in the order of detection or of the list.
     pub rows: Vec<Row>,
-    /// Median of the background; `None` for ready cutouts.
-    pub background: Option<f64>,
-    /// Median noise of a pixel of the background.
-    pub noise: Option<f64>,
-    /// Gain used.
-    pub gain: Option<f64>,
-    /// Saturation used; infinity: none.
-    pub saturation: f64,
-    /// Expected width used.
-    pub fwhm: Option<f64>,
-    /// Side of the cutouts.
-    pub size: (usize, usize),
+    /// What was assumed.
+    pub assumed: Assumptions,
 }
 
 /// Measures the stars of `image`: those of `list`, or those that it finds itself.
@@ -226,12 +216,14 @@ pub fn measure_image(
     number_from_one(&mut rows, options.one_based);
     Ok(Measured {
         rows,
-        background: Some(background.median_level()),
-        noise: Some(background.median_noise()),
-        gain,
-        saturation,
-        fwhm: Some(fwhm),
-        size: (size, size),
+        assumed: Assumptions {
+            background: Some(background.median_level()),
+            noise: Some(background.median_noise()),
+            gain,
+            saturation: Some(saturation).filter(|level| level.is_finite()),
+            fwhm: Some(fwhm),
+            size: (size, size),
+        },
     })
 }
 

@@ -5,7 +5,11 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+#[cfg(feature = "sqlite")]
+use super::Column;
 use super::output::Output;
+#[cfg(feature = "sqlite")]
+use super::query::Stream;
 use super::{COLUMNS, CatalogWriter, ImageInfo, Row, Value};
 use crate::error::Result;
 
@@ -66,6 +70,26 @@ fn lines(image: &[u8], rows: &[Row]) -> io::Result<Vec<u8>> {
         lines.push(b'\n');
     }
     Ok(lines)
+}
+
+/// Adds a line of these values.
+pub(super) fn push_line(
+    lines: &mut Vec<u8>,
+    values: &mut dyn Iterator<Item = Value<'_>>,
+) -> io::Result<()> {
+    let begins = lines.len();
+    for (at, value) in values.enumerate() {
+        if at > 0 {
+            lines.push(b',');
+        }
+        push_field(lines, value)?;
+    }
+    // An empty line would be no row.
+    if lines.len() == begins {
+        lines.extend_from_slice(b"\"\"");
+    }
+    lines.push(b'\n');
+    Ok(())
 }
 
 /// Adds a field to a line; what is null is empty.
@@ -149,6 +173,34 @@ impl CatalogWriter for CsvWriter {
 
     fn abandon(self: Box<Self>) -> Result<()> {
         // Dropping a temporary file removes it.
+        Ok(())
+    }
+}
+
+/// Lines of chosen columns.
+#[cfg(feature = "sqlite")]
+#[derive(Debug)]
+pub(super) struct Lines;
+
+#[cfg(feature = "sqlite")]
+impl Stream for Lines {
+    fn begin(&mut self, columns: &[Column], out: &mut dyn Write) -> io::Result<()> {
+        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        writeln!(out, "{}", names.join(","))
+    }
+
+    fn row(
+        &mut self,
+        _columns: &[Column],
+        values: &[Value<'_>],
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let mut line = Vec::new();
+        push_line(&mut line, &mut values.iter().copied())?;
+        out.write_all(&line)
+    }
+
+    fn end(&mut self, _out: &mut dyn Write) -> io::Result<()> {
         Ok(())
     }
 }

@@ -72,6 +72,19 @@ impl Output {
         Error::io(&self.path, error)
     }
 
+    /// What messages call it.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A folder for what is written later: the file's own, which has to have room anyway.
+    pub(super) fn folder(&self) -> PathBuf {
+        match self.target {
+            Target::Temporary(_) => folder(&self.path).to_owned(),
+            Target::Stdout(_) | Target::Special(_) => std::env::temp_dir(),
+        }
+    }
+
     /// Takes back all but the first bytes. What a stream has taken is gone: then it is false.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The tests of what the crate does as a whole, one binary.
 
 mod backends;
+mod catalogs;
 mod cli;
 mod common;
 mod constraints;

@@ -22,8 +22,8 @@ pub(crate) struct FitArgs {
     /// (`.npy`), or patterns such as 'night/*.fits'.
     #[arg(required = true, value_name = "INPUT")]
     pub(super) inputs: Vec<PathBuf>,
-    /// Catalogue to write, several times for several: .db or .sqlite (appended to), .csv
-    /// (replaced), .reg for SAOImage DS9 (replaced), - for CSV on stdout.
+    /// Catalogue to write, several times for several: .db or .sqlite (appended to), .csv, .ecsv,
+    /// .fits, .parquet, .vot, .xml, .reg for SAOImage DS9 (replaced), - for CSV on stdout.
     #[arg(
         short,
         long,

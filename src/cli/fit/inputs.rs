@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
 use std::thread::Scope;
 
 use anyhow::{Context, Result, bail};
-use starfit::catalog::{CatalogFormat, ImageInfo};
+use starfit::catalog::{Assumptions, CatalogFormat, ImageInfo};
 use starfit::fitter::Fitter;
 use starfit::image::{Header, Source};
 use starfit::io::fits::{FitsFile, FitsPath};
@@ -195,6 +195,7 @@ impl Work<'_> {
             width,
             height,
             wcs: None,
+            assumed: Assumptions::default(),
         };
         Ok(Opened::Stack(Box::new((image, stack))))
     }
@@ -204,7 +205,9 @@ impl Work<'_> {
         self.planes.apply(&mut image, plane, file.planes())?;
         let stars = self.stars.as_ref();
         let measured = measure_image(&image, stars, &self.options, &self.fitter)?;
-        Ok((ImageInfo::new(&image), measured))
+        let mut info = ImageInfo::new(&image);
+        info.assumed = measured.assumed;
+        Ok((info, measured))
     }
 }
 

@@ -4,6 +4,7 @@ mod header;
 mod load;
 mod path;
 mod scaling;
+mod table;
 mod tiled;
 mod unit;
 mod write;
@@ -21,6 +22,7 @@ use ndarray::{Array2, Array3};
 
 pub use header::Value;
 pub use path::{FitsPath, HduName};
+pub(crate) use table::{TableColumn, TableType, padding, table_header};
 pub use write::{Card, PixelType, write_image, write_stack};
 
 use crate::image::{self, Image, Source};
