@@ -72,7 +72,7 @@ fn run() -> RunInfo {
 }
 
 fn image(name: &str, unit: Option<&str>, gain: f64) -> ImageInfo {
-    let mut image = ImageInfo::new(&Image::from_pixels(name, Array2::zeros((3, 4))), None);
+    let mut image = ImageInfo::new(&Image::from_pixels(name, Array2::zeros((3, 4))));
     image.source.path = PathBuf::from(name);
     image.header.unit = unit.map(str::to_owned);
     image.header.exposure = Some(30.0);
