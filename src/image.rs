@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use ndarray::Array2;
 
+use crate::wcs::Wcs;
+
 /// One plane of pixels, ready for background, detection and cutouts.
 #[derive(Debug, Clone)]
 pub struct Image {
@@ -18,6 +20,8 @@ pub struct Image {
     pub variance: Option<Array2<f64>>,
     /// What the header says.
     pub header: Header,
+    /// Where its pixels are on the sky, where the header says so in a way that is supported.
+    pub wcs: Option<Wcs>,
 }
 
 impl Image {
@@ -29,6 +33,7 @@ impl Image {
             pixels,
             variance: None,
             header: Header::default(),
+            wcs: None,
         }
     }
 

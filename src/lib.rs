@@ -30,5 +30,6 @@ pub mod solver;
 pub mod star;
 mod start;
 mod unroll;
+pub mod wcs;
 
 pub use error::{Error, Result};

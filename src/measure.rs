@@ -9,7 +9,7 @@ mod width;
 
 use crate::background::Background;
 use crate::batch::{Batch, Start};
-use crate::catalog::Row;
+use crate::catalog::{Assumptions, Row};
 use crate::cutout::{Cutout, CutoutOptions, Noise};
 use crate::detect::{DetectOptions, Detection, detect};
 use crate::error::Result;
@@ -117,18 +117,8 @@ impl MeasureOptions {
 pub struct Measured {
     /// One row a star, in the order of detection or of the list.
     pub rows: Vec<Row>,
-    /// Median of the background; `None` for ready cutouts.
-    pub background: Option<f64>,
-    /// Median noise of a pixel of the background.
-    pub noise: Option<f64>,
-    /// Gain used.
-    pub gain: Option<f64>,
-    /// Saturation used; infinity: none.
-    pub saturation: f64,
-    /// Expected width used.
-    pub fwhm: Option<f64>,
-    /// Side of the cutouts.
-    pub size: (usize, usize),
+    /// What was assumed.
+    pub assumed: Assumptions,
 }
 
 /// Measures the stars of `image`: those of `list`, or those that it finds itself.
@@ -136,14 +126,16 @@ pub struct Measured {
 /// # Errors
 ///
 /// [`Error::Option`](crate::Error::Option) where fixed values, bounds and start values contradict each other or the
-/// model; [`Error::Malformed`](crate::Error::Malformed) where `poisson` is asked for and the pixels are no counts; those of
-/// the fitter's backend.
+/// model; [`Error::Malformed`](crate::Error::Malformed) where `poisson` is asked for and the pixels are no counts, or
+/// `list` has positions on the sky and the image no WCS; those of the fitter's backend.
 pub fn measure_image(
     image: &Image,
     list: Option<&StarList>,
     options: &MeasureOptions,
     fitter: &Fitter,
 ) -> Result<Measured> {
+    let list = list.map(|list| list.on(image)).transpose()?;
+    let list = list.as_deref();
     let cell = Background::cell_for(image.width(), image.height());
     let background = Background::estimate(image.pixels.view(), cell);
     let gain = options
@@ -212,17 +204,26 @@ pub fn measure_image(
     for (fit, found) in fits.iter_mut().zip(found.iter().flatten()) {
         fit.flags.set(Flags::SATURATED, found.saturated);
     }
-    let mut rows = rows(&stars, &fits, fitter.model, options, &constraints)?;
+    let mut rows = rows(
+        &stars,
+        &fits,
+        fitter.model,
+        options,
+        &constraints,
+        image.wcs.as_ref(),
+    )?;
     flag_image(&mut rows, &stars, fwhm);
     number_from_one(&mut rows, options.one_based);
     Ok(Measured {
         rows,
-        background: Some(background.median_level()),
-        noise: Some(background.median_noise()),
-        gain,
-        saturation,
-        fwhm: Some(fwhm),
-        size: (size, size),
+        assumed: Assumptions {
+            background: Some(background.median_level()),
+            noise: Some(background.median_noise()),
+            gain,
+            saturation: Some(saturation).filter(|level| level.is_finite()),
+            fwhm: Some(fwhm),
+            size: (size, size),
+        },
     })
 }
 

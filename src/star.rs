@@ -1,8 +1,11 @@
 //! Lists of stars to fit, from a file.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::wcs::Sky;
 
 /// One thing to fit.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,6 +25,8 @@ pub struct StarList {
     pub file: String,
     /// The stars, in order; their ids are their places.
     pub stars: Vec<Star>,
+    /// Where they are on the sky, where the list says that instead of pixels: x and y are then NaN.
+    pub sky: Option<Vec<Sky>>,
     /// Further columns.
     pub columns: Vec<Column>,
 }
@@ -45,6 +50,39 @@ impl StarList {
             stars,
             ..Self::default()
         }
+    }
+
+    /// The list with positions in the pixels of `image`. A star that its projection does not show
+    /// has none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] where the list has positions on the sky and the image no WCS.
+    pub fn on(&self, image: &Image) -> Result<Cow<'_, Self>> {
+        let Some(sky) = &self.sky else {
+            return Ok(Cow::Borrowed(self));
+        };
+        let Some(wcs) = &image.wcs else {
+            return Err(Error::Malformed {
+                file: image.name.clone(),
+                field: "WCS".into(),
+                expected: format!("a supported one, as {} has ra and dec", self.file),
+                found: "none".into(),
+                hint: Some("give columns x and y, or solve the image for its WCS first".into()),
+            });
+        };
+        let place = |(id, sky): (usize, &Sky)| {
+            let (x, y) = wcs
+                .to_pixel(sky.ra, sky.dec)
+                .unwrap_or((f64::NAN, f64::NAN));
+            Star { id, x, y }
+        };
+        Ok(Cow::Owned(Self {
+            file: self.file.clone(),
+            stars: sky.iter().enumerate().map(place).collect(),
+            sky: None,
+            columns: self.columns.clone(),
+        }))
     }
 
     /// The place of a column of numbers, whatever the case of its name.
@@ -95,9 +133,21 @@ const NAMES: [(&str, &str, f64); 10] = [
     ("xpeak_image", "ypeak_image", 1.0),
 ];
 
+/// Names of a column of positions on the sky, ICRS in degrees, in the order in which they are
+/// preferred. J2000 is 0.02 arcseconds from ICRS.
+const SKY_NAMES: [(&str, &str); 4] = [
+    ("ra", "dec"),
+    ("ra_icrs", "de_icrs"),
+    ("raj2000", "dej2000"),
+    (SEXTRACTOR_RA, "delta_j2000"),
+];
+
+const SEXTRACTOR_RA: &str = "alpha_j2000";
+
 /// Reads a list of stars: CSV, ECSV or the ASCII_HEAD list of SExtractor, with positions in
-/// columns named as photutils or SExtractor name them, whatever their case. Each row is a star, in
-/// the order of the file. With `one_based` the columns `x`, `y` count from 1; SExtractor's always do.
+/// columns named as photutils or SExtractor name them, whatever their case, or else on the sky.
+/// Each row is a star, in the order of the file. With `one_based` the columns `x`, `y` count from
+/// 1; SExtractor's always do.
 ///
 /// All further columns come along, except SExtractor's FLUX_MAX: it is the brightest pixel of a
 /// star and would be taken for the upper bound of its flux.
@@ -116,28 +166,80 @@ pub fn read_stars(path: &Path, one_based: bool) -> Result<StarList> {
     })?;
     let file = path.display().to_string();
     let table = Table::parse(&file, &text)?;
-    let (x, y, first) = table.positions(&file)?;
-    let origin = if one_based { 1.0 } else { first };
+    let places = table.positions(&file)?;
     let position = |place: usize| -> Result<Vec<f64>> {
         let column = table.column(place);
-        if let Some((line, text)) = &column.text {
-            return Err(no_number(&file, *line, &column.name, text));
+        match &column.text {
+            None => Ok(column.values),
+            Some((line, text)) => {
+                let error = no_number(&file, *line, &column.name, text);
+                Err(match places.first {
+                    Some(_) => error,
+                    None => error.with_hint("positions on the sky are in degrees, as 83.6331"),
+                })
+            }
         }
-        Ok(column.values.iter().map(|value| value - origin).collect())
     };
-    let stars = position(x)?.into_iter().zip(position(y)?).enumerate();
-    let stars = stars.map(|(id, (x, y))| Star { id, x, y }).collect();
-    let by_sextractor = first == 1.0;
+    let pairs = position(places.columns[0])?
+        .into_iter()
+        .zip(position(places.columns[1])?);
+    let (stars, sky) = match places.first {
+        Some(first) => {
+            let origin = if one_based { 1.0 } else { first };
+            let star = |(id, (x, y)): (usize, (f64, f64))| Star {
+                id,
+                x: x - origin,
+                y: y - origin,
+            };
+            (pairs.enumerate().map(star).collect(), None)
+        }
+        None => {
+            let sky: Vec<Sky> = pairs.map(|(ra, dec)| Sky { ra, dec }).collect();
+            check_sky(&file, &table, places.columns[1], &sky)?;
+            let star = |id| Star {
+                id,
+                x: f64::NAN,
+                y: f64::NAN,
+            };
+            ((0..sky.len()).map(star).collect(), Some(sky))
+        }
+    };
+    let by_sextractor = places.by_sextractor;
     let means_something_else = |name: &str| by_sextractor && name.eq_ignore_ascii_case("flux_max");
     let columns = (0..table.names.len())
-        .filter(|place| ![x, y].contains(place) && !means_something_else(&table.names[*place]))
+        .filter(|place| {
+            !places.columns.contains(place) && !means_something_else(&table.names[*place])
+        })
         .map(|place| table.column(place))
         .collect();
     Ok(StarList {
         file,
         stars,
+        sky,
         columns,
     })
+}
+
+/// Refuses declinations that are none: hours, or columns that were taken for others.
+fn check_sky(file: &str, table: &Table, column: usize, sky: &[Sky]) -> Result<()> {
+    match sky.iter().position(|sky| sky.dec.abs() > 90.0) {
+        None => Ok(()),
+        Some(row) => Err(Error::Malformed {
+            file: file.into(),
+            field: format!("line {}, column {}", table.rows[row].0, table.names[column]),
+            expected: "a declination from -90 to 90 degrees".into(),
+            found: sky[row].dec.to_string(),
+            hint: None,
+        }),
+    }
+}
+
+/// Which columns of a table are positions.
+struct Places {
+    columns: [usize; 2],
+    /// The coordinate of the first pixel's centre; `None` of positions on the sky.
+    first: Option<f64>,
+    by_sextractor: bool,
 }
 
 /// A text table: names of columns and, with their line numbers, rows of fields.
@@ -219,30 +321,44 @@ impl Table {
         }
     }
 
-    /// The columns of x and y, and the coordinate of the first pixel's centre.
-    fn positions(&self, file: &str) -> Result<(usize, usize, f64)> {
+    /// The columns of positions: in pixels, else on the sky.
+    fn positions(&self, file: &str) -> Result<Places> {
         let column = |wanted: &str| {
             self.names
                 .iter()
                 .position(|name| name.eq_ignore_ascii_case(wanted))
         };
-        NAMES
-            .iter()
-            .find_map(|(x, y, origin)| Some((column(x)?, column(y)?, *origin)))
-            .ok_or_else(|| Error::Malformed {
-                file: file.into(),
-                field: "columns".into(),
-                expected: "x and y, or another program's names of them".into(),
-                found: if self.names.is_empty() {
-                    "no columns".into()
-                } else {
-                    self.names.join(", ")
-                },
-                hint: Some(format!(
-                    "understood are {}",
-                    NAMES.map(|(x, y, _)| format!("{x} {y}")).join(", ")
-                )),
+        let in_pixels = NAMES.iter().find_map(|(x, y, origin)| {
+            Some(Places {
+                columns: [column(x)?, column(y)?],
+                first: Some(*origin),
+                by_sextractor: *origin == 1.0,
             })
+        });
+        let on_sky = || {
+            SKY_NAMES.iter().find_map(|(ra, dec)| {
+                Some(Places {
+                    columns: [column(ra)?, column(dec)?],
+                    first: None,
+                    by_sextractor: *ra == SEXTRACTOR_RA,
+                })
+            })
+        };
+        in_pixels.or_else(on_sky).ok_or_else(|| Error::Malformed {
+            file: file.into(),
+            field: "columns".into(),
+            expected: "x and y or ra and dec, or another program's names of them".into(),
+            found: if self.names.is_empty() {
+                "no columns".into()
+            } else {
+                self.names.join(", ")
+            },
+            hint: Some(format!(
+                "understood are {}, {}",
+                NAMES.map(|(x, y, _)| format!("{x} {y}")).join(", "),
+                SKY_NAMES.map(|(ra, dec)| format!("{ra} {dec}")).join(", ")
+            )),
+        })
     }
 }
 

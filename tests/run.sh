@@ -25,6 +25,18 @@ else
     echo "no GPU driver found: the GPU tests say 'not tested' (in CI they fail)"
 fi
 
+# What reads the catalogues back: astropy, pandas, pyarrow. Kept in the target folder.
+target="${CARGO_TARGET_DIR:-target}"
+wanted=tests/python/requirements.txt
+if ! cmp -s "$wanted" "$target/python/requirements.txt"; then
+    echo "installing the Python packages that read catalogues back"
+    if python3 -m venv --clear "$target/python" && "$target/python/bin/pip" install --quiet -r "$wanted"; then
+        cp "$wanted" "$target/python/"
+    else
+        echo "no Python packages: the tests that read catalogues back say 'not tested' (in CI they fail)"
+    fi
+fi
+
 data="${STARFIT_DATA:-../shared}"
 if [ ! -e "$data" ]; then
     echo "no data sets in $data: the tests that need them pass without having looked; STARFIT_DATA names another folder"

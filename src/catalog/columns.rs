@@ -39,6 +39,8 @@ pub enum Unit {
     Degree,
     /// Magnitudes.
     Magnitude,
+    /// Seconds.
+    Second,
     /// The image's unit.
     Flux,
     /// The image's unit for each pixel.
@@ -54,6 +56,7 @@ impl Unit {
             Self::Pixel => Some("pix".into()),
             Self::Degree => Some("deg".into()),
             Self::Magnitude => Some("mag".into()),
+            Self::Second => Some("s".into()),
             Self::Flux => Some(flux_unit(bunit).into()),
             Self::FluxPerPixel => Some(format!("{}/pix", flux_unit(bunit)).into()),
         }

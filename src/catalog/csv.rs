@@ -1,15 +1,17 @@
 //! CSV: one header row, no comments; what is null is empty.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Stdout, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 
 use rayon::prelude::*;
-use tempfile::NamedTempFile;
 
+#[cfg(feature = "sqlite")]
+use super::Column;
+use super::output::Output;
+#[cfg(feature = "sqlite")]
+use super::query::Stream;
 use super::{COLUMNS, CatalogWriter, ImageInfo, Row, Value};
-use super::{check_output, folder, is_special, is_stdout};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Rows that one thread makes into text at a time: some 100 kB.
 const CHUNK: usize = 256;
@@ -18,8 +20,6 @@ const CHUNK: usize = 256;
 #[derive(Debug)]
 pub(super) struct CsvWriter {
     output: Output,
-    /// For messages, and the place of a file.
-    path: PathBuf,
     has_header: bool,
     /// Bytes written so far, and before the image in hand.
     written: u64,
@@ -28,45 +28,11 @@ pub(super) struct CsvWriter {
     image: Vec<u8>,
 }
 
-#[derive(Debug)]
-enum Output {
-    Stdout(Stdout),
-    /// A device or a pipe.
-    Special(File),
-    Temporary(NamedTempFile),
-}
-
-impl Output {
-    fn writer(&mut self) -> &mut dyn Write {
-        match self {
-            Self::Stdout(stdout) => stdout,
-            Self::Special(file) => file,
-            Self::Temporary(file) => file,
-        }
-    }
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer().flush()
-    }
-}
-
 impl CsvWriter {
     /// Opens the output; nothing is written to it yet.
     pub(super) fn create(path: &Path) -> Result<Self> {
-        let (path, output) = if is_stdout(path) {
-            ("standard output".into(), Output::Stdout(io::stdout()))
-        } else {
-            open(path)?
-        };
         Ok(Self {
-            output,
-            path,
+            output: Output::open(path)?,
             has_header: false,
             written: 0,
             before: 0,
@@ -75,9 +41,8 @@ impl CsvWriter {
     }
 
     fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        self.output
-            .write_all(bytes)
-            .map_err(|error| Error::io(&self.path, error))?;
+        let written = self.output.write_all(bytes);
+        written.map_err(|error| self.output.error(error))?;
         self.written += bytes.len() as u64;
         Ok(())
     }
@@ -100,28 +65,62 @@ fn lines(image: &[u8], rows: &[Row]) -> io::Result<Vec<u8>> {
         lines.extend_from_slice(image);
         for value in row.values("").skip(1) {
             lines.push(b',');
-            match value {
-                Value::Null => {}
-                Value::Integer(value) => write!(lines, "{value}")?,
-                // As few digits as give the same number back, with an exponent where it is
-                // large or small.
-                Value::Float(value) => write!(lines, "{value:?}")?,
-                // Words of ours, without a comma.
-                Value::Text(text) => lines.extend_from_slice(text.as_bytes()),
-            }
+            push_field(&mut lines, value)?;
         }
         lines.push(b'\n');
     }
     Ok(lines)
 }
 
+/// Adds a line of these values.
+pub(super) fn push_line(
+    lines: &mut Vec<u8>,
+    values: &mut dyn Iterator<Item = Value<'_>>,
+) -> io::Result<()> {
+    let begins = lines.len();
+    for (at, value) in values.enumerate() {
+        if at > 0 {
+            lines.push(b',');
+        }
+        push_field(lines, value)?;
+    }
+    // An empty line would be no row.
+    if lines.len() == begins {
+        lines.extend_from_slice(b"\"\"");
+    }
+    lines.push(b'\n');
+    Ok(())
+}
+
+/// Adds a field to a line; what is null is empty.
+fn push_field(line: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
+    match value {
+        Value::Null => Ok(()),
+        Value::Integer(value) => write!(line, "{value}"),
+        // As few digits as give the same number back, with an exponent where it is large or small.
+        Value::Float(value) => write!(line, "{value:?}"),
+        Value::Text(text) => {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.[]/-".contains(&byte);
+            if !text.is_empty() && text.bytes().all(is_plain) {
+                line.extend_from_slice(text.as_bytes());
+            } else {
+                line.extend(field(text)?);
+            }
+            Ok(())
+        }
+    }
+}
+
 /// A field of any text, in quotes where it needs them.
-fn field(text: &str) -> Result<Vec<u8>, ::csv::Error> {
+fn field(text: &str) -> io::Result<Vec<u8>> {
     let mut csv = ::csv::Writer::from_writer(Vec::new());
-    csv.write_field(text)?;
-    // With a second one even no text at all is a field without quotes.
-    csv.write_field("")?;
-    csv.write_record(None::<&[u8]>)?;
+    let write = |csv: &mut ::csv::Writer<Vec<u8>>| {
+        csv.write_field(text)?;
+        // With a second one even no text at all is a field without quotes.
+        csv.write_field("")?;
+        csv.write_record(None::<&[u8]>)
+    };
+    write(&mut csv).map_err(io_error)?;
     let mut line = csv.into_inner().map_err(|error| error.into_error())?;
     line.truncate(line.len().saturating_sub(2));
     Ok(line)
@@ -136,46 +135,10 @@ fn io_error(error: ::csv::Error) -> io::Error {
     io::Error::new(kind, error)
 }
 
-/// The file to write instead of `path`, and what `path` is without symbolic links: replacing a
-/// link would leave what it points to as it was.
-fn open(path: &Path) -> Result<(PathBuf, Output)> {
-    let fail = |error| Error::io(path, error);
-    let Some(existing) = check_output(path)? else {
-        let temporary = temporary(folder(path)).map_err(fail)?;
-        return Ok((path.to_owned(), Output::Temporary(temporary)));
-    };
-    // Says whether the file may be written, without changing it.
-    let file = OpenOptions::new().write(true).open(path).map_err(fail)?;
-    if is_special(&existing) {
-        return Ok((path.to_owned(), Output::Special(file)));
-    }
-    let target = path.canonicalize().map_err(fail)?;
-    let temporary = temporary(folder(&target)).map_err(fail)?;
-    temporary
-        .as_file()
-        .set_permissions(existing.permissions())
-        .map_err(fail)?;
-    Ok((target, Output::Temporary(temporary)))
-}
-
-/// A file beside the catalogue, with the permissions of any new file: tempfile's own are for
-/// secrets.
-fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".starfit-").suffix(".csv");
-    #[cfg(unix)]
-    {
-        use std::fs::Permissions;
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
-}
-
 impl CatalogWriter for CsvWriter {
     fn begin(&mut self, image: &ImageInfo, _n_stars: usize) -> Result<()> {
         let field = field(&image.name);
-        self.image = field.map_err(|error| Error::io(&self.path, io_error(error)))?;
+        self.image = field.map_err(|error| self.output.error(error))?;
         self.before = self.written;
         self.write_header()
     }
@@ -184,7 +147,7 @@ impl CatalogWriter for CsvWriter {
         let parts = rows.par_chunks(CHUNK).map(|rows| lines(&self.image, rows));
         let parts: Vec<io::Result<Vec<u8>>> = parts.collect();
         for part in parts {
-            let part = part.map_err(|error| Error::io(&self.path, error))?;
+            let part = part.map_err(|error| self.output.error(error))?;
             self.write_bytes(&part)?;
         }
         Ok(())
@@ -192,15 +155,11 @@ impl CatalogWriter for CsvWriter {
 
     fn end(&mut self) -> Result<()> {
         let flushed = self.output.flush();
-        flushed.map_err(|error| Error::io(&self.path, error))
+        flushed.map_err(|error| self.output.error(error))
     }
 
     fn undo(&mut self) -> Result<()> {
-        if let Output::Temporary(file) = &mut self.output {
-            let file = file.as_file_mut();
-            file.set_len(self.before)
-                .and_then(|()| file.seek(SeekFrom::Start(self.before)))
-                .map_err(|error| Error::io(&self.path, error))?;
+        if self.output.truncate(self.before)? {
             self.has_header &= self.before > 0;
             self.written = self.before;
         }
@@ -209,15 +168,7 @@ impl CatalogWriter for CsvWriter {
 
     fn finish(mut self: Box<Self>) -> Result<()> {
         self.write_header()?;
-        let fail = |error| Error::io(&self.path, error);
-        self.output.flush().map_err(fail)?;
-        if let Output::Temporary(file) = self.output {
-            // The old file must not give way to one that a power cut would empty.
-            file.as_file().sync_all().map_err(fail)?;
-            file.persist(&self.path)
-                .map_err(|error| fail(error.error))?;
-        }
-        Ok(())
+        self.output.persist()
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {
@@ -226,36 +177,54 @@ impl CatalogWriter for CsvWriter {
     }
 }
 
+/// Lines of chosen columns.
+#[cfg(feature = "sqlite")]
+#[derive(Debug)]
+pub(super) struct Lines;
+
+#[cfg(feature = "sqlite")]
+impl Stream for Lines {
+    fn begin(&mut self, columns: &[Column], out: &mut dyn Write) -> io::Result<()> {
+        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        writeln!(out, "{}", names.join(","))
+    }
+
+    fn row(
+        &mut self,
+        _columns: &[Column],
+        values: &[Value<'_>],
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let mut line = Vec::new();
+        push_line(&mut line, &mut values.iter().copied())?;
+        out.write_all(&line)
+    }
+
+    fn end(&mut self, _out: &mut dyn Write) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::create;
-    use crate::catalog::tests::{full_row, image, run};
 
     #[test]
-    fn an_image_that_is_taken_back_leaves_no_trace() {
-        let folder = tempfile::tempdir().unwrap();
-        let written = |name: &str, undone: bool| {
-            let path = folder.path().join(name);
-            let mut catalog = create(&path, &run("gaussian")).unwrap();
-            let rows: Vec<Row> = (0..1000).map(full_row).collect();
-            for file in ["a.fits", "b, \"b\".fits"] {
-                if undone {
-                    catalog.begin(&image("c.fits"), 1000).unwrap();
-                    catalog.add(&rows[..700]).unwrap();
-                    catalog.undo().unwrap();
-                }
-                catalog.begin(&image(file), 1000).unwrap();
-                catalog.add(&rows[..10]).unwrap();
-                catalog.add(&rows[10..]).unwrap();
-                catalog.end().unwrap();
-            }
-            catalog.finish().unwrap();
-            std::fs::read_to_string(path).unwrap()
+    fn texts_are_quoted_where_they_must_be() {
+        let field = |text| {
+            let mut line = Vec::new();
+            push_field(&mut line, Value::Text(text)).unwrap();
+            String::from_utf8(line).unwrap()
         };
-        let plain = written("a.csv", false);
-        assert_eq!(plain.lines().count(), 2001);
-        assert!(plain.contains("\n\"b, \"\"b\"\".fits[0]\",999,"));
-        assert!(written("b.csv", true) == plain);
+        for (text, written) in [
+            ("a.fits[0]", "a.fits[0]"),
+            ("\u{fc} b", "\u{fc} b"),
+            ("a,b", "\"a,b\""),
+            ("a\"b", "\"a\"\"b\""),
+            ("a\nb", "\"a\nb\""),
+            ("", ""),
+        ] {
+            assert_eq!(field(text), written);
+        }
     }
 }

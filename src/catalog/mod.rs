@@ -8,9 +8,25 @@
 
 pub mod columns;
 mod csv;
+mod ecsv;
+mod file;
+mod fits;
+#[cfg(feature = "sqlite")]
+mod json;
+mod output;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod provenance;
+#[cfg(feature = "sqlite")]
+pub mod query;
+mod region;
 mod row;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod table;
+#[cfg(feature = "sqlite")]
+mod text;
+mod votable;
 
 use std::fmt;
 use std::fs::{self, Metadata};
@@ -19,6 +35,8 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::image::{Header, Image, Source};
+
+use file::{FileFormat, FileWriter};
 
 pub use columns::{COLUMNS, Column, Kind, Unit};
 pub use row::{Row, Value};
@@ -52,20 +70,41 @@ pub struct ImageInfo {
     pub width: usize,
     /// Number of rows, pixels; for a stack, of each cutout.
     pub height: usize,
-    /// The WCS as text, where the image has one that is supported.
+    /// The WCS as [`Wcs::text`](crate::wcs::Wcs::text), where the image has one that is supported.
     pub wcs: Option<String>,
+    /// What its fits took for granted.
+    pub assumed: Assumptions,
+}
+
+/// What the fits of an image took for granted: what the user said, else what was believed of the
+/// header, else what was measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Assumptions {
+    /// Median of the background, units of the image; `None` for ready cutouts.
+    pub background: Option<f64>,
+    /// Median noise of a pixel of the background, units of the image.
+    pub noise: Option<f64>,
+    /// Electrons for each unit of the image; `None`: unknown.
+    pub gain: Option<f64>,
+    /// Saturated from this value, units of the image; `None`: no pixel is.
+    pub saturation: Option<f64>,
+    /// Expected full width at half maximum, pixels.
+    pub fwhm: Option<f64>,
+    /// Width and height of the cutouts, pixels.
+    pub size: (usize, usize),
 }
 
 impl ImageInfo {
-    /// The facts of an image, with its WCS as text where it has one.
-    pub fn new(image: &Image, wcs: Option<String>) -> Self {
+    /// The facts of an image.
+    pub fn new(image: &Image) -> Self {
         Self {
             name: image.name.clone(),
             source: image.source.clone(),
             header: image.header.clone(),
             width: image.width(),
             height: image.height(),
-            wcs,
+            wcs: image.wcs.as_ref().map(|wcs| wcs.text().to_owned()),
+            assumed: Assumptions::default(),
         }
     }
 }
@@ -149,25 +188,38 @@ pub enum CatalogFormat {
     Sqlite,
     /// Comma-separated values with one header row.
     Csv,
+    /// The same with units, descriptions and provenance in comments, as astropy reads it.
+    Ecsv,
+    /// A FITS binary table.
+    Fits,
+    /// Apache Parquet, with units and UCDs as a VOTable in its metadata.
+    Parquet,
+    /// VOTable, the XML of the Virtual Observatory.
+    VoTable,
+    /// Regions of SAOImage DS9.
+    Region,
 }
 
 impl CatalogFormat {
     /// Endings of file names, without the dot.
-    const ENDINGS: [(&'static str, Self); 3] = [
+    const ENDINGS: [(&'static str, Self); 9] = [
         ("db", Self::Sqlite),
         ("sqlite", Self::Sqlite),
         ("csv", Self::Csv),
+        ("ecsv", Self::Ecsv),
+        ("fits", Self::Fits),
+        ("parquet", Self::Parquet),
+        ("vot", Self::VoTable),
+        ("xml", Self::VoTable),
+        ("reg", Self::Region),
     ];
-
-    /// Endings that will mean something one day: better said so than called unknown.
-    const PLANNED: [&'static str; 3] = ["ecsv", "fits", "parquet"];
 
     /// The format that the ending of a file name stands for, in any case. `-` is CSV on standard
     /// output; so are devices and pipes without an ending.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] for a format to come, [`Error::Option`] for any other ending.
+    /// [`Error::Option`] for any other ending.
     pub fn from_path(path: &Path) -> Result<Self> {
         if is_stdout(path) {
             return Ok(Self::Csv);
@@ -182,17 +234,10 @@ impl CatalogFormat {
                 Err(unknown_ending(path, "none"))
             };
         };
-        if let Some((_, format)) = Self::ENDINGS.iter().find(|(known, _)| *known == ending) {
-            return Ok(*format);
-        }
-        if Self::PLANNED.contains(&ending.as_str()) {
-            return Err(Error::Unsupported {
-                file: path.display().to_string(),
-                what: format!("writing .{ending} catalogues"),
-                hint: Some(format!("supported: {}", supported())),
-            });
-        }
-        Err(unknown_ending(path, &format!(".{ending}")))
+        let found = Self::ENDINGS.iter().find(|(known, _)| *known == ending);
+        found
+            .map(|(_, format)| *format)
+            .ok_or_else(|| unknown_ending(path, &format!(".{ending}")))
     }
 }
 
@@ -221,17 +266,32 @@ fn unknown_ending(path: &Path, found: &str) -> Error {
 pub fn create(path: &Path, run: &RunInfo) -> Result<Box<dyn CatalogWriter>> {
     match CatalogFormat::from_path(path)? {
         CatalogFormat::Csv => Ok(Box::new(csv::CsvWriter::create(path)?)),
+        CatalogFormat::Region => Ok(Box::new(region::RegionWriter::create(path, run)?)),
         #[cfg(feature = "sqlite")]
         CatalogFormat::Sqlite => Ok(Box::new(sqlite::SqliteWriter::create(path, run)?)),
         #[cfg(not(feature = "sqlite"))]
-        CatalogFormat::Sqlite => {
-            let _ = run;
-            Err(Error::Unsupported {
-                file: path.display().to_string(),
-                what: "SQLite".to_owned(),
-                hint: Some("build starfit with its feature sqlite".to_owned()),
-            })
-        }
+        CatalogFormat::Sqlite => Err(missing_feature(path, "SQLite", "sqlite")),
+        CatalogFormat::Ecsv => Ok(Box::new(FileWriter::create(path, run, FileFormat::Ecsv)?)),
+        CatalogFormat::Fits => Ok(Box::new(FileWriter::create(path, run, FileFormat::Fits)?)),
+        CatalogFormat::VoTable => Ok(Box::new(FileWriter::create(
+            path,
+            run,
+            FileFormat::VoTable,
+        )?)),
+        CatalogFormat::Parquet => Ok(Box::new(FileWriter::create(
+            path,
+            run,
+            FileFormat::parquet(path)?,
+        )?)),
+    }
+}
+
+#[cfg(not(all(feature = "sqlite", feature = "parquet")))]
+fn missing_feature(path: &Path, what: &str, feature: &str) -> Error {
+    Error::Unsupported {
+        file: path.display().to_string(),
+        what: what.to_owned(),
+        hint: Some(format!("build starfit with its feature {feature}")),
     }
 }
 

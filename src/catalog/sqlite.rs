@@ -22,7 +22,10 @@ use super::columns::{COLUMNS, flux_unit};
 use super::{CatalogWriter, ImageInfo, Row, RunInfo, Value, check_output};
 use crate::error::{Error, Result};
 use crate::image::Source;
-use schema::{check_header, check_version, create_tables, insert_star, schema_version};
+use schema::{
+    SCHEMA_VERSION, check_header, check_version, create_tables, insert_star, migrate,
+    schema_version,
+};
 
 /// How long to wait while another program writes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -232,7 +235,8 @@ impl CatalogWriter for SqliteWriter {
     }
 }
 
-/// Opens a catalogue to read it.
+/// Opens a catalogue to read it, which may be of an older version: [`SqliteWriter::create`] alone
+/// changes it to this one.
 ///
 /// # Errors
 ///
@@ -272,7 +276,15 @@ fn enter(connection: &mut Connection, path: &Path, run: &RunInfo, settings: &str
         })
         .map_err(fail)?;
     if has_tables {
-        check_version(path, schema_version(&transaction).map_err(fail)?)?;
+        let version = schema_version(&transaction).map_err(fail)?;
+        check_version(path, version)?;
+        if version < SCHEMA_VERSION {
+            tracing::info!(
+                "{}: brought to schema version {SCHEMA_VERSION}",
+                path.display()
+            );
+            migrate(&transaction, version).map_err(fail)?;
+        }
     } else {
         create_tables(&transaction).map_err(fail)?;
     }
@@ -352,13 +364,21 @@ fn insert_image(
     n_stars: usize,
     unit: &str,
 ) -> rusqlite::Result<i64> {
-    let ImageInfo { source, header, .. } = image;
+    let ImageInfo {
+        source,
+        header,
+        assumed,
+        ..
+    } = image;
+    let (width, height) = assumed.size;
     let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
     connection
         .prepare_cached(
             "INSERT INTO images (run_id, name, path, hdu, plane, bytes, modified, width, height, \
-             gain, read_noise, saturation, exposure, date, filter, unit, wcs, n_stars) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             gain, read_noise, saturation, exposure, date, filter, unit, wcs, n_stars, \
+             sky_level, sky_noise, gain_used, saturation_used, fwhm_used, cutout_width, \
+             cutout_height) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .insert(params![
             run_id,
@@ -379,6 +399,13 @@ fn insert_image(
             unit,
             image.wcs,
             integer(n_stars),
+            finite(assumed.background),
+            finite(assumed.noise),
+            finite(assumed.gain),
+            finite(assumed.saturation),
+            finite(assumed.fwhm),
+            (width > 0).then(|| integer(width)),
+            (height > 0).then(|| integer(height)),
         ])
 }
 
@@ -437,7 +464,7 @@ fn remove_database(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn database_error(path: &Path, error: &rusqlite::Error) -> Error {
+pub(super) fn database_error(path: &Path, error: &rusqlite::Error) -> Error {
     let hint = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             Some("another program is writing to it: wait for it, or close it")

@@ -22,7 +22,7 @@ pub(super) fn image(path: &str) -> ImageInfo {
     image.source.path = PathBuf::from(path);
     image.source.bytes = 2880;
     image.source.modified = 1_700_000_000;
-    ImageInfo::new(&image, None)
+    ImageInfo::new(&image)
 }
 
 /// A row with a different number in every column, some of them awkward.
@@ -33,7 +33,11 @@ pub(super) fn full_row(id: usize) -> Row {
         let number = match column.name {
             "image" | "id" | "status" | "flags" => continue,
             _ if column.kind == Kind::Integer => at as f64,
-            _ => awkward.get(at - 10).copied().unwrap_or(at as f64 + 0.1),
+            _ => at
+                .checked_sub(10)
+                .and_then(|at| awkward.get(at))
+                .copied()
+                .unwrap_or(at as f64 + 0.1),
         };
         row.set(column.name, number);
     }
@@ -60,14 +64,18 @@ fn the_ending_decides() {
         ("a.db", CatalogFormat::Sqlite),
         ("b/A.SQLite", CatalogFormat::Sqlite),
         ("a.fits.csv", CatalogFormat::Csv),
+        ("a.reg", CatalogFormat::Region),
+        ("a.csv.fits", CatalogFormat::Fits),
+        ("a.ecsv", CatalogFormat::Ecsv),
+        ("a.parquet", CatalogFormat::Parquet),
+        ("a.vot", CatalogFormat::VoTable),
+        ("a.XML", CatalogFormat::VoTable),
         ("-", CatalogFormat::Csv),
     ] {
         assert_eq!(format(name).unwrap(), expected, "{name}");
     }
-    assert_snapshot!(format("a.ecsv").unwrap_err(), @"a.ecsv: writing .ecsv catalogues is not supported");
-    assert_snapshot!(format("a.parquet").unwrap_err().hint().unwrap(), @"supported: .db, .sqlite, .csv, or - for CSV on standard output");
-    assert_snapshot!(format("a.txt").unwrap_err(), @"output a.txt: expected one of the endings .db, .sqlite, .csv, or - for CSV on standard output, found .txt");
-    assert_snapshot!(format("no/ending").unwrap_err(), @"output no/ending: expected one of the endings .db, .sqlite, .csv, or - for CSV on standard output, found none");
+    assert_snapshot!(format("a.txt").unwrap_err(), @"output a.txt: expected one of the endings .db, .sqlite, .csv, .ecsv, .fits, .parquet, .vot, .xml, .reg, or - for CSV on standard output, found .txt");
+    assert_snapshot!(format("no/ending").unwrap_err(), @"output no/ending: expected one of the endings .db, .sqlite, .csv, .ecsv, .fits, .parquet, .vot, .xml, .reg, or - for CSV on standard output, found none");
 }
 
 fn written(images: &[(&str, &[Row])]) -> String {
@@ -134,23 +142,84 @@ fn csv_gives_every_number_back() {
     assert_eq!(numbers, COLUMNS.len() - 7);
 }
 
+/// Endings of the formats that are a file of their own.
+fn file_endings() -> impl Iterator<Item = &'static str> {
+    let all = ["csv", "ecsv", "fits", "vot", "parquet"];
+    let n = all.len() - usize::from(cfg!(not(feature = "parquet")));
+    all.into_iter().take(n)
+}
+
 #[test]
-fn csv_replaces_a_file_only_when_complete() {
+fn a_file_is_replaced_only_when_complete() {
+    for ending in file_endings() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join(format!("out.{ending}"));
+        fs::write(&path, "old").unwrap();
+        let start = || {
+            let mut catalog = create(&path, &run("gaussian")).unwrap();
+            catalog.write(&image("a.fits"), &[full_row(0)]).unwrap();
+            catalog
+        };
+        drop(start());
+        start().abandon().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        start().finish().unwrap();
+        let first = fs::read(&path).unwrap();
+        assert!(first.len() > 300, "{ending}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        // One of our own is replaced too.
+        start().finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap().len(), first.len());
+    }
+}
+
+#[test]
+fn an_image_is_no_catalogue_to_replace() {
     let folder = TempDir::new().unwrap();
-    let path = folder.path().join("out.csv");
-    fs::write(&path, "old").unwrap();
-    let start = || {
-        let mut catalog = create(&path, &run("gaussian")).unwrap();
-        catalog.write(&image("a.fits"), &[full_row(0)]).unwrap();
-        catalog
-    };
-    drop(start());
-    start().abandon().unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    start().finish().unwrap();
-    assert!(fs::read_to_string(&path).unwrap().starts_with("image,"));
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    let path = folder.path().join("out.fits");
+    let image = ndarray::Array2::zeros((3, 4));
+    crate::io::fits::write_image(&path, &image, crate::io::fits::PixelType::F32, &[]).unwrap();
+    let before = fs::read(&path).unwrap();
+    let error = error_of(&path).replace(&folder.path().display().to_string(), "");
+    assert_snapshot!(error, @"/out.fits: CREATOR: expected a catalogue of starfit to replace, found another FITS file; hint: choose another name, or remove the file first");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn an_image_that_is_taken_back_leaves_no_trace() {
+    let folder = TempDir::new().unwrap();
+    for ending in file_endings() {
+        let written = |name: &str, undone: bool| {
+            let path = folder.path().join(format!("{name}.{ending}"));
+            let mut catalog = create(&path, &run("gaussian")).unwrap();
+            let rows: Vec<Row> = (0..1000).map(full_row).collect();
+            for file in ["a.fits", "b, \"b\".fits"] {
+                if undone {
+                    catalog.begin(&image("much_longer.fits"), 1000).unwrap();
+                    catalog.add(&rows[..700]).unwrap();
+                    catalog.undo().unwrap();
+                }
+                catalog.begin(&image(file), 1000).unwrap();
+                catalog.add(&rows[..10]).unwrap();
+                catalog.add(&rows[10..]).unwrap();
+                catalog.end().unwrap();
+            }
+            catalog.finish().unwrap();
+            // Dates may differ by a second.
+            let mut bytes = fs::read(path).unwrap();
+            for at in 0..bytes.len() {
+                let is_date = bytes[at..].starts_with(b"20") && bytes.get(at + 10) == Some(&b'T');
+                if is_date {
+                    bytes[at + 11..at + 19].fill(b'0');
+                }
+            }
+            bytes
+        };
+        let plain = written("a", false);
+        assert!(plain.len() > 10_000, "{ending}");
+        assert!(written("b", true) == plain, "{ending}");
+    }
 }
 
 #[cfg(unix)]

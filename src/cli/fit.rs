@@ -158,7 +158,7 @@ impl Job {
                     tally.add(&measured.rows);
                     self.done(&image, &measured, tally);
                 }
-                Found::Stack(stack) => return self.stack(work, &stack.0, &stack.1),
+                Found::Stack(stack) => return self.stack(work, stack.0, &stack.1),
                 Found::Failed(error) => return Err(error),
                 Found::End => return Ok(()),
             }
@@ -167,24 +167,26 @@ impl Job {
     }
 
     /// Fits a stack of cutouts, and writes the rows as they come.
-    fn stack(&mut self, work: &Work<'_>, image: &ImageInfo, stack: &StackFile) -> Result<()> {
+    fn stack(&mut self, work: &Work<'_>, mut image: ImageInfo, stack: &StackFile) -> Result<()> {
         work.planes.check_stack(&image.name, stack)?;
         let cutouts = MaskedStack {
             stack,
             planes: &work.planes,
         };
+        let (name, header) = (image.name.clone(), image.header.clone());
         let info = StackInfo {
-            name: &image.name,
-            header: &image.header,
+            name: &name,
+            header: &header,
             block: None,
         };
         let (n, ..) = stack.dim();
         let (stars, options) = (work.stars.as_ref(), &work.options);
         let (outputs, mut tally) = (&mut self.outputs, summary::Tally::default());
         let mut has_begun = false;
-        let take = |rows: Vec<_>| {
+        let take = |assumed: &_, rows: Vec<_>| {
             if !has_begun {
-                outputs.begin(image, n)?;
+                image.assumed = *assumed;
+                outputs.begin(&image, n)?;
                 has_begun = true;
             }
             tally.add(&rows);
@@ -201,7 +203,7 @@ impl Job {
             }
         };
         self.outputs.end()?;
-        self.done(image, &measured, tally);
+        self.done(&image, &measured, tally);
         Ok(())
     }
 
@@ -216,7 +218,11 @@ impl Job {
                 let unit = image.header.unit.as_deref().unwrap_or("adu");
                 eprintln!("{}: {}", image.name, tally.of_image(measured, unit));
             }
-            tracing::info!("{}: {}", image.name, summary::of_assumptions(measured));
+            tracing::info!(
+                "{}: {}",
+                image.name,
+                summary::of_assumptions(&measured.assumed)
+            );
         });
     }
 }
@@ -254,7 +260,7 @@ fn report(outputs: &[PathBuf], fitter: &Fitter, images: usize, rows: usize, star
         |path: &&PathBuf| path.extension().is_some_and(|e| e == "db" || e == "sqlite");
     if let Some(database) = outputs.iter().find(is_database) {
         eprintln!(
-            "look at the best: sqlite3 -box {} \"SELECT image, x, y, flux, flux_err, fwhm, snr FROM catalog WHERE flags = 0 ORDER BY snr DESC LIMIT 10\"",
+            "look at the best: starfit query {} --where 'flags = 0' --order 'snr desc' --limit 10",
             database.display()
         );
     }

@@ -5,6 +5,7 @@ mod bench;
 mod fit;
 mod list;
 mod log;
+mod query;
 mod simulate;
 mod summary;
 
@@ -37,6 +38,8 @@ struct Cli {
 enum Command {
     /// Fit the stars of images, or of stacks of cutouts, into a catalogue.
     Fit(Box<fit::FitArgs>),
+    /// Find stars in a database: in a box of pixels, in a cone on the sky, by any SQL condition.
+    Query(Box<query::QueryArgs>),
     /// Make star fields or stacks of cutouts with known truth.
     Simulate(simulate::SimulateArgs),
     /// Measure the fits a second of every backend of this machine, checked against the reference.
@@ -64,6 +67,7 @@ pub(crate) fn main() -> ExitCode {
     log::init(cli.quiet, cli.verbose);
     let done = match cli.command {
         Command::Fit(args) => fit::run(&args, cli.quiet),
+        Command::Query(args) => query::run(*args, cli.quiet).map(|()| ExitCode::SUCCESS),
         Command::Simulate(args) => simulate::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Devices => list::devices().map(|()| ExitCode::SUCCESS),

@@ -1,6 +1,6 @@
 //! What a person wants to know of an image, or a run, in a line or two.
 
-use starfit::catalog::Row;
+use starfit::catalog::{Assumptions, Row};
 use starfit::fit::{FitStatus, Flags};
 use starfit::measure::Measured;
 
@@ -47,7 +47,7 @@ impl Tally {
         if let Some(width) = starfit::moments::median(&mut self.widths) {
             parts.push(format!("FWHM {width:.2} pix"));
         }
-        if let (Some(level), Some(noise)) = (measured.background, measured.noise) {
+        if let (Some(level), Some(noise)) = (measured.assumed.background, measured.assumed.noise) {
             parts.push(format!(
                 "background {} +- {} {unit}",
                 significant(level, noise),
@@ -71,21 +71,19 @@ pub(super) fn count(number: usize, thing: &str) -> String {
 }
 
 /// What was assumed, for `-v`.
-pub(super) fn of_assumptions(measured: &Measured) -> String {
+pub(super) fn of_assumptions(assumed: &Assumptions) -> String {
     let or_unknown =
         |value: Option<f64>| value.map_or_else(|| "unknown".into(), |v| format!("{v}"));
-    let (width, height) = measured.size;
+    let (width, height) = assumed.size;
     format!(
         "cutouts {width} x {height}, expected FWHM {}, gain {}, saturation {}",
-        measured
+        assumed
             .fwhm
             .map_or_else(|| "unknown".into(), |fwhm| format!("{fwhm:.2}")),
-        or_unknown(measured.gain),
-        if measured.saturation.is_finite() {
-            measured.saturation.to_string()
-        } else {
-            "none".into()
-        },
+        or_unknown(assumed.gain),
+        assumed
+            .saturation
+            .map_or_else(|| "none".into(), |level| level.to_string()),
     )
 }
 

@@ -337,6 +337,7 @@ mod tests {
         };
         StarList {
             file: "list.csv".into(),
+            sky: None,
             stars: (0..3).map(star).collect(),
             columns: columns
                 .iter()

@@ -13,6 +13,7 @@ use crate::model::Model;
 use crate::moments::median;
 use crate::neighbours::Neighbours;
 use crate::star::Star;
+use crate::wcs::Wcs;
 
 /// The rows of the catalogue, positions counted from 0.
 pub(super) fn rows(
@@ -21,6 +22,7 @@ pub(super) fn rows(
     model: &dyn Model,
     options: &MeasureOptions,
     constraints: &Resolver<'_>,
+    wcs: Option<&Wcs>,
 ) -> Result<Vec<Row>> {
     let stars = stars.par_iter().zip(fits).with_min_len(LEAST);
     let rows: Vec<Result<Row>> = stars
@@ -28,6 +30,9 @@ pub(super) fn rows(
             let mut row = row(star, fit, model, options.zero_point);
             if let Some(constraints) = constraints.of(star)? {
                 round_to(&mut row, &constraints, model);
+            }
+            if let Some(wcs) = wcs.filter(|_| fit.status.has_values()) {
+                set_sky(&mut row, fit, model, wcs);
             }
             Ok(row)
         })
@@ -90,6 +95,34 @@ fn row(star: &Star, fit: &Fit, model: &dyn Model, zero_point: Option<f64>) -> Ro
     row.set("n_pixels", fit.n_pixels as f64);
     row.set("n_iterations", f64::from(fit.n_iterations));
     row
+}
+
+/// The position on the sky, whose errors follow from those of the pixels by the slope of the WCS.
+fn set_sky(row: &mut Row, fit: &Fit, model: &dyn Model, wcs: &Wcs) {
+    let (Some(x), Some(y)) = (row.get("x"), row.get("y")) else {
+        return;
+    };
+    let Some(sky) = wcs.to_sky(x, y) else {
+        return;
+    };
+    row.set("ra", sky.ra);
+    row.set("dec", sky.dec);
+    let (Some(x_err), Some(y_err)) = (row.get("x_err"), row.get("y_err")) else {
+        return;
+    };
+    let quantities = model.quantities(&fit.parameters);
+    let quantity = |column: &str| quantities.iter().find(|q| q.column == column);
+    let covariance = quantity("x")
+        .zip(quantity("y"))
+        .and_then(|(x, y)| fit.covariance_of(model, x, y));
+    let (Some(covariance), Some(jacobian)) = (covariance, wcs.jacobian(x, y)) else {
+        return;
+    };
+    for (column, [by_x, by_y]) in ["ra_err", "dec_err"].into_iter().zip(jacobian) {
+        let variance =
+            (by_x * x_err).powi(2) + (by_y * y_err).powi(2) + 2.0 * by_x * by_y * covariance;
+        row.set(column, variance.max(0.0).sqrt());
+    }
 }
 
 /// The flags that compare a star with the others of its image.

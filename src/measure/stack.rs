@@ -13,7 +13,7 @@ use super::resolve::{Frame, Resolver};
 use super::rows::{flag_undersampled, number_from_one, rows};
 use super::{LARGEST_CUTOUT, MeasureOptions, Measured, stars_at_once};
 use crate::batch::{Batch, Start};
-use crate::catalog::Row;
+use crate::catalog::{Assumptions, Row};
 use crate::cutout::{Cutout, CutoutOptions, Noise};
 use crate::error::{Error, Result};
 use crate::estimator::Estimator;
@@ -119,7 +119,7 @@ pub fn measure_stack(
         block: None,
     };
     let mut all = Vec::with_capacity(cutouts.pixels.dim().0);
-    let mut measured = measure_blocks(cutouts, &info, list, options, fitter, |rows| {
+    let mut measured = measure_blocks(cutouts, &info, list, options, fitter, |_, rows| {
         all.extend(rows);
         Ok::<_, Error>(())
     })?;
@@ -127,8 +127,8 @@ pub fn measure_stack(
     Ok(measured)
 }
 
-/// Measures ready cutouts as [`measure_stack`] does, but hands their rows to `take`, block after
-/// block in their order; the result has none. A few blocks are in memory at once: a block is read
+/// Measures ready cutouts as [`measure_stack`] does, but hands what is assumed and their rows to
+/// `take`, block after block in their order; the result has none. A few blocks are in memory at once: a block is read
 /// and cut while the one before is fitted, and the one before that is with `take`.
 ///
 /// All that can be seen to be wrong without a fit is an error before the first call of `take`.
@@ -142,10 +142,18 @@ pub fn measure_blocks<E: From<Error>>(
     list: Option<&StarList>,
     options: &MeasureOptions,
     fitter: &Fitter,
-    mut take: impl FnMut(Vec<Row>) -> Result<(), E>,
+    mut take: impl FnMut(&Assumptions, Vec<Row>) -> Result<(), E>,
 ) -> Result<Measured, E> {
     let job = StackJob::new(cutouts, info, list, options, fitter)?;
     let (n, height, width) = cutouts.dim();
+    let assumed = Assumptions {
+        background: None,
+        noise: None,
+        gain: job.gain,
+        saturation: Some(job.saturation).filter(|level| level.is_finite()),
+        fwhm: options.fwhm,
+        size: (width, height),
+    };
     let block = info.block.unwrap_or_else(|| stars_at_once(width * height));
     let block = block.max(1);
     let blocks = (0..n)
@@ -175,16 +183,11 @@ pub fn measure_blocks<E: From<Error>>(
                 }
             }
         });
-        done.into_iter().try_for_each(|rows| take(rows?))
+        done.into_iter().try_for_each(|rows| take(&assumed, rows?))
     })?;
     Ok(Measured {
         rows: Vec::new(),
-        background: None,
-        noise: None,
-        gain: job.gain,
-        saturation: job.saturation,
-        fwhm: options.fwhm,
-        size: (width, height),
+        assumed,
     })
 }
 
@@ -223,6 +226,13 @@ impl<'a> StackJob<'a> {
                 format!("at most {LARGEST_CUTOUT} pixels each"),
                 format!("{width} x {height}"),
                 "an image is fitted without --cutouts, and as FITS",
+            ));
+        }
+        if let Some(list) = list.filter(|list| list.sky.is_some()) {
+            return Err(malformed(
+                format!("an image with a WCS, as {} has ra and dec", list.file),
+                "ready cutouts".into(),
+                "give columns x and y, in the pixels of each cutout",
             ));
         }
         if let Some(list) = list.filter(|list| list.stars.len() != n) {
@@ -320,7 +330,7 @@ impl<'a> StackJob<'a> {
         drop(batch);
         let stars: Vec<Star> = stars.map(|id| self.star(id)).collect();
         let (model, options) = (self.fitter.model, self.options);
-        let mut rows = rows(&stars, fits, model, options, &self.constraints)?;
+        let mut rows = rows(&stars, fits, model, options, &self.constraints, None)?;
         for row in &mut rows {
             if let Some(level) = row.get("background") {
                 row.set("background", level + options.bias);

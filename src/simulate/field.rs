@@ -15,6 +15,7 @@ use crate::fit::Flags;
 use crate::image::{Header, Image};
 use crate::io::fits::{self, Card, PixelType, Value};
 use crate::model::{Model, Parameters, Role};
+use crate::wcs::Wcs;
 
 /// Most pixels of an image: 2 GiB.
 const MAX_PIXELS: usize = 1 << 28;
@@ -85,6 +86,7 @@ impl StarField {
             .par_iter_mut()
             .for_each(|star| flag(star, &pixels, side, saturation));
         let mut image = Image::from_pixels("simulation", pixels);
+        image.wcs = wcs(width, height);
         image.header = Header {
             gain: Some(options.camera.gain),
             read_noise: Some(options.camera.read_noise),
@@ -113,10 +115,9 @@ impl StarField {
     /// [`Error::Io`](crate::Error::Io).
     pub fn write_fits(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let wcs = Tan::new(self.image.width(), self.image.height());
-        let sky = |x, y| wcs.sky(x, y);
         let model = self.options.model;
-        truth::write(&truth_path(path), model, &self.truth, Some(&sky))?;
+        let wcs = self.image.wcs.as_ref();
+        truth::write(&truth_path(path), model, &self.truth, wcs)?;
 
         let header = &self.image.header;
         let text = |keyword, value: &str, comment: &str| {
@@ -139,7 +140,7 @@ impl StarField {
             .into_iter()
             .filter_map(|(k, v, comment)| Some((k, v?, comment)));
         cards.extend(numbers.map(|(keyword, value, comment)| float(keyword, value, comment)));
-        cards.extend(wcs.cards());
+        cards.extend(wcs_cards(self.image.width(), self.image.height()));
         cards.push(text("SIMMODEL", model.name(), "model of the stars"));
         cards.push(text(
             "SIMSEED",
@@ -288,57 +289,34 @@ fn flag(star: &mut Truth, pixels: &Array2<f64>, side: usize, saturation: Option<
 }
 
 /// A tangential projection of the sky, 1 arcsecond a pixel, north 10 degrees from up.
-#[derive(Debug, Clone, Copy)]
-struct Tan {
-    /// Column and row of the middle, from 0.
-    middle: (f64, f64),
-    /// Right ascension and declination there, degrees.
-    sky: (f64, f64),
-    /// Degrees a pixel: east by x and y, then north by x and y.
-    cd: [[f64; 2]; 2],
+fn wcs_cards(width: usize, height: usize) -> Vec<Card> {
+    let (sin, cos) = 10f64.to_radians().sin_cos();
+    let scale = 1.0 / 3600.0;
+    let text = |keyword: &str, value: &str| Card::new(keyword, Value::Text(value.into()), "");
+    let float = |keyword: &str, value| Card::new(keyword, Value::Float(value), "");
+    vec![
+        text("CTYPE1", "RA---TAN"),
+        text("CTYPE2", "DEC--TAN"),
+        text("CUNIT1", "deg"),
+        text("CUNIT2", "deg"),
+        float("CRVAL1", 250.4235),
+        float("CRVAL2", 36.4613),
+        float("CRPIX1", (width as f64 + 1.0) / 2.0),
+        float("CRPIX2", (height as f64 + 1.0) / 2.0),
+        float("CD1_1", -scale * cos),
+        float("CD1_2", scale * sin),
+        float("CD2_1", scale * sin),
+        float("CD2_2", scale * cos),
+        text("RADESYS", "ICRS"),
+    ]
 }
 
-impl Tan {
-    fn new(width: usize, height: usize) -> Self {
-        let (sin, cos) = 10f64.to_radians().sin_cos();
-        let scale = 1.0 / 3600.0;
-        Self {
-            middle: ((width as f64 - 1.0) / 2.0, (height as f64 - 1.0) / 2.0),
-            sky: (250.4235, 36.4613),
-            cd: [[-scale * cos, scale * sin], [scale * sin, scale * cos]],
-        }
-    }
-
-    /// Right ascension and declination of a place in the image, degrees.
-    fn sky(&self, x: f64, y: f64) -> (f64, f64) {
-        let (dx, dy) = (x - self.middle.0, y - self.middle.1);
-        let [east, north] = self
-            .cd
-            .map(|[by_x, by_y]| (by_x * dx + by_y * dy).to_radians());
-        let (sin, cos) = self.sky.1.to_radians().sin_cos();
-        let along = cos - north * sin;
-        let ra = self.sky.0 + east.atan2(along).to_degrees();
-        let dec = (sin + north * cos).atan2(east.hypot(along));
-        (ra.rem_euclid(360.0), dec.to_degrees())
-    }
-
-    fn cards(&self) -> Vec<Card> {
-        let text = |keyword: &str, value: &str| Card::new(keyword, Value::Text(value.into()), "");
-        let float = |keyword: &str, value| Card::new(keyword, Value::Float(value), "");
-        vec![
-            text("CTYPE1", "RA---TAN"),
-            text("CTYPE2", "DEC--TAN"),
-            text("CUNIT1", "deg"),
-            text("CUNIT2", "deg"),
-            float("CRVAL1", self.sky.0),
-            float("CRVAL2", self.sky.1),
-            float("CRPIX1", self.middle.0 + 1.0),
-            float("CRPIX2", self.middle.1 + 1.0),
-            float("CD1_1", self.cd[0][0]),
-            float("CD1_2", self.cd[0][1]),
-            float("CD2_1", self.cd[1][0]),
-            float("CD2_2", self.cd[1][1]),
-            text("RADESYS", "ICRS"),
-        ]
-    }
+/// What [`wcs_cards`] say.
+fn wcs(width: usize, height: usize) -> Option<Wcs> {
+    let cards = wcs_cards(width, height);
+    let value = |keyword: &str| {
+        let card = cards.iter().find(|card| card.keyword == keyword);
+        Ok(card.map(|card| card.value.clone()))
+    };
+    Wcs::from_header(value).ok().flatten()
 }

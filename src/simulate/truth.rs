@@ -11,6 +11,7 @@ use crate::fit::{FitStatus, Flags};
 use crate::io::replace_file;
 use crate::kernel::quadratic_form;
 use crate::model::{Model, Moments, Packed, Parameters, Role};
+use crate::wcs::{Sky, Wcs};
 
 /// The truth about one star.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,7 +72,7 @@ impl Truth {
     }
 
     /// The star as a row of a catalogue whose standard errors are the bounds.
-    fn row(&self, id: usize, model: &dyn Model, sky: Option<(f64, f64)>) -> Row {
+    fn row(&self, id: usize, model: &dyn Model, sky: Option<Sky>) -> Row {
         let n = model.parameters().len();
         let mut row = Row::new(id, FitStatus::Converged, self.flags);
         for quantity in model.quantities(&self.parameters) {
@@ -86,9 +87,9 @@ impl Truth {
             }
         }
         row.set("snr", self.snr);
-        if let Some((ra, dec)) = sky {
-            row.set("ra", ra);
-            row.set("dec", dec);
+        if let Some(sky) = sky {
+            row.set("ra", sky.ra);
+            row.set("dec", sky.dec);
         }
         row
     }
@@ -108,16 +109,16 @@ pub fn truth_path(output: impl AsRef<Path>) -> PathBuf {
 }
 
 /// Writes the truth as CSV, under the names and in the order of the catalogue's columns, through
-/// a temporary file. `sky` gives right ascension and declination of x and y, degrees.
+/// a temporary file.
 pub(super) fn write(
     path: &Path,
     model: &dyn Model,
     truth: &[Truth],
-    sky: Option<&dyn Fn(f64, f64) -> (f64, f64)>,
+    wcs: Option<&Wcs>,
 ) -> Result<()> {
-    let used = used_columns(model, sky.is_some());
+    let used = used_columns(model, wcs.is_some());
     replace_file(path, |out| {
-        write_rows(out, &used, model, truth, sky).map_err(|e| Error::io(path, e))
+        write_rows(out, &used, model, truth, wcs).map_err(|e| Error::io(path, e))
     })
 }
 
@@ -126,13 +127,13 @@ fn write_rows(
     used: &[bool],
     model: &dyn Model,
     truth: &[Truth],
-    sky: Option<&dyn Fn(f64, f64) -> (f64, f64)>,
+    wcs: Option<&Wcs>,
 ) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(out);
     let names = COLUMNS.iter().zip(used).filter(|(_, used)| **used);
     csv.write_record(names.map(|(column, _)| column.name))?;
     for (id, star) in truth.iter().enumerate() {
-        let row = star.row(id, model, sky.map(|sky| sky(star.x, star.y)));
+        let row = star.row(id, model, wcs.and_then(|wcs| wcs.to_sky(star.x, star.y)));
         let values = row.values("").zip(used).filter(|(_, used)| **used);
         csv.write_record(values.map(|(value, _)| match value {
             Value::Null => String::new(),

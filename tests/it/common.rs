@@ -13,7 +13,7 @@ use starfit::cutout::{Cutout, CutoutOptions, Noise};
 use starfit::model::{Model, Moments};
 
 /// Whether what is missing is a failure.
-fn insists() -> bool {
+pub(crate) fn insists() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }
 

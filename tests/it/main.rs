@@ -1,6 +1,7 @@
 //! The tests of what the crate does as a whole, one binary.
 
 mod backends;
+mod catalogs;
 mod cli;
 mod common;
 mod constraints;
@@ -15,3 +16,4 @@ mod recovery;
 mod reference_fits;
 mod solvers;
 mod streaming;
+mod wcs;

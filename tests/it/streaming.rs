@@ -41,7 +41,7 @@ fn in_blocks(cutouts: &Cutouts<'_>, options: &MeasureOptions, block: usize) -> V
         block: Some(block),
     };
     let mut all = Vec::new();
-    let measured = measure_blocks(cutouts, &info, None, options, &fitter(), |rows| {
+    let measured = measure_blocks(cutouts, &info, None, options, &fitter(), |_, rows| {
         assert!(rows.len() <= block);
         all.extend(rows);
         Ok::<_, Error>(())
@@ -145,7 +145,7 @@ fn only_a_few_blocks_are_read_ahead() {
         };
         let (mut blocks, mut ids) = (0, 0..);
         let options = MeasureOptions::default();
-        let done = measure_blocks(&source, &info, None, &options, &fitter(), |rows| {
+        let done = measure_blocks(&source, &info, None, &options, &fitter(), |_, rows| {
             blocks += 1;
             assert!(rows.iter().all(|row| Some(row.id) == ids.next()));
             // One that is fitted, one that is ready and one that is being cut.

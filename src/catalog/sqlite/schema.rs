@@ -13,8 +13,21 @@ use crate::error::{Error, Result};
 /// "stft": marks a database as starfit's, for `file` and for us.
 const APPLICATION_ID: i32 = 0x7374_6674;
 
-/// Raised with each change of the tables.
-pub(super) const SCHEMA_VERSION: i32 = 1;
+/// Raised with each change of the tables: version 1 and all changes since.
+pub(super) const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
+
+/// What makes a database of version 1 one of version 2, and so on. New databases are made in the
+/// same way, so that nothing depends on when one was made.
+const MIGRATIONS: [&str; 1] = [
+    // What the fits of an image took for granted. The names are not those of columns of stars.
+    "ALTER TABLE images ADD COLUMN sky_level REAL;
+ALTER TABLE images ADD COLUMN sky_noise REAL;
+ALTER TABLE images ADD COLUMN gain_used REAL;
+ALTER TABLE images ADD COLUMN saturation_used REAL;
+ALTER TABLE images ADD COLUMN fwhm_used REAL;
+ALTER TABLE images ADD COLUMN cutout_width INTEGER;
+ALTER TABLE images ADD COLUMN cutout_height INTEGER;",
+];
 
 pub(super) fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(&schema())?;
@@ -24,10 +37,20 @@ pub(super) fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<(
         let unit = column.unit.resolve(None);
         insert.execute(params![column.name, unit, column.ucd, column.description])?;
     }
-    Ok(())
+    drop(insert);
+    migrate(transaction, 1)
 }
 
-/// Numbers of runs and images are never used again: the name of a view never comes to mean
+/// Brings the tables from an older version to this one.
+pub(super) fn migrate(transaction: &Transaction<'_>, from: i32) -> rusqlite::Result<()> {
+    let done = usize::try_from(from - 1).unwrap_or(0);
+    for migration in MIGRATIONS.iter().skip(done) {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)
+}
+
+/// Version 1. Numbers of runs and images are never used again: the name of a view never comes to mean
 /// another image. There is no `floor` in every SQLite; CAST rounds the same way, as dec + 90 is
 /// not negative.
 fn schema() -> String {
@@ -46,7 +69,6 @@ fn schema() -> String {
     let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
     format!(
         "PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
 CREATE TABLE runs (
     run_id INTEGER PRIMARY KEY AUTOINCREMENT,
     version TEXT NOT NULL,
@@ -167,8 +189,9 @@ pub(super) fn schema_version(connection: &Connection) -> rusqlite::Result<i32> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
+/// Refuses what this version cannot know.
 pub(super) fn check_version(path: &Path, version: i32) -> Result<()> {
-    if version == SCHEMA_VERSION {
+    if (1..=SCHEMA_VERSION).contains(&version) {
         return Ok(());
     }
     let hint = if version > SCHEMA_VERSION {
@@ -178,7 +201,7 @@ pub(super) fn check_version(path: &Path, version: i32) -> Result<()> {
     };
     Err(Error::Unsupported {
         file: path.display().to_string(),
-        what: format!("schema version {version} (expected {SCHEMA_VERSION})"),
+        what: format!("schema version {version} (expected 1 to {SCHEMA_VERSION})"),
         hint: Some(hint.to_owned()),
     })
 }

@@ -3,6 +3,7 @@ use tempfile::TempDir;
 
 use super::schema::SCHEMA_VERSION;
 use super::*;
+use crate::catalog::Assumptions;
 use crate::catalog::tests::{full_row, image, row_at, run};
 
 /// A folder with the name of a database to be.
@@ -131,7 +132,7 @@ fn a_run_and_an_image_are_described() {
     assert_eq!(ask(&path, &times), "1|1");
     assert_snapshot!(
         ask(&path, "SELECT * FROM images"),
-        @"1|1|/data/night 1/ü.fits[0]|/data/night 1/ü.fits|3|2|2880|1700000000|4|3|null|null|null|null|2026-01-02T03:04:05|V|adu|CTYPE1 = 'RA---TAN'|2"
+        @"1|1|/data/night 1/ü.fits[0]|/data/night 1/ü.fits|3|2|2880|1700000000|4|3|null|null|null|null|2026-01-02T03:04:05|V|adu|CTYPE1 = 'RA---TAN'|2|null|null|null|null|null|null|null"
     );
 }
 
@@ -495,6 +496,46 @@ fn a_damaged_database_is_an_error() {
 }
 
 #[test]
+fn an_older_schema_is_read_and_brought_up_to_date() {
+    let (_folder, path) = place();
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/version_1.db");
+    fs::copy(old, &path).unwrap();
+    let stars = "SELECT * FROM stars ORDER BY star_id";
+    let before = ask(&path, stars);
+    assert_eq!(before.lines().count(), 6);
+    let version = "SELECT user_version FROM pragma_user_version";
+    assert_eq!(ask(&path, version), "1");
+
+    let mut image = image("a.fits");
+    image.assumed = Assumptions {
+        background: Some(100.5),
+        noise: Some(3.0),
+        gain: Some(1.5),
+        saturation: None,
+        fwhm: Some(2.5),
+        size: (15, 17),
+    };
+    add(&path, "gaussian", &[(&image, &[full_row(0)])]);
+    assert_eq!(ask(&path, version), "2");
+    let kept = "SELECT * FROM stars WHERE image_id = 1 ORDER BY star_id";
+    assert_eq!(ask(&path, kept), before);
+    let assumed = "SELECT name, sky_level, sky_noise, gain_used, saturation_used, fwhm_used, \
+                   cutout_width, cutout_height FROM newest_images ORDER BY image_id";
+    assert_snapshot!(ask(&path, assumed), @r"
+    base.fits[0]|null|null|null|null|null|null|null
+    a.fits[0]|100.5|3.0|1.5|null|2.5|15|17
+    ");
+
+    // It is now what a new one is.
+    let (_folder, new) = place();
+    add(&new, "gaussian", &[]);
+    let tables = "SELECT name, sql FROM sqlite_schema WHERE name NOT GLOB 'stars_[0-9]*' \
+                  AND sql IS NOT NULL ORDER BY name";
+    assert_eq!(ask(&path, tables), ask(&new, tables));
+    assert_ne!(ask(&path, tables), "");
+}
+
+#[test]
 fn a_newer_schema_is_refused() {
     let (_folder, path) = place();
     add(&path, "gaussian", &[]);
@@ -509,7 +550,7 @@ fn a_newer_schema_is_refused() {
     assert!(
         error
             .to_string()
-            .ends_with("schema version 2 (expected 1) is not supported"),
+            .ends_with("schema version 3 (expected 1 to 2) is not supported"),
         "{error}"
     );
     assert!(error.hint().unwrap().contains("newer starfit"));

@@ -22,8 +22,8 @@ pub(crate) struct FitArgs {
     /// (`.npy`), or patterns such as 'night/*.fits'.
     #[arg(required = true, value_name = "INPUT")]
     pub(super) inputs: Vec<PathBuf>,
-    /// Catalogue to write, several times for several: .db or .sqlite (appended to), .csv
-    /// (replaced), - for CSV on stdout.
+    /// Catalogue to write, several times for several: .db or .sqlite (appended to), .csv, .ecsv,
+    /// .fits, .parquet, .vot, .xml, .reg for SAOImage DS9 (replaced), - for CSV on stdout.
     #[arg(
         short,
         long,
@@ -46,7 +46,8 @@ pub(crate) struct FitArgs {
     #[arg(long, value_name = "N", help_heading = "Input")]
     pub(super) plane: Option<usize>,
     /// Fit the stars listed here instead of detecting them; of ready cutouts, one row for each.
-    /// CSV, ECSV or a SExtractor list with x and y; further columns named as those of the catalogue
+    /// CSV, ECSV or a SExtractor list with x and y, or with ra and dec (ICRS, degrees) where the
+    /// image has a WCS; further columns named as those of the catalogue
     /// are start values, NAME_min and NAME_max bounds of that star.
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub(super) stars: Option<PathBuf>,

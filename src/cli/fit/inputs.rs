@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
 use std::thread::Scope;
 
 use anyhow::{Context, Result, bail};
-use starfit::catalog::ImageInfo;
+use starfit::catalog::{Assumptions, CatalogFormat, ImageInfo};
 use starfit::fitter::Fitter;
 use starfit::image::{Header, Source};
 use starfit::io::fits::{FitsFile, FitsPath};
@@ -182,6 +182,11 @@ impl Work<'_> {
                 bail!("{name}: {option} is for images, and these are ready cutouts");
             }
         }
+        let is_region =
+            |path: &PathBuf| matches!(CatalogFormat::from_path(path), Ok(CatalogFormat::Region));
+        if self.args.output.iter().any(is_region) {
+            bail!("{name}: .reg files are for images, and these are ready cutouts");
+        }
         let (_, height, width) = stack.dim();
         let image = ImageInfo {
             name,
@@ -190,6 +195,7 @@ impl Work<'_> {
             width,
             height,
             wcs: None,
+            assumed: Assumptions::default(),
         };
         Ok(Opened::Stack(Box::new((image, stack))))
     }
@@ -199,7 +205,9 @@ impl Work<'_> {
         self.planes.apply(&mut image, plane, file.planes())?;
         let stars = self.stars.as_ref();
         let measured = measure_image(&image, stars, &self.options, &self.fitter)?;
-        Ok((ImageInfo::new(&image, None), measured))
+        let mut info = ImageInfo::new(&image);
+        info.assumed = measured.assumed;
+        Ok((info, measured))
     }
 }
 

@@ -4,6 +4,7 @@ use fitsio_pure::header::{Card as RawCard, parse_header_blocks};
 use fitsio_pure::value::Value as RawValue;
 use fitsio_pure::{BLOCK_SIZE, CARD_SIZE};
 
+use crate::wcs::Unsupported;
 use crate::{Error, Result};
 
 /// The value of a header card.
@@ -121,6 +122,24 @@ impl Header {
 
     pub(super) fn is_true(&self, keyword: &str) -> bool {
         self.get(keyword) == Some(Value::Logical(true))
+    }
+
+    /// The value of a keyword that is there once, or always with the same value; what can not be
+    /// read is text.
+    ///
+    /// # Errors
+    /// [`Unsupported`] for contradictions.
+    pub(super) fn certain(&self, keyword: &str) -> Result<Option<Value>, Unsupported> {
+        if self.is_contradicted(keyword) {
+            let what = format!("{keyword}: there more than once with different values");
+            return Err(Unsupported(what));
+        }
+        let unread = || {
+            Some(Value::Text(
+                before_comment(self.written(keyword)?).to_owned(),
+            ))
+        };
+        Ok(self.get(keyword).or_else(unread))
     }
 
     /// What stands on the first card of a keyword after the equals sign, comment and all.
@@ -286,6 +305,26 @@ mod tests {
         assert!(!header.is_contradicted("GAIN"));
         assert!(header.is_contradicted("EXPTIME"));
         assert_eq!(header.get("EXPTIME"), Some(Value::Integer(30)));
+    }
+
+    #[test]
+    fn what_is_certain() {
+        let header = header(&[
+            "CRVAL1  = 1.5",
+            "CRVAL2  = NaN / not one",
+            "CRPIX1  =",
+            "CD1_1   = 1E-4",
+            "CD1_1   = 0.0001",
+            "CD2_2   = 1E-4",
+            "CD2_2   = 2E-4",
+        ]);
+        let text = |text: &str| Ok(Some(Value::Text(text.into())));
+        assert_eq!(header.certain("CRVAL1"), Ok(Some(Value::Float(1.5))));
+        assert_eq!(header.certain("CRVAL2"), text("NaN"));
+        assert_eq!(header.certain("CRPIX1"), text(""));
+        assert_eq!(header.certain("CRPIX2"), Ok(None));
+        assert_eq!(header.certain("CD1_1"), Ok(Some(Value::Float(1e-4))));
+        assert!(header.certain("CD2_2").is_err());
     }
 
     #[test]

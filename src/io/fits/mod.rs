@@ -4,6 +4,7 @@ mod header;
 mod load;
 mod path;
 mod scaling;
+mod table;
 mod tiled;
 mod unit;
 mod write;
@@ -21,10 +22,12 @@ use ndarray::{Array2, Array3};
 
 pub use header::Value;
 pub use path::{FitsPath, HduName};
+pub(crate) use table::{TableColumn, TableType, padding, table_header};
 pub use write::{Card, PixelType, write_image, write_stack};
 
 use crate::image::{self, Image, Source};
 use crate::io::check_range;
+use crate::wcs::Wcs;
 use crate::{Error, Result};
 use header::Header;
 use load::Bytes;
@@ -48,6 +51,8 @@ pub struct FitsFile {
     is_cube: bool,
     scaling: Scaling,
     facts: image::Header,
+    /// Once an image was asked for.
+    wcs: OnceLock<Option<Wcs>>,
     /// The pixels of a tile-compressed image, once a plane was asked for.
     decoded: OnceLock<ImageData>,
 }
@@ -124,6 +129,7 @@ impl FitsFile {
             is_cube,
             scaling,
             facts,
+            wcs: OnceLock::new(),
             decoded: OnceLock::new(),
         })
     }
@@ -192,7 +198,20 @@ impl FitsFile {
             pixels: Array2::from_shape_vec((height, width), pixels).map_err(|e| self.shape(&e))?,
             variance: None,
             header: self.facts.clone(),
+            wcs: self.wcs().cloned(),
         })
+    }
+
+    /// The WCS of the chosen HDU. One that is not supported is logged as a warning, once, and is
+    /// none.
+    pub fn wcs(&self) -> Option<&Wcs> {
+        let read = || {
+            Wcs::from_header(|keyword| self.unit.header.certain(keyword)).unwrap_or_else(|why| {
+                tracing::warn!("{}: WCS: {why}: ra and dec stay empty", self.file);
+                None
+            })
+        };
+        self.wcs.get_or_init(read).as_ref()
     }
 
     /// All planes, (planes, height, width), in physical values: a stack of cutouts. An image is

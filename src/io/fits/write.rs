@@ -42,7 +42,7 @@ impl Card {
         }
     }
 
-    fn to_raw(&self) -> Result<RawCard> {
+    pub(super) fn to_raw(&self) -> Result<RawCard> {
         let bad = |expected: &str, found: String| Error::Option {
             option: format!("header card {}", self.keyword),
             expected: expected.into(),
@@ -119,7 +119,7 @@ pub fn write_stack(path: impl AsRef<Path>, stack: &Array3<f32>, cards: &[Card]) 
     })
 }
 
-fn raw_cards(cards: &[Card]) -> Result<Vec<RawCard>> {
+pub(super) fn raw_cards(cards: &[Card]) -> Result<Vec<RawCard>> {
     cards.iter().map(Card::to_raw).collect()
 }
 

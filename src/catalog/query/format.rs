@@ -1,0 +1,99 @@
+//! How results are written.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::catalog::file::FileFormat;
+use crate::catalog::{CatalogFormat, Column, Value};
+use crate::error::{Error, Result};
+
+/// How a result is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum QueryFormat {
+    /// Aligned columns for people, rounded; a few columns unless some are asked for.
+    Table,
+    /// As [`CatalogFormat::Csv`].
+    Csv,
+    /// An array of objects.
+    Json,
+    /// As [`CatalogFormat::Ecsv`].
+    Ecsv,
+    /// As [`CatalogFormat::Fits`].
+    Fits,
+    /// As [`CatalogFormat::Parquet`].
+    Parquet,
+    /// As [`CatalogFormat::VoTable`].
+    VoTable,
+}
+
+impl QueryFormat {
+    /// Every format and its name on the command line.
+    pub const ALL: [(&'static str, Self); 7] = [
+        ("table", Self::Table),
+        ("csv", Self::Csv),
+        ("json", Self::Json),
+        ("ecsv", Self::Ecsv),
+        ("fits", Self::Fits),
+        ("parquet", Self::Parquet),
+        ("votable", Self::VoTable),
+    ];
+
+    /// The format that the ending of a file name stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Option`] for any other ending.
+    pub fn from_path(path: &Path) -> Result<Self> {
+        if path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("json"))
+        {
+            return Ok(Self::Json);
+        }
+        match CatalogFormat::from_path(path) {
+            Ok(CatalogFormat::Csv) => Ok(Self::Csv),
+            Ok(CatalogFormat::Ecsv) => Ok(Self::Ecsv),
+            Ok(CatalogFormat::Fits) => Ok(Self::Fits),
+            Ok(CatalogFormat::Parquet) => Ok(Self::Parquet),
+            Ok(CatalogFormat::VoTable) => Ok(Self::VoTable),
+            Ok(CatalogFormat::Sqlite | CatalogFormat::Region) | Err(_) => Err(Error::Option {
+                option: format!("output {}", path.display()),
+                expected: "one of the endings .csv, .ecsv, .fits, .json, .parquet, .vot, .xml"
+                    .to_owned(),
+                found: path.extension().map_or_else(
+                    || "none".to_owned(),
+                    |ending| format!(".{}", ending.display()),
+                ),
+                hint: Some("--format says it whatever the ending is".to_owned()),
+            }),
+        }
+    }
+
+    /// The file that it is, if its rows have to be together.
+    pub(super) fn file_format(self, path: &Path) -> Result<Option<FileFormat>> {
+        Ok(match self {
+            Self::Table | Self::Csv | Self::Json => None,
+            Self::Ecsv => Some(FileFormat::Ecsv),
+            Self::Fits => Some(FileFormat::Fits),
+            Self::VoTable => Some(FileFormat::VoTable),
+            Self::Parquet => Some(FileFormat::parquet(path)?),
+        })
+    }
+}
+
+/// A format whose rows are written as they come.
+pub(crate) trait Stream {
+    /// Writes what comes before the rows.
+    fn begin(&mut self, columns: &[Column], out: &mut dyn Write) -> io::Result<()>;
+
+    /// Writes a row.
+    fn row(
+        &mut self,
+        columns: &[Column],
+        values: &[Value<'_>],
+        out: &mut dyn Write,
+    ) -> io::Result<()>;
+
+    /// Writes what comes after the rows.
+    fn end(&mut self, out: &mut dyn Write) -> io::Result<()>;
+}
