@@ -72,11 +72,6 @@ impl Output {
         Error::io(&self.path, error)
     }
 
-    /// What messages call it.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// A folder for what is written later: the file's own, which has to have room anyway.
     pub(super) fn folder(&self) -> PathBuf {
         match self.target {

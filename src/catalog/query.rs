@@ -109,17 +109,15 @@ impl Query {
         let selects = self.selects(session)?;
         let mut out = BufWriter::new(&mut output);
         let mut n_rows = 0;
-        let path = out.get_ref().path().to_owned();
-        let fail = |error| Error::io(&path, error);
-        format.begin(columns, &mut out).map_err(fail)?;
+        let begun = format.begin(columns, &mut out);
+        begun.map_err(|error| out.get_ref().error(error))?;
         self.rows(session, selects, columns, |_, values| {
             n_rows += 1;
-            format.row(columns, values, &mut out).map_err(fail)
+            let written = format.row(columns, values, &mut out);
+            written.map_err(|error| out.get_ref().error(error))
         })?;
-        format
-            .end(&mut out)
-            .and_then(|()| out.flush())
-            .map_err(fail)?;
+        let ended = format.end(&mut out).and_then(|()| out.flush());
+        ended.map_err(|error| out.get_ref().error(error))?;
         drop(out);
         output.persist()?;
         Ok(n_rows)

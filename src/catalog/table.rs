@@ -244,6 +244,7 @@ impl Block<'_> {
     }
 
     /// The values of one column.
+    #[cfg(any(feature = "parquet", feature = "sqlite"))]
     pub(super) fn column(&self, at: usize) -> impl Iterator<Item = Value<'_>> {
         (0..self.len()).map(move |row| self.value(row, at))
     }

@@ -206,19 +206,12 @@ fn an_image_that_is_taken_back_leaves_no_trace() {
                 catalog.end().unwrap();
             }
             catalog.finish().unwrap();
-            // Dates may differ by a second.
-            let mut bytes = fs::read(path).unwrap();
-            for at in 0..bytes.len() {
-                let is_date = bytes[at..].starts_with(b"20") && bytes.get(at + 10) == Some(&b'T');
-                if is_date {
-                    bytes[at + 11..at + 19].fill(b'0');
-                }
-            }
-            bytes
+            fs::read(path).unwrap()
         };
-        let plain = written("a", false);
-        assert!(plain.len() > 10_000, "{ending}");
-        assert!(written("b", true) == plain, "{ending}");
+        assert!(written("a", false).len() > 10_000, "{ending}");
+        // A second may have passed between the two, but not each time.
+        let is_same = || written("a", false) == written("b", true);
+        assert!((0..5).any(|_| is_same()), "{ending}");
     }
 }
 
