@@ -35,7 +35,7 @@ fn stack(criterion: &mut Criterion) {
             bencher.iter(|| {
                 fitter
                     .fit_into(&batch, &mut fits)
-                    .expect("a working device")
+                    .expect("a working device");
             });
         });
     }

@@ -98,24 +98,15 @@ fn add_row_and_column<T: Real, const TO: usize, const FROM: usize>(
     matrix: &mut Packed<T>,
     factor: T,
 ) {
-    let shared = matrix[place(TO, FROM)];
+    let shared = matrix[packed_index(TO, FROM)];
     unroll!(K in BACKGROUND + 1 => {
         if K != TO {
-            let at = place(TO, K);
-            matrix[at] = factor.mul_add(matrix[place(FROM, K)], matrix[at]);
+            let at = packed_index(TO, K);
+            matrix[at] = factor.mul_add(matrix[packed_index(FROM, K)], matrix[at]);
         }
     });
-    let at = place(TO, TO);
-    matrix[at] = factor.mul_add(shared + matrix[place(TO, FROM)], matrix[at]);
-}
-
-/// Place of an element of a packed matrix, on either side of the diagonal.
-const fn place(j: usize, k: usize) -> usize {
-    if j < k {
-        packed_index(k, j)
-    } else {
-        packed_index(j, k)
-    }
+    let at = packed_index(TO, TO);
+    matrix[at] = factor.mul_add(shared + matrix[packed_index(TO, FROM)], matrix[at]);
 }
 
 /// Sums over products of the derivatives by two parameters.
@@ -161,7 +152,7 @@ fn add_powers<T: Real, const N: usize>(sums: &mut [T; N], value: T, u: T) {
     let mut power = value;
     unroll!(I in N => {
         if I + 1 < N {
-            power = if I > 0 { power * u } else { power };
+            power = if I != 0 { power * u } else { power };
             sums[I] = sums[I] + power;
         } else {
             // `power` is still that of one less.
@@ -175,7 +166,7 @@ fn add_powers<T: Real, const N: usize>(sums: &mut [T; N], value: T, u: T) {
 fn add_row<T: Real, const N: usize, const ROW: usize>(sums: &mut [T; N], row: &[T; ROW], dy: T) {
     let mut power = dy.constant(1.0);
     unroll!(J in ROW => {
-        power = if J > 0 { power * dy } else { power };
+        power = if J != 0 { power * dy } else { power };
         unroll!(I in ROW - J => {
             let at = monomial(I, J);
             sums[at] = row[I].mul_add(power, sums[at]);
@@ -377,14 +368,16 @@ impl Kernel<EllipticalGaussian> for Conic {
 
     fn operations<E: Estimate>(work: &Work) -> u64 {
         let star = || Star::new(&[Counted; MAX_PARAMETERS]);
+        let (x, center) = (Counted, Counted);
         let pixel = Counted::count(|| {
+            let dx = x - center;
             let star = Star {
                 flux: Counted,
                 inverse: (Counted, Counted),
                 height: Counted,
                 factors: [Counted; TERMS.len()],
             };
-            let (u, g) = star.pixel((Counted, Counted), Counted - Counted);
+            let (u, g) = star.pixel((Counted, Counted), dx);
             let terms = E::terms(Counted, Counted.mul_add(g, Counted), Counted);
             let _ = (Counted + terms.cost, Counted + terms.score);
             add_powers(&mut [Counted; SINGLES + 1], terms.score * g, u);

@@ -281,7 +281,7 @@ fn bounded_trial<S: Simd, const N: usize>(
                 is_bent |= bent;
                 let moved = bent.select(reached - from, part.splat(0.0));
                 unroll!(K in N => {
-                        right[K] = (-state.curvature(J.max(K), J.min(K))).mul_add(moved, right[K]);
+                        right[K] = (-state.curvature(J, K)).mul_add(moved, right[K]);
                     });
             }
         });
