@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fearless_simd::Level;
 use rayon::prelude::*;
 
-use crate::backend::{Backend, Evaluator};
+use crate::backend::{Backend, Evaluator, Transfers};
 use crate::batch::{Batch, BatchStar, Chunk};
 use crate::block::{LANES, LaneMask, ParameterRows, Row, StarBlock};
 use crate::chart::Chart;
@@ -86,8 +86,12 @@ pub struct Tally {
     pub start: Duration,
     /// Moving pixels to the backend.
     pub load: Duration,
+    /// Parameters on their way to the backend.
+    pub upload: Duration,
     /// Sums over pixels.
-    pub evaluate: Duration,
+    pub kernel: Duration,
+    /// Sums on their way back.
+    pub readback: Duration,
     /// The solver's steps on the host.
     pub update: Duration,
     /// Covariances and residuals at the solution.
@@ -101,7 +105,9 @@ impl AddAssign for Tally {
         self.pack += other.pack;
         self.start += other.start;
         self.load += other.load;
-        self.evaluate += other.evaluate;
+        self.upload += other.upload;
+        self.kernel += other.kernel;
+        self.readback += other.readback;
         self.update += other.update;
         self.finish += other.finish;
     }
@@ -338,7 +344,7 @@ impl Steps<'_> {
             sums,
             wanted,
         } = space;
-        timed(&mut self.tally.evaluate, || {
+        let transfers = timed(&mut self.tally.kernel, || {
             for ((block, parameters), wanted) in
                 blocks.iter().zip(&mut *parameters).zip(&mut *wanted)
             {
@@ -347,6 +353,10 @@ impl Steps<'_> {
             }
             self.evaluator.evaluate(parameters, wanted, sums)
         })?;
+        let Transfers { upload, readback } = transfers;
+        self.tally.kernel = self.tally.kernel.saturating_sub(upload + readback);
+        self.tally.upload += upload;
+        self.tally.readback += readback;
         timed(&mut self.tally.update, || {
             for (block, sums) in blocks.iter_mut().zip(sums) {
                 self.chart

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use fearless_simd::{Level, Simd, SimdBase};
 
-use super::{Backend, Evaluator};
+use super::{Backend, Evaluator, Transfers};
 use crate::batch::Chunk;
 use crate::block::{LANES, LaneMask, ParameterRows, Row};
 use crate::error::Result;
@@ -98,7 +98,7 @@ impl Evaluator for CpuEvaluator<'_> {
         parameters: &[ParameterRows],
         wanted: &[LaneMask],
         sums: &mut [NormalEquations<Row>],
-    ) -> Result<()> {
+    ) -> Result<Transfers> {
         let blocks = self.pixels.iter().zip(parameters).zip(wanted).zip(sums);
         for (((pixels, parameters), &wanted), sums) in blocks {
             if wanted != 0 {
@@ -111,6 +111,6 @@ impl Evaluator for CpuEvaluator<'_> {
                 );
             }
         }
-        Ok(())
+        Ok(Transfers::default())
     }
 }

@@ -6,6 +6,7 @@ pub mod gpu;
 mod reference;
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 pub use cpu::CpuBackend;
 pub use reference::ReferenceBackend;
@@ -58,7 +59,7 @@ pub trait Evaluator {
 
     /// The sums of the stars of each block at `parameters`, into `sums`: chi-square, gradient and
     /// curvature in the scaled units of the batch. Only those of the stars in the masks `wanted`
-    /// count.
+    /// count. Says what of the time was not the sums'.
     ///
     /// # Errors
     ///
@@ -68,5 +69,15 @@ pub trait Evaluator {
         parameters: &[ParameterRows],
         wanted: &[LaneMask],
         sums: &mut [NormalEquations<Row>],
-    ) -> Result<()>;
+    ) -> Result<Transfers>;
+}
+
+/// What of an evaluation went by on the way to a device and back; the rest is the kernel's.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Transfers {
+    /// Parameters on their way to the device.
+    pub upload: Duration,
+    /// Sums on their way back, and waiting for them, as far as the device's clock can tell it from
+    /// the kernel.
+    pub readback: Duration,
 }

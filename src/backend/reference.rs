@@ -1,6 +1,6 @@
 //! The reference backend: plain `f64`, one star after the other.
 
-use super::{Backend, Evaluator};
+use super::{Backend, Evaluator, Transfers};
 use crate::batch::Chunk;
 use crate::block::{LANES, LaneMask, ParameterRows, Row, lane_of, lanes_of};
 use crate::error::Result;
@@ -65,7 +65,7 @@ impl Evaluator for ReferenceEvaluator<'_> {
         parameters: &[ParameterRows],
         wanted: &[LaneMask],
         sums: &mut [NormalEquations<Row>],
-    ) -> Result<()> {
+    ) -> Result<Transfers> {
         let n = self.model.parameters().len();
         let blocks = parameters.iter().zip(wanted).zip(sums);
         for (stars, ((parameters, &wanted), sums)) in self.stars.chunks(LANES).zip(blocks) {
@@ -78,6 +78,6 @@ impl Evaluator for ReferenceEvaluator<'_> {
                 sums.set_lane(n, lane, &star);
             }
         }
-        Ok(())
+        Ok(Transfers::default())
     }
 }

@@ -42,12 +42,25 @@ pub(super) struct Buffers {
     pub(super) indices: Buffer,
     pub(super) parameters: Buffer,
     pub(super) sums: Buffer,
-    /// Where the host reads `sums`.
+    /// Where the host reads: the times when a kernel began and ended, then its `sums`.
     pub(super) staging: Buffer,
+    /// What takes these times, where the device has a clock.
+    pub(super) clock: Option<Clock>,
+}
+
+/// Bytes of the two times.
+pub(super) const TIMES: u64 = 2 * size_of::<u64>() as u64;
+
+/// The times when a kernel began and ended.
+#[derive(Debug)]
+pub(super) struct Clock {
+    pub(super) queries: wgpu::QuerySet,
+    pub(super) times: Buffer,
 }
 
 impl Buffers {
-    fn new(device: &wgpu::Device, sizes: Sizes) -> Self {
+    fn new(gpu: &Gpu, sizes: Sizes) -> Self {
+        let device = &gpu.device;
         let buffer = |label: &str, size: u64, usage: BufferUsages| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
@@ -68,7 +81,19 @@ impl Buffers {
             indices: buffer("indices", sizes.indices, input),
             parameters: buffer("parameters", sizes.parameters, input),
             sums: buffer("sums", sizes.sums, output),
-            staging: buffer("staging", sizes.sums, staging),
+            staging: buffer("staging", TIMES + sizes.sums, staging),
+            clock: gpu.tick.map(|_| Clock {
+                queries: device.create_query_set(&wgpu::QuerySetDescriptor {
+                    label: Some("times"),
+                    ty: wgpu::QueryType::Timestamp,
+                    count: 2,
+                }),
+                times: buffer(
+                    "times",
+                    TIMES,
+                    BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC,
+                ),
+            }),
         }
     }
 }
@@ -85,7 +110,7 @@ impl Pool {
         let found = idle.iter().position(|buffers| buffers.sizes == sizes);
         match found {
             Some(at) => idle.swap_remove(at),
-            None => Buffers::new(&gpu.device, sizes),
+            None => Buffers::new(gpu, sizes),
         }
     }
 

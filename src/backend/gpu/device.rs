@@ -62,6 +62,8 @@ pub(super) struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) summary: AdapterSummary,
+    /// Nanoseconds to a tick of the device's clock, where it can be asked for the time of a kernel.
+    pub(super) tick: Option<f32>,
     /// The first error that the device reported outside a call, and what it was about.
     fault: Arc<Mutex<Option<String>>>,
 }
@@ -97,6 +99,7 @@ impl Gpu {
         let info = adapter.get_info();
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("starfit"),
+            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
             // The default limits would cut a chunk to 128 MiB of pixels.
             required_limits: adapter.limits(),
             ..Default::default()
@@ -122,7 +125,9 @@ impl Gpu {
         device.set_device_lost_callback(move |reason, text| {
             keep(format!("device lost ({reason:?}): {text}"));
         });
+        let has_clock = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
         Ok(Self {
+            tick: has_clock.then(|| queue.get_timestamp_period()),
             device,
             queue,
             summary: AdapterSummary::new(&info),

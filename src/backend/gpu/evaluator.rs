@@ -1,15 +1,16 @@
 //! A chunk on a device: its buffers, and one evaluation of its stars.
 
 use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use bytemuck::{Pod, Zeroable};
 use wgpu::Buffer;
 
-use super::buffers::{Buffers, Pool, Sizes};
+use super::buffers::{Buffers, Clock, Pool, Sizes, TIMES};
 use super::device::Gpu;
 use super::shader::{self, CELL};
 use super::{Kernel, chunk};
-use crate::backend::Evaluator;
+use crate::backend::{Evaluator, Transfers};
 use crate::block::{LANES, LaneMask, ParameterRows, Row};
 use crate::error::Result;
 use crate::kernel::NormalEquations;
@@ -172,6 +173,12 @@ fn write_cells(rows: &[Row<f32>], width: usize, out: &mut [f32]) {
     }
 }
 
+/// The time between two of a clock whose ticks last that many nanoseconds.
+fn ticks(begin: u64, end: u64, tick: f32) -> Duration {
+    let nanoseconds = end.saturating_sub(begin) as f64 * f64::from(tick);
+    Duration::from_nanos(nanoseconds as u64)
+}
+
 impl Drop for GpuEvaluator<'_> {
     fn drop(&mut self) {
         if let Some(buffers) = self.buffers.take() {
@@ -191,7 +198,8 @@ impl Evaluator for GpuEvaluator<'_> {
         parameters: &[ParameterRows],
         _wanted: &[LaneMask],
         out: &mut [NormalEquations<Row>],
-    ) -> Result<()> {
+    ) -> Result<Transfers> {
+        let start = Instant::now();
         let model = self.kernel.variant.model;
         let (n, terms) = (model.parameters().len(), shader::terms(model));
         let stars = self.stars;
@@ -212,7 +220,16 @@ impl Evaluator for GpuEvaluator<'_> {
         let bytes = (stars * terms * 4) as u64;
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: None,
+                timestamp_writes: buffers.clock.as_ref().map(|clock| {
+                    wgpu::ComputePassTimestampWrites {
+                        query_set: &clock.queries,
+                        beginning_of_pass_write_index: Some(0),
+                        end_of_pass_write_index: Some(1),
+                    }
+                }),
+            });
             pass.set_pipeline(&self.kernel.pipeline);
             pass.set_bind_group(0, &self.bind_group, &[]);
             let groups = (stars as u32).div_ceil(self.kernel.variant.lanes.stars());
@@ -220,10 +237,15 @@ impl Evaluator for GpuEvaluator<'_> {
             let (x, y) = chunk::grid(groups, most);
             pass.dispatch_workgroups(x, y, 1);
         }
-        encoder.copy_buffer_to_buffer(&buffers.sums, 0, &buffers.staging, 0, bytes);
+        if let Some(Clock { queries, times }) = &buffers.clock {
+            encoder.resolve_query_set(queries, 0..2, times, 0);
+            encoder.copy_buffer_to_buffer(times, 0, &buffers.staging, 0, TIMES);
+        }
+        encoder.copy_buffer_to_buffer(&buffers.sums, 0, &buffers.staging, TIMES, bytes);
+        let upload = start.elapsed();
         let submission = queue.submit([encoder.finish()]);
         let (sender, receiver) = mpsc::channel();
-        let staging = buffers.staging.slice(..bytes);
+        let staging = buffers.staging.slice(..TIMES + bytes);
         staging.map_async(wgpu::MapMode::Read, move |result| {
             // Nobody listens any more only where the wait below has failed.
             let _ = sender.send(result);
@@ -233,11 +255,18 @@ impl Evaluator for GpuEvaluator<'_> {
             .recv()
             .map_err(|_| self.gpu.error("the results did not arrive"))?
             .map_err(|error| self.gpu.error(error))?;
+        let waited = start.elapsed() - upload;
+        let kernel;
         {
             let view = staging
                 .get_mapped_range()
                 .map_err(|error| self.gpu.error(error))?;
-            let sums: &[f32] = bytemuck::cast_slice(&view);
+            let (times, sums) = view.split_at(TIMES as usize);
+            kernel = match (self.gpu.tick, bytemuck::cast_slice(times)) {
+                (Some(tick), [begin, end]) => ticks(*begin, *end, tick).min(waited),
+                _ => waited,
+            };
+            let sums: &[f32] = bytemuck::cast_slice(sums);
             for (block, out) in out.iter_mut().enumerate() {
                 let read = |term: usize, row: &mut Row| {
                     let from = term * stars + block * LANES;
@@ -256,6 +285,10 @@ impl Evaluator for GpuEvaluator<'_> {
         }
         buffers.staging.unmap();
         self.buffers = Some(buffers);
-        self.gpu.check()
+        self.gpu.check()?;
+        Ok(Transfers {
+            upload,
+            readback: start.elapsed() - upload - kernel,
+        })
     }
 }
