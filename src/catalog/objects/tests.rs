@@ -176,11 +176,11 @@ fn right_and_false(path: &Path) -> (f64, usize) {
     let connection = Connection::open(path).unwrap();
     let sql = "SELECT object_id, CAST(peak AS INTEGER) FROM stars WHERE object_id IS NOT NULL";
     let mut statement = connection.prepare(sql).unwrap();
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+    let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u16>(1)?)));
     let mut objects = BTreeMap::<i64, Vec<usize>>::new();
     for row in rows.unwrap() {
         let (object, truth) = row.unwrap();
-        objects.entry(object).or_default().push(truth as usize);
+        objects.entry(object).or_default().push(usize::from(truth));
     }
     let mut largest = vec![0; N_STARS];
     let (mut wrong, mut n_stars) = (0, 0);
