@@ -73,9 +73,14 @@ impl Pattern {
         (registration.n_stars >= LEAST && is_plausible(&registration.map)).then_some(registration)
     }
 
-    /// The similarity that brings the most of the brightest stars together.
+    /// The similarity that brings the most of the brightest stars together, or the first that brings
+    /// more than half of them.
     fn guess(&self, reference: &Self) -> Option<Affine> {
         let (mine, theirs) = (brightest(&self.stars), brightest(&reference.stars));
+        let is_beyond_chance = |n: usize, map: &Affine, tries: f64| {
+            let by_chance = poisson_tail(expected_hits(mine, theirs, map), n.saturating_sub(3));
+            n >= LEAST && tries * by_chance < CHANCE
+        };
         let mut best: Option<(usize, Affine)> = None;
         let mut tries = 0.0;
         for (own, other) in reference.triangles.alike(&self.triangles) {
@@ -92,11 +97,12 @@ impl Pattern {
             if best.is_none_or(|(most, _)| n > most) {
                 best = Some((n, map));
             }
+            if 2 * n > mine.len().min(theirs.len()) && is_beyond_chance(n, &map, tries) {
+                return Some(map);
+            }
         }
         let (n, map) = best?;
-        let by_chance =
-            tries * poisson_tail(expected_hits(mine, theirs, &map), n.saturating_sub(3));
-        (n >= LEAST && by_chance < CHANCE).then_some(map)
+        is_beyond_chance(n, &map, tries).then_some(map)
     }
 }
 

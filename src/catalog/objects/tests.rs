@@ -298,8 +298,9 @@ fn a_night_is_linked_by_patterns() {
         .filter(|image| matches!(image.placement, Placement::Registered(found) if found.rms < 0.5));
     assert_eq!(registered.count(), 9);
     check_night(&path, &matched);
+    // Somewhat more than 1: of the brightest stars the registration is not as certain.
     let pixels = pull(&path, &field(1), |place| place);
-    assert!((0.85..1.25).contains(&pixels), "{pixels}");
+    assert!((0.85..1.6).contains(&pixels), "{pixels}");
     assert_eq!(
         ask(&path, "SELECT count(*) FROM objects WHERE ra IS NOT NULL"),
         0.0
@@ -307,7 +308,7 @@ fn a_night_is_linked_by_patterns() {
     assert_eq!(
         ask(
             &path,
-            "SELECT count(*) FROM registrations WHERE n_stars > 700"
+            "SELECT count(*) FROM registrations WHERE n_stars > 400"
         ),
         9.0
     );
