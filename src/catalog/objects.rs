@@ -139,12 +139,18 @@ impl MatchOptions {
     /// are then left as they are.
     pub fn write(&self, database: &Path) -> Result<Matched> {
         self.check()?;
-        let mut store = Store::open(database)?;
-        let images = store.images(self)?;
-        let found = self.link(database, images)?;
-        store.write(&found)?;
-        store.close()?;
-        Ok(found.summary())
+        let store = Store::open(database)?;
+        let found = store
+            .images(self)
+            .and_then(|images| self.link(database, images))
+            .and_then(|found| store.write(&found).map(|()| found));
+        match found {
+            Ok(found) => store.close().map(|()| found.summary()),
+            Err(error) => {
+                store.abandon();
+                Err(error)
+            }
+        }
     }
 
     fn check(&self) -> Result<()> {

@@ -90,6 +90,14 @@ impl Store {
         close(self.connection, &self.path)
     }
 
+    /// Leaves everything as it was.
+    pub(super) fn abandon(self) {
+        // Closing would do the same, but for the journal.
+        if self.connection.execute_batch("ROLLBACK").is_ok() {
+            let _ = close(self.connection, &self.path);
+        }
+    }
+
     fn run<T>(&self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         act(&self.connection).map_err(|error| database_error(&self.path, &error))
     }
@@ -130,7 +138,7 @@ impl Store {
     }
 
     /// Writes objects in the place of those that there were.
-    pub(super) fn write(&mut self, linked: &Linked) -> Result<()> {
+    pub(super) fn write(&self, linked: &Linked) -> Result<()> {
         self.run(|connection| {
             connection.execute_batch(
                 "UPDATE stars SET object_id = NULL WHERE object_id IS NOT NULL; \

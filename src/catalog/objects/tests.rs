@@ -461,6 +461,7 @@ fn images_that_have_nothing_in_common_are_an_error() {
     let (_folder, path) = database(&images);
     let error = MatchOptions::default().write(&path).unwrap_err();
     assert!(error.to_string().contains("patterns of stars"), "{error}");
+    assert_eq!(text(&path, "PRAGMA journal_mode"), ["delete"]);
     let (_folder, path) = database(&[]);
     let error = MatchOptions::default().write(&path).unwrap_err();
     assert!(error.to_string().contains("stars with values"), "{error}");
