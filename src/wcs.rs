@@ -47,8 +47,29 @@ pub struct Sky {
 
 impl Sky {
     /// The unit vector.
-    fn direction(self) -> [f64; 3] {
+    pub(crate) fn direction(self) -> [f64; 3] {
         direction(self.ra.to_radians(), self.dec.to_radians())
+    }
+
+    /// Where a vector, of any length, points to.
+    pub(crate) fn of_direction(direction: [f64; 3]) -> Self {
+        let (ra, dec) = angles(direction);
+        let ra = ra.to_degrees().rem_euclid(360.0);
+        Self {
+            // What is a rounding below 0 would be 360.
+            ra: if ra < 360.0 { ra } else { 0.0 },
+            dec: dec.to_degrees(),
+        }
+    }
+
+    /// The unit vectors to the east and to the north.
+    pub(crate) fn east_and_north(self) -> [[f64; 3]; 2] {
+        let (sin_ra, cos_ra) = self.ra.to_radians().sin_cos();
+        let (sin_dec, cos_dec) = self.dec.to_radians().sin_cos();
+        [
+            [-sin_ra, cos_ra, 0.0],
+            [-sin_dec * cos_ra, -sin_dec * sin_ra, cos_dec],
+        ]
     }
 }
 
@@ -175,13 +196,7 @@ impl Wcs {
         let [x, y] = world.map(f64::to_radians);
         let (phi, theta) = self.projection.to_native(x, y)?;
         let celestial = rotate(&self.from_native, direction(phi, theta));
-        let (ra, dec) = angles(self.frame.to_icrs(celestial));
-        let ra = ra.to_degrees().rem_euclid(360.0);
-        let sky = Sky {
-            // What is a rounding below 0 would be 360.
-            ra: if ra < 360.0 { ra } else { 0.0 },
-            dec: dec.to_degrees(),
-        };
+        let sky = Sky::of_direction(self.frame.to_icrs(celestial));
         (sky.ra.is_finite() && sky.dec.is_finite()).then_some(sky)
     }
 
@@ -218,15 +233,12 @@ impl Wcs {
         /// Pixels: small against distortions, large against rounding.
         const STEP: f64 = 0.05;
         let here = self.to_sky(x, y)?;
-        let (sin_ra, cos_ra) = here.ra.to_radians().sin_cos();
-        let (sin_dec, cos_dec) = here.dec.to_radians().sin_cos();
-        let east = [-sin_ra, cos_ra, 0.0];
-        let north = [-sin_dec * cos_ra, -sin_dec * sin_ra, cos_dec];
+        let axes = here.east_and_north();
         let along = |dx: f64, dy: f64| {
             let after = self.to_sky(x + dx, y + dy)?.direction();
             let before = self.to_sky(x - dx, y - dy)?.direction();
             let change: [f64; 3] = std::array::from_fn(|k| (after[k] - before[k]) / (2.0 * STEP));
-            Some([east, north].map(|axis| dot(change, axis).to_degrees()))
+            Some(axes.map(|axis| dot(change, axis).to_degrees()))
         };
         let (by_x, by_y) = (along(STEP, 0.0)?, along(0.0, STEP)?);
         Some([[by_x[0], by_y[0]], [by_x[1], by_y[1]]])

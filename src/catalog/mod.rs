@@ -13,6 +13,8 @@ mod file;
 mod fits;
 #[cfg(feature = "sqlite")]
 mod json;
+#[cfg(feature = "sqlite")]
+pub mod objects;
 mod output;
 #[cfg(feature = "parquet")]
 mod parquet;

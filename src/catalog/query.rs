@@ -30,6 +30,7 @@ use sql::{Chosen, Select};
 pub use format::QueryFormat;
 pub(super) use format::Stream;
 pub use region::Region;
+pub(super) use session::check_run;
 
 /// What to look for. The default is every star of the newest run of each image.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -2,7 +2,8 @@
 //!
 //! Tables `runs`, `images`, `stars` and `columns`; a view `stars_<image_id>` for each image, in
 //! the order of y and x; the view `newest_images` of each image (path, HDU and plane) as its
-//! newest run has it, and `catalog`, the stars of those.
+//! newest run has it, and `catalog`, the stars of those. What [`objects`](super::objects) finds is
+//! in `objects`, `object_fluxes` and `registrations`, and in the view `lightcurves`.
 //!
 //! An image is one transaction: it is there whole or not at all. It replaces what earlier runs
 //! with the same settings had of it; those runs stay in `runs`, as a record, even without images.
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, Transaction, TransactionBehavior, params};
 
 use super::columns::{COLUMNS, flux_unit};
 use super::{CatalogWriter, ImageInfo, Row, RunInfo, Value, check_output};
@@ -65,24 +66,7 @@ impl SqliteWriter {
         if !is_new {
             check_header(path)?;
         }
-        let fail = |error| database_error(path, &error);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(fail)?;
-        if connection.is_readonly("main").map_err(fail)? {
-            let why = io::Error::new(io::ErrorKind::PermissionDenied, "the file is read-only");
-            return Err(Error::io(path, why));
-        }
-        connection.busy_timeout(patience).map_err(fail)?;
-        // The indexes of a large catalogue are changed all over by each image: 64 MB of cache,
-        // and pages go from the journal to the database each 128 MB only.
-        connection
-            .execute_batch(
-                "PRAGMA foreign_keys = ON; PRAGMA cache_size = -64000; \
-                 PRAGMA wal_autocheckpoint = 32768",
-            )
-            .map_err(fail)?;
+        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE, patience)?;
         let settings = run.settings.to_string();
         let run_id = enter(&mut connection, path, run, &settings)?;
         prefer_wal(&connection);
@@ -151,17 +135,6 @@ impl SqliteWriter {
             database_error(&self.path, &error)
         })
     }
-
-    /// Leaves one file, which can be read where nothing can be written.
-    fn close(self) -> Result<()> {
-        let fail = |error| database_error(&self.path, &error);
-        self.connection.busy_timeout(Duration::ZERO).map_err(fail)?;
-        // Refused while another program reads: then the last one to close tidies up.
-        let _ = self
-            .connection
-            .pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()));
-        self.connection.close().map_err(|(_, error)| fail(error))
-    }
 }
 
 impl CatalogWriter for SqliteWriter {
@@ -217,7 +190,7 @@ impl CatalogWriter for SqliteWriter {
                 [self.run_id],
             )
             .map_err(|error| database_error(&self.path, &error))?;
-        self.close()
+        close(self.connection, &self.path)
     }
 
     fn abandon(mut self: Box<Self>) -> Result<()> {
@@ -225,10 +198,9 @@ impl CatalogWriter for SqliteWriter {
             .map_err(|error| database_error(&self.path, &error))?;
         // Another program may have added a run to the new database.
         let remove = self.is_new && remaining == 0;
-        let path = self.path.clone();
-        self.close()?;
+        close(self.connection, &self.path)?;
         if remove {
-            remove_database(&path)
+            remove_database(&self.path)
         } else {
             Ok(())
         }
@@ -249,6 +221,54 @@ pub fn open(path: &Path) -> Result<Connection> {
     connection.busy_timeout(PATIENCE).map_err(fail)?;
     check_version(path, schema_version(&connection).map_err(fail)?)?;
     Ok(connection)
+}
+
+/// Opens a catalogue to change it, and brings it up to date. [`close`] it.
+///
+/// # Errors
+///
+/// As [`SqliteWriter::create`]; [`Error::Io`] where there is no such file.
+pub(super) fn open_to_change(path: &Path) -> Result<Connection> {
+    check_header(path)?;
+    let mut connection = connect(path, OpenFlags::empty(), PATIENCE)?;
+    let fail = |error| database_error(path, &error);
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(fail)?;
+    bring_up_to_date(&transaction, path)?;
+    transaction.commit().map_err(fail)?;
+    prefer_wal(&connection);
+    Ok(connection)
+}
+
+/// A connection that can write.
+fn connect(path: &Path, more: OpenFlags, patience: Duration) -> Result<Connection> {
+    let fail = |error| database_error(path, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+    let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+    if connection.is_readonly("main").map_err(fail)? {
+        let why = io::Error::new(io::ErrorKind::PermissionDenied, "the file is read-only");
+        return Err(Error::io(path, why));
+    }
+    connection.busy_timeout(patience).map_err(fail)?;
+    // The indexes of a large catalogue are changed all over by each image: 64 MB of cache,
+    // and pages go from the journal to the database each 128 MB only.
+    connection
+        .execute_batch(
+            "PRAGMA foreign_keys = ON; PRAGMA cache_size = -64000; \
+             PRAGMA wal_autocheckpoint = 32768",
+        )
+        .map_err(fail)?;
+    Ok(connection)
+}
+
+/// Leaves one file, which can be read where nothing can be written.
+pub(super) fn close(connection: Connection, path: &Path) -> Result<()> {
+    let fail = |error| database_error(path, &error);
+    connection.busy_timeout(Duration::ZERO).map_err(fail)?;
+    // Refused while another program reads: then the last one to close tidies up.
+    let _ = connection.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()));
+    connection.close().map_err(|(_, error)| fail(error))
 }
 
 /// With a write-ahead log, readers and writers do not wait for each other, and the disk only
@@ -276,15 +296,7 @@ fn enter(connection: &mut Connection, path: &Path, run: &RunInfo, settings: &str
         })
         .map_err(fail)?;
     if has_tables {
-        let version = schema_version(&transaction).map_err(fail)?;
-        check_version(path, version)?;
-        if version < SCHEMA_VERSION {
-            tracing::info!(
-                "{}: brought to schema version {SCHEMA_VERSION}",
-                path.display()
-            );
-            migrate(&transaction, version).map_err(fail)?;
-        }
+        bring_up_to_date(&transaction, path)?;
     } else {
         create_tables(&transaction).map_err(fail)?;
     }
@@ -304,6 +316,21 @@ fn enter(connection: &mut Connection, path: &Path, run: &RunInfo, settings: &str
     let run_id = transaction.last_insert_rowid();
     transaction.commit().map_err(fail)?;
     Ok(run_id)
+}
+
+/// Changes tables of an older version to those of this one.
+fn bring_up_to_date(transaction: &Transaction<'_>, path: &Path) -> Result<()> {
+    let fail = |error| database_error(path, &error);
+    let version = schema_version(transaction).map_err(fail)?;
+    check_version(path, version)?;
+    if version < SCHEMA_VERSION {
+        tracing::info!(
+            "{}: brought to schema version {SCHEMA_VERSION}",
+            path.display()
+        );
+        migrate(transaction, version).map_err(fail)?;
+    }
+    Ok(())
 }
 
 /// Removes the same image of runs with the same settings, and its view.

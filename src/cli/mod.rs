@@ -5,6 +5,7 @@ mod bench;
 mod fit;
 mod list;
 mod log;
+mod matching;
 mod query;
 mod simulate;
 mod summary;
@@ -40,6 +41,8 @@ enum Command {
     Fit(Box<fit::FitArgs>),
     /// Find stars in a database: in a box of pixels, in a cone on the sky, by any SQL condition.
     Query(Box<query::QueryArgs>),
+    /// Link the stars of a database's images that are one object, for light curves.
+    Match(matching::MatchArgs),
     /// Make star fields or stacks of cutouts with known truth.
     Simulate(simulate::SimulateArgs),
     /// Measure the fits a second of every backend of this machine, checked against the reference.
@@ -68,6 +71,7 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         Command::Fit(args) => fit::run(&args, cli.quiet),
         Command::Query(args) => query::run(*args, cli.quiet).map(|()| ExitCode::SUCCESS),
+        Command::Match(args) => matching::run(&args, cli.quiet),
         Command::Simulate(args) => simulate::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Devices => list::devices().map(|()| ExitCode::SUCCESS),

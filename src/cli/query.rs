@@ -104,7 +104,13 @@ impl QueryArgs {
             return Ok(Some(Region::Cone {
                 ra: number("--cone RA", ra)?,
                 dec: number("--cone DEC", dec)?,
-                radius: angle(radius)?,
+                radius: angle(radius).ok_or_else(|| {
+                    wrong(
+                        "--cone RADIUS",
+                        "an angle like 30\", 2', 0.1d or 0.1",
+                        radius,
+                    )
+                })?,
             }));
         }
         if let Some([x, y, count]) = self.near.as_deref() {
@@ -139,7 +145,7 @@ fn number(option: &str, text: &str) -> starfit::Result<f64> {
 }
 
 /// An angle in degrees: a bare number is degrees already.
-fn angle(text: &str) -> starfit::Result<f64> {
+pub(super) fn angle(text: &str) -> Option<f64> {
     let text = text.trim();
     let units = [
         ("\"", 3600.0),
@@ -148,11 +154,10 @@ fn angle(text: &str) -> starfit::Result<f64> {
         ("d", 1.0),
         ("", 1.0),
     ];
-    let read = units.into_iter().find_map(|(unit, in_a_degree)| {
+    units.into_iter().find_map(|(unit, in_a_degree)| {
         let number: f64 = text.strip_suffix(unit)?.trim().parse().ok()?;
         (number.is_finite() && number >= 0.0).then_some(number / in_a_degree)
-    });
-    read.ok_or_else(|| wrong("--cone RADIUS", "an angle like 30\", 2', 0.1d or 0.1", text))
+    })
 }
 
 fn format(name: &str) -> Result<QueryFormat, String> {
@@ -194,10 +199,10 @@ mod tests {
             ("0.1", 0.1),
             (" 1e-3 ", 1e-3),
         ] {
-            assert_eq!(angle(text).unwrap(), degrees);
+            assert_eq!(angle(text), Some(degrees));
         }
         for text in ["", "\"", "-1", "-1\"", "x", "1x", "nan", "inf", "1'2\""] {
-            assert!(angle(text).is_err(), "{text}");
+            assert_eq!(angle(text), None, "{text}");
         }
     }
 

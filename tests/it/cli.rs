@@ -214,6 +214,50 @@ fn a_database_is_asked() {
 }
 
 #[test]
+fn stars_of_two_images_are_matched() {
+    let folder = folder();
+    let copy = folder.path().join("copy.fits.fz");
+    std::fs::copy(shipped("panoptes.fits.fz"), &copy).unwrap();
+    let inputs = [shipped("panoptes.fits.fz"), copy.display().to_string()];
+    let ran = starfit(folder.path(), &["fit", "-q", &inputs[0], &inputs[1]]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let database = folder.path().join("starfit.db");
+    for option in ["--by-pattern", "--sigma=5"] {
+        let ran = starfit(folder.path(), &["match", "starfit.db", option]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
+        assert!(ran.stderr.contains(" objects of "), "{}", ran.stderr);
+        let is_registered = ran.stderr.contains("registered to ");
+        assert!(is_registered || option != "--by-pattern", "{}", ran.stderr);
+        let pairs = count(&database, "SELECT count(*) FROM objects WHERE n_visits = 2");
+        let objects = count(&database, "SELECT count(*) FROM objects");
+        assert!(pairs > 1000 && pairs == objects, "{pairs} of {objects}");
+        let other = "SELECT count(*) FROM lightcurves AS a JOIN lightcurves AS b USING (object_id) \
+                     WHERE a.flux <> b.flux";
+        assert_eq!(count(&database, other), 0);
+    }
+    let one = [
+        "query",
+        "starfit.db",
+        "--where",
+        "object_id = 7",
+        "--columns",
+        "object_id,flux",
+    ];
+    let ran = starfit(folder.path(), &one);
+    assert_eq!(ran.stdout.lines().count(), 3, "{}", ran.stdout);
+    for (args, message) in [
+        (["match", "none.db", "--sigma=5"], "none.db"),
+        (["match", "starfit.db", "--radius=-1"], "--radius"),
+        (["match", "starfit.db", "--exclude=bright"], "--exclude"),
+        (["match", "starfit.db", "--run=9"], "--run"),
+    ] {
+        let ran = starfit(folder.path(), &args);
+        assert_eq!(ran.code, 2);
+        assert!(ran.stderr.contains(message), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn six_stars_are_found_where_they_are_in_every_format_and_on_every_backend() {
     let truth = read_csv(Path::new(&shipped("base_truth.csv")));
     let gpu = crate::common::gpu().is_some();

@@ -45,7 +45,7 @@ impl Session {
     pub(super) fn images(&self, query: &Query) -> Result<Vec<i64>> {
         let from = match query.run {
             Some(run) => {
-                self.check_run(run)?;
+                check_run(&self.connection, &self.path, run)?;
                 format!("images WHERE run_id = {run}")
             }
             None => "newest_images".to_owned(),
@@ -83,25 +83,6 @@ impl Session {
             }
         }
         Ok(chosen.into_iter().collect())
-    }
-
-    fn check_run(&self, run: i64) -> Result<()> {
-        let runs: Vec<i64> = self
-            .query("SELECT run_id FROM runs ORDER BY run_id DESC", |row| {
-                row.get(0)
-            })
-            .map_err(|error| self.error(&error))?;
-        if runs.contains(&run) {
-            return Ok(());
-        }
-        let newest = runs.iter().take(LISTED).map(i64::to_string);
-        let newest: Vec<String> = newest.collect();
-        Err(Error::Option {
-            option: "--run".to_owned(),
-            expected: format!("a run of {}", self.path.display()),
-            found: run.to_string(),
-            hint: Some(format!("the newest runs are {}", newest.join(", "))),
-        })
     }
 
     /// Refuses a cone where no star has a position on the sky.
@@ -278,6 +259,28 @@ fn numbers(context: &Context<'_>) -> rusqlite::Result<Option<[f64; 4]>> {
         }
     }
     Ok(Some(numbers))
+}
+
+/// Refuses a run that a catalogue does not have.
+pub(in crate::catalog) fn check_run(connection: &Connection, path: &Path, run: i64) -> Result<()> {
+    let runs = || -> rusqlite::Result<Vec<i64>> {
+        connection
+            .prepare("SELECT run_id FROM runs ORDER BY run_id DESC")?
+            .query_map([], |row| row.get(0))?
+            .collect()
+    };
+    let runs = runs().map_err(|error| database_error(path, &error))?;
+    if runs.contains(&run) {
+        return Ok(());
+    }
+    let newest = runs.iter().take(LISTED).map(i64::to_string);
+    let newest: Vec<String> = newest.collect();
+    Err(Error::Option {
+        option: "--run".to_owned(),
+        expected: format!("a run of {}", path.display()),
+        found: run.to_string(),
+        hint: Some(format!("the newest runs are {}", newest.join(", "))),
+    })
 }
 
 /// An image with its run and the number of its stars.

@@ -18,7 +18,7 @@ pub(super) const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
 
 /// What makes a database of version 1 one of version 2, and so on. New databases are made in the
 /// same way, so that nothing depends on when one was made.
-const MIGRATIONS: [&str; 1] = [
+const MIGRATIONS: [&str; 2] = [
     // What the fits of an image took for granted. The names are not those of columns of stars.
     "ALTER TABLE images ADD COLUMN sky_level REAL;
 ALTER TABLE images ADD COLUMN sky_noise REAL;
@@ -27,6 +27,61 @@ ALTER TABLE images ADD COLUMN saturation_used REAL;
 ALTER TABLE images ADD COLUMN fwhm_used REAL;
 ALTER TABLE images ADD COLUMN cutout_width INTEGER;
 ALTER TABLE images ADD COLUMN cutout_height INTEGER;",
+    // Objects. Triggers do what a foreign key of stars would, which would need the table to be
+    // written anew. The index has only what is in an object.
+    "CREATE TABLE objects (
+    object_id INTEGER PRIMARY KEY,
+    n_visits INTEGER NOT NULL,
+    ra REAL,
+    ra_err REAL,
+    dec REAL,
+    dec_err REAL,
+    x REAL,
+    x_err REAL,
+    y REAL,
+    y_err REAL
+) STRICT;
+CREATE TABLE object_fluxes (
+    object_id INTEGER NOT NULL REFERENCES objects ON DELETE CASCADE,
+    filter TEXT NOT NULL,
+    n_visits INTEGER NOT NULL,
+    flux REAL,
+    flux_err REAL,
+    flux_scatter REAL,
+    flux_chi2 REAL,
+    flux_dof INTEGER,
+    mag REAL,
+    mag_err REAL,
+    mag_scatter REAL,
+    mag_chi2 REAL,
+    mag_dof INTEGER,
+    PRIMARY KEY (object_id, filter)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE registrations (
+    image_id INTEGER PRIMARY KEY REFERENCES images ON DELETE CASCADE,
+    xx REAL NOT NULL,
+    xy REAL NOT NULL,
+    x0 REAL NOT NULL,
+    yx REAL NOT NULL,
+    yy REAL NOT NULL,
+    y0 REAL NOT NULL,
+    n_stars INTEGER NOT NULL,
+    rms REAL NOT NULL
+) STRICT;
+CREATE INDEX stars_object ON stars (object_id) WHERE object_id IS NOT NULL;
+CREATE TRIGGER object_deleted AFTER DELETE ON objects BEGIN
+    UPDATE stars SET object_id = NULL WHERE object_id = old.object_id;
+END;
+CREATE TRIGGER star_deleted AFTER DELETE ON stars WHEN old.object_id IS NOT NULL BEGIN
+    DELETE FROM objects WHERE object_id = old.object_id
+        AND NOT EXISTS (SELECT 1 FROM stars WHERE object_id = old.object_id);
+END;
+CREATE VIEW lightcurves AS
+SELECT stars.object_id AS object_id, images.date AS date, images.filter AS filter,
+    images.name AS image, stars.flux AS flux, stars.flux_err AS flux_err, stars.mag AS mag,
+    stars.mag_err AS mag_err, stars.flags AS flags
+FROM stars CROSS JOIN images ON images.image_id = stars.image_id
+WHERE stars.object_id IS NOT NULL;",
 ];
 
 pub(super) fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {

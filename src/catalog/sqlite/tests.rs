@@ -516,7 +516,7 @@ fn an_older_schema_is_read_and_brought_up_to_date() {
         size: (15, 17),
     };
     add(&path, "gaussian", &[(&image, &[full_row(0)])]);
-    assert_eq!(ask(&path, version), "2");
+    assert_eq!(ask(&path, version), "3");
     let kept = "SELECT * FROM stars WHERE image_id = 1 ORDER BY star_id";
     assert_eq!(ask(&path, kept), before);
     let assumed = "SELECT name, sky_level, sky_noise, gain_used, saturation_used, fwhm_used, \
@@ -550,7 +550,7 @@ fn a_newer_schema_is_refused() {
     assert!(
         error
             .to_string()
-            .ends_with("schema version 3 (expected 1 to 2) is not supported"),
+            .ends_with("schema version 4 (expected 1 to 3) is not supported"),
         "{error}"
     );
     assert!(error.hint().unwrap().contains("newer starfit"));
