@@ -85,7 +85,7 @@ fn make(path: &Path, stars: usize) -> starfit::Result<()> {
     let mut rng = Pcg64::seed_from_u64(3);
     for field in 0..FIELDS {
         let pixels = Array2::zeros((0, 0));
-        let mut image = ImageInfo::new(&Image::from_pixels(format!("{field}"), pixels), None);
+        let mut image = ImageInfo::new(&Image::from_pixels(format!("{field}"), pixels));
         (image.width, image.height) = (8000, 8000);
         let (ra, dec) = center(field);
         let rows: Vec<Row> = (0..stars / FIELDS)
