@@ -392,6 +392,9 @@ pub(super) fn database_error(path: &Path, error: &rusqlite::Error) -> Error {
         Some(ErrorCode::DiskFull) => Some(
             "free some space there, and in the folder of temporary files (TMPDIR), or write somewhere else",
         ),
+        Some(ErrorCode::SystemIoFailure) => {
+            Some("the disk failed or is gone, or a limit on the size of files is reached")
+        }
         Some(ErrorCode::DatabaseCorrupt) => {
             Some("keep a copy, and try `sqlite3 FILE .recover` to save what is left")
         }

@@ -271,7 +271,8 @@ impl Job {
         let written = self.outputs.paths.clone();
         let database = self.outputs.databases().next().cloned();
         self.outputs.finish()?;
-        if self.quiet {
+        // None is left where none could be written to its end.
+        if self.quiet || written.is_empty() {
             return Ok(());
         }
         let names: Vec<String> = written
