@@ -34,13 +34,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let formats = ["sqlite", "csv", "fits", "parquet", "ecsv"];
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let (image, rows) = fitted()?;
-    for images in [1, 200] {
+    for (images, fields) in [(1, 1), (200, 1), (200, 200)] {
         let per_image = stars / images;
-        println!("{images} x {per_image} stars");
+        println!("{images} x {per_image} stars in {fields} fields");
         for format in formats {
             if asked.is_empty() || asked.iter().any(|ending| ending == format) {
                 let path = folder.path().join(format!("stars.{format}"));
-                let seconds = write(&path, &image, &rows, images, per_image)?;
+                let seconds = write(&path, &image, &rows, [images, fields, per_image])?;
                 let written = (images * per_image) as f64;
                 let bytes = fs::metadata(&path)?.len() as f64;
                 println!(
@@ -76,8 +76,7 @@ fn write(
     path: &Path,
     image: &Image,
     rows: &[Row],
-    images: usize,
-    per_image: usize,
+    [images, fields, per_image]: [usize; 3],
 ) -> Result<f64, Box<dyn std::error::Error>> {
     let run = RunInfo {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -98,7 +97,13 @@ fn write(
             .into_iter()
             .zip(rows.iter().cycle())
             .enumerate()
-            .map(|(id, (place, row))| vary(row, id, place, image, &mut rng))
+            .map(|(id, (place, row))| {
+                let mut row = vary(row, id, place, image, &mut rng);
+                if let Some(dec) = row.get("dec") {
+                    row.set("dec", dec - 0.5 * (number % fields) as f64);
+                }
+                row
+            })
             .collect();
         let start = Instant::now();
         catalog.write(&info, &rows)?;
