@@ -1,9 +1,12 @@
 //! An image in memory, and what its header says about the detector.
 
-use std::path::PathBuf;
+use std::fs::{self, Metadata};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use ndarray::Array2;
 
+use crate::error::{Error, Result};
 use crate::wcs::Wcs;
 
 /// One plane of pixels, ready for background, detection and cutouts.
@@ -67,7 +70,7 @@ impl Image {
 }
 
 /// Where pixels were read: enough to know again whether a file is still the same.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Source {
     /// Path as the user gave it, without the extension in brackets.
     pub path: PathBuf,
@@ -77,8 +80,49 @@ pub struct Source {
     pub plane: Option<usize>,
     /// Size of the file, bytes.
     pub bytes: u64,
-    /// Modification time, seconds since 1970.
+    /// Modification time, seconds since 1970; 0 where the system knows none.
     pub modified: i64,
+}
+
+impl Source {
+    /// What the file system says of a file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where it cannot say anything.
+    pub fn of_file(path: &Path) -> Result<Self> {
+        let metadata = fs::metadata(path).map_err(|error| Error::io(path, error))?;
+        Ok(Self::new(path, &metadata))
+    }
+
+    pub(crate) fn new(path: &Path, metadata: &Metadata) -> Self {
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let modified = metadata.modified().map_or(0, |time| {
+            time.duration_since(UNIX_EPOCH)
+                .map_or_else(|before| -seconds(before.duration()), seconds)
+        });
+        Self {
+            path: path.to_owned(),
+            bytes: metadata.len(),
+            modified,
+            ..Self::default()
+        }
+    }
+
+    /// The path, absolute and without symbolic links, so that a file is the same from every
+    /// folder.
+    pub fn absolute_path(&self) -> String {
+        let path = &self.path;
+        let absolute = path
+            .canonicalize()
+            .or_else(|_| std::path::absolute(path))
+            .unwrap_or_else(|_| path.clone());
+        // Debug escapes what is not text, so that no two paths become one.
+        match absolute.to_str() {
+            Some(text) => text.to_owned(),
+            None => format!("{absolute:?}"),
+        }
+    }
 }
 
 /// Facts of a header that bear on noise, saturation and bookkeeping, as written there: only

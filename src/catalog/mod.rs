@@ -8,6 +8,7 @@
 
 pub mod columns;
 mod csv;
+mod done;
 mod ecsv;
 mod file;
 mod fits;
@@ -41,6 +42,7 @@ use crate::image::{Header, Image, Source};
 use file::{FileFormat, FileWriter};
 
 pub use columns::{COLUMNS, Column, Kind, Unit};
+pub use done::DoneImages;
 pub use row::{Row, Value};
 
 /// What a catalogue keeps about the run that wrote it.
@@ -157,14 +159,14 @@ pub trait CatalogWriter: Send + fmt::Debug {
         self.end()
     }
 
-    /// Whether the catalogue already has the stars of this image, from a file that has not
-    /// changed since and with the same settings. Formats that are written anew have none.
+    /// The images that need not be written again: the catalogue shows their stars as fitted with
+    /// the settings of this run. Formats that are written anew have none.
     ///
     /// # Errors
     ///
     /// [`Error::Database`].
-    fn contains(&self, _image: &Source) -> Result<bool> {
-        Ok(false)
+    fn done_images(&self) -> Result<DoneImages> {
+        Ok(DoneImages::default())
     }
 
     /// Completes the catalogue and puts it in its place.

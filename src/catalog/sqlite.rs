@@ -7,29 +7,38 @@
 //!
 //! An image is one transaction: it is there whole or not at all. It replaces what earlier runs
 //! with the same settings had of it; those runs stay in `runs`, as a record, even without images.
+//! The stars of an image that comes in parts wait in a temporary table, so that the database is
+//! locked only while it takes an image in.
 
+mod images;
 mod schema;
 
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, Statement, ToSql, Transaction, TransactionBehavior, params,
+};
 
-use super::columns::{COLUMNS, flux_unit};
-use super::{CatalogWriter, ImageInfo, Row, RunInfo, Value, check_output};
+use super::columns::flux_unit;
+use super::{CatalogWriter, DoneImages, ImageInfo, Row, RunInfo, Value, check_output};
 use crate::error::{Error, Result};
-use crate::image::Source;
+use images::{done_images, image_ids, insert_image, remove_earlier, remove_images, set_flux_unit};
 use schema::{
-    SCHEMA_VERSION, check_header, check_version, create_tables, insert_star, migrate,
+    SCHEMA_VERSION, StarStatements, check_header, check_version, create_tables, migrate,
     schema_version,
 };
 
-/// How long to wait while another program writes.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait in silence while another program writes.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long to wait in all: another starfit may be taking in a stack of many millions of stars.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A catalogue in a database, and one run that adds to it.
 #[derive(Debug)]
@@ -41,11 +50,12 @@ pub struct SqliteWriter {
     run_id: i64,
     /// As they are stored.
     settings: String,
-    insert_star: String,
+    statements: StarStatements,
+    patience: Duration,
     /// What `columns` was last made to say about fluxes.
     flux_unit: Option<String>,
-    /// Number and unit of the image in hand.
-    image: Option<(i64, String)>,
+    /// The image that comes in parts, and how many stars it will have.
+    image: Option<(ImageInfo, usize)>,
 }
 
 impl SqliteWriter {
@@ -66,9 +76,11 @@ impl SqliteWriter {
         if !is_new {
             check_header(path)?;
         }
-        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE, patience)?;
+        let fail = |error| database_error(path, &error);
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE, patience)?;
         let settings = run.settings.to_string();
-        let run_id = enter(&mut connection, path, run, &settings)?;
+        let transaction = lock(&connection, path, patience).map_err(fail)?;
+        let run_id = enter(transaction, path, run, &settings)?;
         prefer_wal(&connection);
         Ok(Self {
             connection,
@@ -76,7 +88,8 @@ impl SqliteWriter {
             is_new,
             run_id,
             settings,
-            insert_star: insert_star(),
+            statements: StarStatements::new(),
+            patience,
             flux_unit: None,
             image: None,
         })
@@ -87,115 +100,119 @@ impl SqliteWriter {
         self.run_id
     }
 
-    fn begin_image(&mut self, image: &ImageInfo, n_stars: usize) -> rusqlite::Result<()> {
-        self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        remove_earlier(&self.connection, image, &self.settings)?;
+    fn lock(&self) -> rusqlite::Result<Transaction<'_>> {
+        lock(&self.connection, &self.path, self.patience)
+    }
+
+    /// Takes in a whole image, whose stars `insert` adds.
+    fn write_image(
+        &mut self,
+        image: &ImageInfo,
+        n_stars: usize,
+        insert: impl FnOnce(&Transaction<'_>, &StarStatements, i64) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        let transaction = self.lock()?;
+        remove_earlier(&transaction, image, &self.settings)?;
         let unit = flux_unit(image.header.unit.as_deref());
         if self.flux_unit.as_deref() != Some(unit) {
-            // For certain once it is committed.
-            self.flux_unit = None;
-            set_flux_unit(&self.connection, unit)?;
+            set_flux_unit(&transaction, unit)?;
         }
-        let image_id = insert_image(&self.connection, self.run_id, image, n_stars, unit)?;
-        self.image = Some((image_id, unit.to_owned()));
+        let image_id = insert_image(&transaction, self.run_id, image, n_stars, unit)?;
+        insert(&transaction, &self.statements, image_id)?;
+        transaction.execute_batch(&format!(
+            "CREATE VIEW stars_{image_id} AS \
+             SELECT * FROM stars WHERE image_id = {image_id} ORDER BY y, x"
+        ))?;
+        transaction.commit()?;
+        self.flux_unit = Some(unit.to_owned());
         Ok(())
     }
 
-    fn add_stars(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
-        let image_id = self.image.as_ref().map(|(image_id, _)| *image_id);
-        let mut insert = self.connection.prepare_cached(&self.insert_star)?;
-        for row in rows {
-            // The image's number is in the place of its name.
-            insert.raw_bind_parameter(1, image_id)?;
-            for (at, value) in row.values("").enumerate().skip(1) {
-                insert.raw_bind_parameter(at + 1, value)?;
-            }
-            insert.raw_execute()?;
-        }
-        Ok(())
-    }
-
-    fn end_image(&mut self) -> rusqlite::Result<()> {
-        if let Some((image_id, _)) = &self.image {
-            self.connection.execute_batch(&format!(
-                "CREATE VIEW stars_{image_id} AS \
-                 SELECT * FROM stars WHERE image_id = {image_id} ORDER BY y, x"
-            ))?;
-        }
-        self.connection.execute_batch("COMMIT")?;
-        self.flux_unit = self.image.take().map(|(_, unit)| unit);
-        Ok(())
-    }
-
-    /// The result of a step of an image, which is taken back if the step has failed.
-    fn or_undo(&mut self, done: rusqlite::Result<()>) -> Result<()> {
-        done.map_err(|error| {
-            // Says no more than the first error, as where there is no transaction.
-            let _ = self.undo();
-            database_error(&self.path, &error)
+    fn write_rows(&mut self, image: &ImageInfo, rows: &[Row]) -> rusqlite::Result<()> {
+        self.write_image(image, rows.len(), |transaction, statements, image_id| {
+            let mut insert = transaction.prepare_cached(&statements.insert)?;
+            insert_rows(&mut insert, image_id, rows)
         })
+    }
+
+    fn add_part(&self, rows: &[Row]) -> rusqlite::Result<()> {
+        // It locks nothing: it is about the temporary table alone.
+        let transaction = self.connection.unchecked_transaction()?;
+        let mut insert = transaction.prepare_cached(&self.statements.insert_waiting)?;
+        // The image has no number yet.
+        insert_rows(&mut insert, 0, rows)?;
+        drop(insert);
+        transaction.commit()
+    }
+
+    fn write_parts(&mut self) -> rusqlite::Result<()> {
+        if let Some((image, n_stars)) = self.image.take() {
+            self.write_image(&image, n_stars, |transaction, statements, image_id| {
+                let taken = transaction.execute(&statements.take_waiting, [image_id]);
+                taken.map(drop)
+            })?;
+        }
+        self.forget_parts()
+    }
+
+    fn forget_parts(&self) -> rusqlite::Result<()> {
+        self.connection
+            .execute_batch("DROP TABLE IF EXISTS temp.waiting_stars")
+    }
+
+    fn failed(&self, error: &rusqlite::Error) -> Error {
+        database_error(&self.path, error)
     }
 }
 
 impl CatalogWriter for SqliteWriter {
     fn begin(&mut self, image: &ImageInfo, n_stars: usize) -> Result<()> {
-        let done = self.begin_image(image, n_stars);
-        self.or_undo(done)
+        self.undo()?;
+        self.connection
+            .execute_batch(&self.statements.create_waiting)
+            .map_err(|error| self.failed(&error))?;
+        self.image = Some((image.clone(), n_stars));
+        Ok(())
     }
 
     fn add(&mut self, rows: &[Row]) -> Result<()> {
-        let done = self.add_stars(rows);
-        self.or_undo(done)
+        self.add_part(rows).map_err(|error| self.failed(&error))
     }
 
     fn end(&mut self) -> Result<()> {
-        let done = self.end_image();
-        self.or_undo(done)
+        self.write_parts().map_err(|error| self.failed(&error))
     }
 
     fn undo(&mut self) -> Result<()> {
         self.image = None;
-        if self.connection.is_autocommit() {
-            return Ok(());
-        }
-        self.connection
-            .execute_batch("ROLLBACK")
-            .map_err(|error| database_error(&self.path, &error))
+        self.forget_parts().map_err(|error| self.failed(&error))
     }
 
-    fn contains(&self, image: &Source) -> Result<bool> {
-        let find = || {
-            self.connection
-                .prepare_cached(
-                    "SELECT 1 FROM images JOIN runs USING (run_id) \
-                     WHERE path = ? AND hdu = ? AND plane IS ? AND settings = ? \
-                     AND bytes = ? AND modified = ?",
-                )?
-                .exists(params![
-                    stored_path(&image.path),
-                    integer(image.hdu),
-                    image.plane.map(integer),
-                    self.settings,
-                    integer(image.bytes),
-                    image.modified,
-                ])
-        };
-        find().map_err(|error| database_error(&self.path, &error))
+    fn write(&mut self, image: &ImageInfo, rows: &[Row]) -> Result<()> {
+        self.write_rows(image, rows)
+            .map_err(|error| self.failed(&error))
+    }
+
+    fn done_images(&self) -> Result<DoneImages> {
+        done_images(&self.connection, &self.settings).map_err(|error| self.failed(&error))
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
-        self.connection
-            .execute(
+        let finish = || {
+            let transaction = self.lock()?;
+            transaction.execute(
                 "UPDATE runs SET finished = strftime('%Y-%m-%dT%H:%M:%SZ', 'now') WHERE run_id = ?",
                 [self.run_id],
-            )
-            .map_err(|error| database_error(&self.path, &error))?;
+            )?;
+            transaction.commit()
+        };
+        finish().map_err(|error| self.failed(&error))?;
         close(self.connection, &self.path)
     }
 
-    fn abandon(mut self: Box<Self>) -> Result<()> {
-        let remaining = remove_run(&mut self.connection, self.run_id)
-            .map_err(|error| database_error(&self.path, &error))?;
+    fn abandon(self: Box<Self>) -> Result<()> {
+        let remove = || remove_run(self.lock()?, self.run_id);
+        let remaining = remove().map_err(|error| self.failed(&error))?;
         // Another program may have added a run to the new database.
         let remove = self.is_new && remaining == 0;
         close(self.connection, &self.path)?;
@@ -218,7 +235,7 @@ pub fn open(path: &Path) -> Result<Connection> {
     let fail = |error| database_error(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
-    connection.busy_timeout(PATIENCE).map_err(fail)?;
+    connection.busy_timeout(SILENCE).map_err(fail)?;
     check_version(path, schema_version(&connection).map_err(fail)?)?;
     Ok(connection)
 }
@@ -230,11 +247,9 @@ pub fn open(path: &Path) -> Result<Connection> {
 /// As [`SqliteWriter::create`]; [`Error::Io`] where there is no such file.
 pub(super) fn open_to_change(path: &Path) -> Result<Connection> {
     check_header(path)?;
-    let mut connection = connect(path, OpenFlags::empty(), PATIENCE)?;
+    let connection = connect(path, OpenFlags::empty(), PATIENCE)?;
     let fail = |error| database_error(path, &error);
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(fail)?;
+    let transaction = lock(&connection, path, PATIENCE).map_err(fail)?;
     bring_up_to_date(&transaction, path)?;
     transaction.commit().map_err(fail)?;
     prefer_wal(&connection);
@@ -250,7 +265,9 @@ fn connect(path: &Path, more: OpenFlags, patience: Duration) -> Result<Connectio
         let why = io::Error::new(io::ErrorKind::PermissionDenied, "the file is read-only");
         return Err(Error::io(path, why));
     }
-    connection.busy_timeout(patience).map_err(fail)?;
+    connection
+        .busy_timeout(patience.min(SILENCE))
+        .map_err(fail)?;
     // The indexes of a large catalogue are changed all over by each image: 64 MB of cache,
     // and pages go from the journal to the database each 128 MB only.
     connection
@@ -271,6 +288,18 @@ pub(super) fn close(connection: Connection, path: &Path) -> Result<()> {
     connection.close().map_err(|(_, error)| fail(error))
 }
 
+/// Executes the statement for each star; the image's number is in the place of its name.
+fn insert_rows(insert: &mut Statement<'_>, image_id: i64, rows: &[Row]) -> rusqlite::Result<()> {
+    for row in rows {
+        insert.raw_bind_parameter(1, image_id)?;
+        for (at, value) in row.values("").enumerate().skip(1) {
+            insert.raw_bind_parameter(at + 1, value)?;
+        }
+        insert.raw_execute()?;
+    }
+    Ok(())
+}
+
 /// With a write-ahead log, readers and writers do not wait for each other, and the disk only
 /// rarely: a power cut may undo the last images, but no more. Some network file systems cannot do
 /// it; the old journal, which waits for the disk at each image, is as safe.
@@ -283,12 +312,38 @@ fn prefer_wal(connection: &Connection) {
     }
 }
 
+/// Starts a transaction that writes, once no other program does.
+fn lock<'a>(
+    connection: &'a Connection,
+    path: &Path,
+    patience: Duration,
+) -> rusqlite::Result<Transaction<'a>> {
+    let start = Instant::now();
+    let mut has_said = false;
+    loop {
+        // Waits on its own for as long as `busy_timeout` says.
+        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && start.elapsed() < patience =>
+            {
+                if !has_said {
+                    tracing::warn!(
+                        "{}: another program is writing to it: waiting until it has done",
+                        path.display()
+                    );
+                    has_said = true;
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Makes the tables if there are none, and the row of the run.
-fn enter(connection: &mut Connection, path: &Path, run: &RunInfo, settings: &str) -> Result<i64> {
+fn enter(transaction: Transaction<'_>, path: &Path, run: &RunInfo, settings: &str) -> Result<i64> {
     let fail = |error| database_error(path, &error);
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(fail)?;
     // Asked within the transaction: another run may be making the tables too.
     let has_tables: bool = transaction
         .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| {
@@ -333,29 +388,8 @@ fn bring_up_to_date(transaction: &Transaction<'_>, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes the same image of runs with the same settings, and its view.
-fn remove_earlier(
-    connection: &Connection,
-    image: &ImageInfo,
-    settings: &str,
-) -> rusqlite::Result<()> {
-    let earlier = image_ids(
-        connection,
-        "SELECT image_id FROM images JOIN runs USING (run_id) \
-         WHERE path = ? AND hdu = ? AND plane IS ? AND settings = ?",
-        params![
-            path_of(image),
-            integer(image.source.hdu),
-            image.source.plane.map(integer),
-            settings
-        ],
-    )?;
-    remove_images(connection, &earlier)
-}
-
 /// Removes a run with its images; returns how many runs are left.
-fn remove_run(connection: &mut Connection, run_id: i64) -> rusqlite::Result<i64> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+fn remove_run(transaction: Transaction<'_>, run_id: i64) -> rusqlite::Result<i64> {
     let select = "SELECT image_id FROM images WHERE run_id = ?";
     let images = image_ids(&transaction, select, params![run_id])?;
     remove_images(&transaction, &images)?;
@@ -363,121 +397,6 @@ fn remove_run(connection: &mut Connection, run_id: i64) -> rusqlite::Result<i64>
     let remaining = transaction.query_row("SELECT count(*) FROM runs", [], |row| row.get(0))?;
     transaction.commit()?;
     Ok(remaining)
-}
-
-fn image_ids(
-    connection: &Connection,
-    select: &str,
-    params: &[&dyn ToSql],
-) -> rusqlite::Result<Vec<i64>> {
-    connection
-        .prepare_cached(select)?
-        .query_map(params, |row| row.get(0))?
-        .collect()
-}
-
-fn remove_images(connection: &Connection, ids: &[i64]) -> rusqlite::Result<()> {
-    for id in ids {
-        connection.execute_batch(&format!("DROP VIEW IF EXISTS stars_{id}"))?;
-        connection.execute("DELETE FROM images WHERE image_id = ?", [id])?;
-    }
-    Ok(())
-}
-
-fn insert_image(
-    connection: &Connection,
-    run_id: i64,
-    image: &ImageInfo,
-    n_stars: usize,
-    unit: &str,
-) -> rusqlite::Result<i64> {
-    let ImageInfo {
-        source,
-        header,
-        assumed,
-        ..
-    } = image;
-    let (width, height) = assumed.size;
-    let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
-    connection
-        .prepare_cached(
-            "INSERT INTO images (run_id, name, path, hdu, plane, bytes, modified, width, height, \
-             gain, read_noise, saturation, exposure, date, filter, unit, wcs, n_stars, \
-             sky_level, sky_noise, gain_used, saturation_used, fwhm_used, cutout_width, \
-             cutout_height) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )?
-        .insert(params![
-            run_id,
-            image.name,
-            path_of(image),
-            integer(source.hdu),
-            source.plane.map(integer),
-            integer(source.bytes),
-            source.modified,
-            integer(image.width),
-            integer(image.height),
-            finite(header.gain),
-            finite(header.read_noise),
-            finite(header.saturation),
-            finite(header.exposure),
-            header.date,
-            header.filter,
-            unit,
-            image.wcs,
-            integer(n_stars),
-            finite(assumed.background),
-            finite(assumed.noise),
-            finite(assumed.gain),
-            finite(assumed.saturation),
-            finite(assumed.fwhm),
-            (width > 0).then(|| integer(width)),
-            (height > 0).then(|| integer(height)),
-        ])
-}
-
-/// Makes `columns` say the unit of fluxes: null where the images differ, `images.unit` has it.
-fn set_flux_unit(connection: &Connection, unit: &str) -> rusqlite::Result<()> {
-    let differ: bool = connection.query_row(
-        "SELECT EXISTS (SELECT 1 FROM images WHERE unit <> ?)",
-        [unit],
-        |row| row.get(0),
-    )?;
-    for column in COLUMNS.iter().filter(|column| column.unit.is_of_image()) {
-        let unit = column.unit.resolve(Some(unit)).filter(|_| !differ);
-        connection.execute(
-            "UPDATE columns SET unit = ? WHERE name = ?",
-            params![unit, column.name],
-        )?;
-    }
-    Ok(())
-}
-
-/// What tells one image's file from another's; the name where there is no file.
-fn path_of(image: &ImageInfo) -> String {
-    if image.source.path.as_os_str().is_empty() {
-        image.name.clone()
-    } else {
-        stored_path(&image.source.path)
-    }
-}
-
-/// Absolute and without symbolic links, so that a file is the same from every folder.
-fn stored_path(path: &Path) -> String {
-    let absolute = path
-        .canonicalize()
-        .or_else(|_| std::path::absolute(path))
-        .unwrap_or_else(|_| path.to_owned());
-    // Debug escapes what is not text, so that no two paths become one.
-    match absolute.to_str() {
-        Some(text) => text.to_owned(),
-        None => format!("{absolute:?}"),
-    }
-}
-
-/// SQLite has no unsigned numbers. Sizes and counts are far below the limit.
-fn integer(number: impl TryInto<i64>) -> i64 {
-    number.try_into().unwrap_or(i64::MAX)
 }
 
 fn remove_database(path: &Path) -> Result<()> {
@@ -496,7 +415,12 @@ pub(super) fn database_error(path: &Path, error: &rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             Some("another program is writing to it: wait for it, or close it")
         }
-        Some(ErrorCode::DiskFull) => Some("free some space, or write somewhere else"),
+        Some(ErrorCode::DiskFull) => Some(
+            "free some space there, and in the folder of temporary files (TMPDIR), or write somewhere else",
+        ),
+        Some(ErrorCode::SystemIoFailure) => {
+            Some("the disk failed or is gone, or a limit on the size of files is reached")
+        }
         Some(ErrorCode::DatabaseCorrupt) => {
             Some("keep a copy, and try `sqlite3 FILE .recover` to save what is left")
         }

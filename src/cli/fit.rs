@@ -1,6 +1,7 @@
 //! `starfit fit`.
 
 mod args;
+mod end;
 mod inputs;
 mod outputs;
 mod planes;
@@ -14,12 +15,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
-use starfit::catalog::{ImageInfo, RunInfo};
-use starfit::fitter::Fitter;
+use starfit::catalog::{DoneImages, ImageInfo, RunInfo};
 use starfit::measure::{Measured, StackInfo, measure_blocks};
 use starfit::star::read_stars;
 
-use super::{ABORTED, FAILED, PARTIAL, log, print_error, summary};
+use super::{ABORTED, PARTIAL, log, print_error, summary};
 pub(super) use args::FitArgs;
 use inputs::{Found, Message, Work, expand};
 use outputs::Outputs;
@@ -31,6 +31,7 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     let start = Instant::now();
     args.check()?;
     let inputs = expand(&args.inputs);
+    let files = args.companions()?;
     let stars = args
         .stars
         .as_ref()
@@ -51,7 +52,7 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
             .map(|word| word.to_string_lossy().into_owned())
             .collect::<Vec<_>>()
             .join(" "),
-        settings: args.settings(&fitter),
+        settings: args.settings(&fitter, &files),
         backend: fitter.backend.name().into(),
         adapter: Some(fitter.backend.adapter()),
     };
@@ -61,6 +62,12 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         bar: bar(inputs.len(), quiet),
         images: 0,
         rows: 0,
+        skipped: 0,
+    };
+    let done = if args.resume {
+        job.outputs.done_images()?
+    } else {
+        DoneImages::default()
     };
     super::heed_interrupts();
     let work = Work {
@@ -69,35 +76,18 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         stars,
         planes,
         fitter,
+        done,
     };
     let failed = job.inputs(&work, inputs)?;
     job.bar.finish_and_clear();
-    let Job {
-        outputs,
-        images,
-        rows,
-        ..
-    } = job;
-    if images == 0 {
-        outputs.abandon()?;
-        return Ok(ExitCode::from(if super::is_interrupted() {
-            ABORTED
-        } else {
-            FAILED
-        }));
+    if job.images == 0 {
+        return job.end_without_images(failed);
     }
     if super::is_interrupted() {
-        eprintln!(
-            "interrupted: databases keep the {} done",
-            summary::count(images, "image")
-        );
+        job.say_interrupted();
         return Ok(ExitCode::from(ABORTED));
     }
-    let written = outputs.paths.clone();
-    outputs.finish()?;
-    if !quiet {
-        report(&written, &work.fitter, images, rows, start);
-    }
+    job.finish(&work.fitter, start)?;
     Ok(if failed > 0 {
         ExitCode::from(PARTIAL)
     } else {
@@ -112,6 +102,8 @@ struct Job {
     bar: ProgressBar,
     images: usize,
     rows: usize,
+    /// Images that were done already.
+    skipped: usize,
 }
 
 impl Job {
@@ -159,6 +151,7 @@ impl Job {
                     self.done(&image, &measured, tally);
                 }
                 Found::Stack(stack) => return self.stack(work, stack.0, &stack.1),
+                Found::Done => self.skipped += 1,
                 Found::Failed(error) => return Err(error),
                 Found::End => return Ok(()),
             }
@@ -235,33 +228,4 @@ fn bar(inputs: usize, quiet: bool) -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} inputs, {eta} left");
     ProgressBar::new(inputs as u64)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-/// The last words of a run.
-fn report(outputs: &[PathBuf], fitter: &Fitter, images: usize, rows: usize, start: Instant) {
-    let names: Vec<String> = outputs
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    let of = if images == 1 {
-        String::new()
-    } else {
-        format!(" of {images} images")
-    };
-    eprintln!(
-        "{}{of} written to {} in {:.1} s ({}: {})",
-        summary::count(rows, "star"),
-        names.join(", "),
-        start.elapsed().as_secs_f64(),
-        fitter.backend.name(),
-        fitter.backend.adapter()
-    );
-    let is_database =
-        |path: &&PathBuf| path.extension().is_some_and(|e| e == "db" || e == "sqlite");
-    if let Some(database) = outputs.iter().find(is_database) {
-        eprintln!(
-            "look at the best: starfit query {} --where 'flags = 0' --order 'snr desc' --limit 10",
-            database.display()
-        );
-    }
 }

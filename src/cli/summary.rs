@@ -70,6 +70,12 @@ pub(super) fn count(number: usize, thing: &str) -> String {
     }
 }
 
+/// `1 image was done already`, for `--resume`.
+pub(super) fn count_done_already(images: usize) -> String {
+    let were = if images == 1 { "was" } else { "were" };
+    format!("{} {were} done already", count(images, "image"))
+}
+
 /// What was assumed, for `-v`.
 pub(super) fn of_assumptions(assumed: &Assumptions) -> String {
     let or_unknown =

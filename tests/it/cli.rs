@@ -476,7 +476,7 @@ fn an_interrupted_run_keeps_whole_images_and_leaves_no_other_file() {
     let image = shipped("panoptes.fits.fz");
     let mut args = vec!["fit", "-q", "-o", "out.db", "-o", "out.csv"];
     args.extend([image.as_str(); 300]);
-    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("starfit"))
+    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("starfit"))
         .args(args)
         .current_dir(folder.path())
         .stderr(std::process::Stdio::piped())
@@ -488,7 +488,15 @@ fn an_interrupted_run_keeps_whole_images_and_leaves_no_other_file() {
         .status()
         .unwrap();
     assert!(kill.success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let hint = "done, kept in out.db\nhint: the same command with --resume and databases alone as \
+                outputs does the rest\n";
+    assert!(
+        stderr.starts_with("interrupted: ") && stderr.ends_with(hint),
+        "{stderr}"
+    );
     assert_eq!(
         std::fs::read_to_string(folder.path().join("out.csv")).unwrap(),
         "what was there before"

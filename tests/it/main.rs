@@ -14,6 +14,7 @@ mod optima;
 mod post;
 mod recovery;
 mod reference_fits;
+mod resume;
 mod solvers;
 mod streaming;
 mod wcs;

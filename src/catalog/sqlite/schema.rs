@@ -193,14 +193,34 @@ fn star_columns() -> String {
     names.join(", ")
 }
 
-pub(super) fn insert_star() -> String {
-    let names: Vec<_> = COLUMNS.iter().skip(1).map(|column| column.name).collect();
-    let marks = vec!["?"; COLUMNS.len()];
-    format!(
-        "INSERT INTO stars (image_id, {}) VALUES ({})",
-        names.join(", "),
-        marks.join(", ")
-    )
+/// What stars are added with: to an image, or to the temporary table of those that wait for the
+/// rest of theirs.
+#[derive(Debug)]
+pub(super) struct StarStatements {
+    /// Number of the image, then every column but the image's name.
+    pub(super) insert: String,
+    pub(super) create_waiting: String,
+    /// As `insert`.
+    pub(super) insert_waiting: String,
+    /// Takes the stars that wait into the image of this number.
+    pub(super) take_waiting: String,
+}
+
+impl StarStatements {
+    pub(super) fn new() -> Self {
+        let names: Vec<_> = COLUMNS.iter().skip(1).map(|column| column.name).collect();
+        let (names, marks) = (names.join(", "), vec!["?"; COLUMNS.len()].join(", "));
+        Self {
+            insert: format!("INSERT INTO stars (image_id, {names}) VALUES ({marks})"),
+            // Without types every value stays as it is.
+            create_waiting: format!("CREATE TEMP TABLE waiting_stars (image_id, {names})"),
+            insert_waiting: format!("INSERT INTO temp.waiting_stars VALUES ({marks})"),
+            take_waiting: format!(
+                "INSERT INTO stars (image_id, {names}) \
+                 SELECT ?, {names} FROM temp.waiting_stars ORDER BY rowid"
+            ),
+        }
+    }
 }
 
 /// Refuses what is not starfit's by the file's first bytes alone: even opening another program's

@@ -3,8 +3,9 @@ use tempfile::TempDir;
 
 use super::schema::SCHEMA_VERSION;
 use super::*;
-use crate::catalog::Assumptions;
 use crate::catalog::tests::{full_row, image, row_at, run};
+use crate::catalog::{Assumptions, COLUMNS};
+use crate::image::Source;
 
 /// A folder with the name of a database to be.
 fn place() -> (TempDir, PathBuf) {
@@ -236,25 +237,37 @@ fn an_image_is_known_by_its_file_and_settings() {
     let (folder, path) = place();
     let file = folder.path().join("a.fits");
     fs::write(&file, "").unwrap();
-    let info = image(file.to_str().unwrap());
+    let mut info = image(file.to_str().unwrap());
+    info.source.plane = Some(2);
     add(&path, "gaussian", &[(&info, &[full_row(0)])]);
     let contains = |settings, source: &Source| {
         let catalog = SqliteWriter::create(&path, &run(settings)).unwrap();
-        catalog.contains(source).unwrap()
+        catalog.done_images().unwrap().contains(source)
     };
     assert!(contains("gaussian", &info.source));
     assert!(!contains("moffat", &info.source));
-    let touched = Source {
-        modified: 5,
-        ..info.source.clone()
-    };
-    assert!(!contains("gaussian", &touched));
+    for change in [
+        |source: &mut Source| source.modified += 1,
+        |source: &mut Source| source.bytes += 1,
+        |source: &mut Source| source.hdu += 1,
+        |source: &mut Source| source.plane = None,
+        |source: &mut Source| source.plane = Some(0),
+        |source: &mut Source| source.path.push("a.fits"),
+    ] {
+        let mut other = info.source.clone();
+        change(&mut other);
+        assert!(!contains("gaussian", &other), "{other:?}");
+    }
     // The same file by another way.
     let roundabout = Source {
         path: folder.path().join(".").join("a.fits"),
         ..info.source.clone()
     };
     assert!(contains("gaussian", &roundabout));
+    // The views show another fit now, which would stay the newest if this were left out.
+    add(&path, "moffat", &[(&info, &[full_row(0)])]);
+    assert!(!contains("gaussian", &info.source));
+    assert!(contains("moffat", &info.source));
 }
 
 #[test]
@@ -383,6 +396,73 @@ fn an_image_in_parts_is_one_transaction() {
 }
 
 #[test]
+fn parts_are_the_same_rows_as_a_whole() {
+    let (_folder, path) = place();
+    let mut rows: Vec<_> = (0..5).map(full_row).collect();
+    rows.push(row_at(5, 2.0, -0.0));
+    let mut catalog = Box::new(SqliteWriter::create(&path, &run("gaussian")).unwrap());
+    catalog.write(&image("a.fits"), &rows).unwrap();
+    catalog.begin(&image("b.fits"), rows.len()).unwrap();
+    catalog.add(&rows[..4]).unwrap();
+    catalog.add(&rows[4..]).unwrap();
+    catalog.end().unwrap();
+    catalog.finish().unwrap();
+    let names: Vec<_> = COLUMNS.iter().skip(1).map(|column| column.name).collect();
+    let of = |image| {
+        let (names, types) = (names.join(", "), names.join("), typeof("));
+        let sql = format!("SELECT {names}, typeof({types}) FROM stars_{image} ORDER BY id");
+        ask(&path, &sql)
+    };
+    assert_eq!(of(1), of(2));
+    assert_eq!(of(1).lines().count(), 6);
+}
+
+#[test]
+fn an_image_in_parts_keeps_nobody_waiting() {
+    let (_folder, path) = place();
+    let rows: Vec<_> = (0..5).map(full_row).collect();
+    let start = |settings| {
+        Box::new(SqliteWriter::create_within(&path, &run(settings), Duration::ZERO).unwrap())
+    };
+    let mut slow = start("gaussian");
+    slow.begin(&image("a.fits"), 5).unwrap();
+    slow.add(&rows[..3]).unwrap();
+    let mut quick = start("moffat");
+    quick.write(&image("b.fits"), &rows[..2]).unwrap();
+    slow.add(&rows[3..]).unwrap();
+    quick.write(&image("c.fits"), &rows[..2]).unwrap();
+
+    // An image that cannot be taken in leaves nothing behind.
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = slow.end().unwrap_err();
+    assert!(error.to_string().ends_with("database is locked"), "{error}");
+    other.execute_batch("ROLLBACK").unwrap();
+    slow.begin(&image("d.fits"), 1).unwrap();
+    slow.add(&rows[4..]).unwrap();
+    slow.end().unwrap();
+    let counts = "SELECT image, count(*) FROM catalog GROUP BY image";
+    assert_eq!(ask(&path, counts), "b.fits[0]|2\nc.fits[0]|2\nd.fits[0]|1");
+}
+
+#[test]
+fn writing_waits_for_others() {
+    let (_folder, path) = place();
+    let mut catalog = Box::new(SqliteWriter::create(&path, &run("gaussian")).unwrap());
+    catalog.connection.busy_timeout(Duration::ZERO).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    thread::scope(|scope| {
+        let write = scope.spawn(|| catalog.write(&image("a.fits"), &[full_row(0)]));
+        thread::sleep(Duration::from_millis(100));
+        assert!(!write.is_finished());
+        other.execute_batch("COMMIT").unwrap();
+        write.join().unwrap().unwrap();
+    });
+    assert_eq!(ask(&path, "SELECT count(*) FROM catalog"), "1");
+}
+
+#[test]
 fn abandoning_removes_what_the_run_created() {
     let (folder, path) = place();
     let start = || Box::new(SqliteWriter::create(&path, &run("gaussian")).unwrap());
@@ -414,7 +494,7 @@ fn abandoning_spares_another_run_in_a_new_database() {
 fn two_runs_can_write_at_once() {
     let (folder, path) = place();
     let rows: Vec<_> = (0..200).map(full_row).collect();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for settings in ["gaussian", "moffat", "other"] {
             let (path, rows) = (&path, &rows);
             scope.spawn(move || {

@@ -1,13 +1,16 @@
 //! The options of `starfit fit`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 use starfit::Error;
+use starfit::catalog::CatalogFormat;
 use starfit::estimator::Estimator;
 use starfit::fitter::Fitter;
+use starfit::image::Source;
+use starfit::io::fits::{FitsPath, HduName};
 use starfit::measure::MeasureOptions;
 use starfit::model::{MODELS, Model};
 use starfit::solver::{GradientDescent, LevenbergMarquardt, Solver};
@@ -32,6 +35,10 @@ pub(crate) struct FitArgs {
         help_heading = "Output"
     )]
     pub(super) output: Vec<PathBuf>,
+    /// Leave out the images that the database has already, with these settings and from files of
+    /// the same size and modification time: goes on where a run was stopped.
+    #[arg(long, help_heading = "Output")]
+    pub(super) resume: bool,
     /// Magnitude of a flux of 1: fills the columns mag and mag_err.
     #[arg(long, value_name = "MAG", value_parser = finite, help_heading = "Output")]
     zero_point: Option<f64>,
@@ -220,6 +227,33 @@ fn bound(text: &str) -> Result<(String, f64, f64), String> {
     Ok((name, low, high))
 }
 
+/// What tells the files beside the inputs from others, and from what they were before.
+pub(super) struct Companions {
+    stars: Option<Value>,
+    mask: Option<Value>,
+    variance: Option<Value>,
+}
+
+fn list(path: &Path) -> starfit::Result<Value> {
+    let source = Source::of_file(path)?;
+    Ok(json!({
+        "path": source.absolute_path(),
+        "bytes": source.bytes,
+        "modified": source.modified,
+    }))
+}
+
+fn planes(path: &Path) -> starfit::Result<Value> {
+    let FitsPath { path, hdu } = FitsPath::parse(path)?;
+    let mut planes = list(&path)?;
+    planes["hdu"] = match hdu {
+        None => Value::Null,
+        Some(HduName::Number(number)) => number.into(),
+        Some(HduName::Name(name, version)) => json!([name, version]),
+    };
+    Ok(planes)
+}
+
 impl FitArgs {
     /// Refuses options that contradict each other.
     pub(super) fn check(&self) -> Result<()> {
@@ -254,6 +288,17 @@ impl FitArgs {
                 "--weights noise",
                 "unit, with which every pixel counts the same",
                 "leave out one of both; --mask takes bad pixels out of either",
+            ));
+        }
+        let is_new = |path: &&PathBuf| {
+            CatalogFormat::from_path(path).is_ok_and(|format| format != CatalogFormat::Sqlite)
+        };
+        if let Some(output) = self.output.iter().find(is_new).filter(|_| self.resume) {
+            return Err(contradiction(
+                "--resume",
+                "databases alone as outputs, .db or .sqlite",
+                &format!("{}, which is written anew", output.display()),
+                "`starfit query DB -o FILE` makes such a file of a database",
             ));
         }
         Ok(())
@@ -294,9 +339,17 @@ impl FitArgs {
         Ok(fitter)
     }
 
+    /// The files beside the inputs as they are now, which is to be asked before they are read.
+    pub(super) fn companions(&self) -> Result<Companions> {
+        Ok(Companions {
+            stars: self.stars.as_deref().map(list).transpose()?,
+            mask: self.mask.as_deref().map(planes).transpose()?,
+            variance: self.variance.as_deref().map(planes).transpose()?,
+        })
+    }
+
     /// All that the numbers depend on: with the same settings an image replaces its earlier rows.
-    pub(super) fn settings(&self, fitter: &Fitter) -> serde_json::Value {
-        let name = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    pub(super) fn settings(&self, fitter: &Fitter, companions: &Companions) -> Value {
         // JSON has no infinity, and an order of options is no difference.
         let mut fixed: Vec<_> = self.fix.iter().collect();
         fixed.sort_by_key(|(name, _)| name);
@@ -325,9 +378,9 @@ impl FitArgs {
             "zero_point": self.zero_point,
             "fits_pixels": self.fits_pixels,
             "cutouts": self.cutouts,
-            "stars": name(&self.stars),
-            "mask": name(&self.mask),
-            "variance": name(&self.variance),
+            "stars": companions.stars,
+            "mask": companions.mask,
+            "variance": companions.variance,
             "fixed": fixed,
             "bounds": bounds,
         })

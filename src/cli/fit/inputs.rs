@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
 use std::thread::Scope;
 
 use anyhow::{Context, Result, bail};
-use starfit::catalog::{Assumptions, CatalogFormat, ImageInfo};
+use starfit::catalog::{Assumptions, CatalogFormat, DoneImages, ImageInfo};
 use starfit::fitter::Fitter;
 use starfit::image::{Header, Source};
 use starfit::io::fits::{FitsFile, FitsPath};
@@ -61,6 +61,8 @@ pub(super) enum Found {
     Image(Box<(ImageInfo, Measured)>),
     /// It is a stack, which is measured when its turn comes.
     Stack(Box<(ImageInfo, StackFile)>),
+    /// The catalogue has this image of it already; more may follow.
+    Done,
     /// It cannot be read or measured.
     Failed(anyhow::Error),
     /// It has no more images.
@@ -80,6 +82,8 @@ pub(super) struct Work<'a> {
     pub(super) stars: Option<StarList>,
     pub(super) planes: Planes,
     pub(super) fitter: Fitter,
+    /// What is to be left out.
+    pub(super) done: DoneImages,
 }
 
 /// What becomes of the inputs.
@@ -126,9 +130,18 @@ impl Work<'_> {
         };
         match self.open(path) {
             Err(error) => send(Found::Failed(error)),
+            Ok(Opened::Stack(stack)) if self.is_done(&stack.0.name, &stack.0.source) => {
+                send(Found::Done)?;
+                send(Found::End)
+            }
             Ok(Opened::Stack(stack)) => send(Found::Stack(stack)),
             Ok(Opened::Planes(file, planes)) => {
                 for plane in planes {
+                    let (name, source) = file.identify(plane);
+                    if self.is_done(&name, &source) {
+                        send(Found::Done)?;
+                        continue;
+                    }
                     match self.image(&file, plane) {
                         Ok(image) => send(Found::Image(Box::new(image)))?,
                         Err(error) => return send(Found::Failed(error)),
@@ -139,10 +152,18 @@ impl Work<'_> {
         }
     }
 
+    fn is_done(&self, name: &str, image: &Source) -> bool {
+        let is_done = self.done.contains(image);
+        if is_done {
+            tracing::info!("{name}: is in the catalogue already");
+        }
+        is_done
+    }
+
     fn open(&self, path: &Path) -> Result<Opened> {
         if is_npy(path) {
-            let stack = StackFile::open(path)?;
-            return self.stack(stack, source(path)?, Header::default());
+            let source = Source::of_file(path)?;
+            return self.stack(StackFile::open(path)?, source, Header::default());
         }
         let file = FitsFile::open(&FitsPath::parse(path)?)?;
         if self.args.cutouts {
@@ -216,19 +237,4 @@ enum Opened {
     Stack(Box<(ImageInfo, StackFile)>),
     /// These planes of a file are images.
     Planes(Box<FitsFile>, std::ops::Range<usize>),
-}
-
-/// What the file system says of a file.
-fn source(path: &Path) -> Result<Source> {
-    let metadata = std::fs::metadata(path).map_err(|error| starfit::Error::io(path, error))?;
-    let modified = metadata
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    Ok(Source {
-        path: path.into(),
-        bytes: metadata.len(),
-        modified: modified.map_or(0, |since| since.as_secs() as i64),
-        ..Source::default()
-    })
 }

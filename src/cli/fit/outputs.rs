@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use starfit::catalog::{self, CatalogWriter, ImageInfo, Row, RunInfo};
+use starfit::catalog::{self, CatalogFormat, CatalogWriter, DoneImages, ImageInfo, Row, RunInfo};
 use starfit::io::fits::FitsPath;
 
 /// The catalogues of a run.
@@ -52,6 +52,26 @@ impl Outputs {
             }
         }
         Ok(outputs)
+    }
+
+    /// The images that every output has already.
+    pub(super) fn done_images(&self) -> starfit::Result<DoneImages> {
+        let mut writers = self.writers.iter();
+        let Some(first) = writers.next() else {
+            return Ok(DoneImages::default());
+        };
+        let mut done = first.done_images()?;
+        for writer in writers {
+            done.retain(&writer.done_images()?);
+        }
+        Ok(done)
+    }
+
+    /// Those that keep what was written when the run is stopped.
+    pub(super) fn databases(&self) -> impl Iterator<Item = &PathBuf> {
+        self.paths
+            .iter()
+            .filter(|path| matches!(CatalogFormat::from_path(path), Ok(CatalogFormat::Sqlite)))
     }
 
     /// Starts an image of that many stars in every output.

@@ -12,7 +12,6 @@ mod write;
 use std::fs::Metadata;
 use std::ops::Range;
 use std::sync::OnceLock;
-use std::time::UNIX_EPOCH;
 
 use fitsio_pure::BLOCK_SIZE;
 use fitsio_pure::checksum::checksum_blocks;
@@ -115,11 +114,8 @@ impl FitsFile {
         }
         Ok(Self {
             source: Source {
-                path: path.path.clone(),
                 hdu,
-                plane: None,
-                bytes: metadata.len(),
-                modified: modified(metadata),
+                ..Source::new(&path.path, metadata)
             },
             file,
             bytes,
@@ -186,12 +182,7 @@ impl FitsFile {
         }
         let size = width * height;
         let pixels = self.physical(plane * size, size)?;
-        let mut name = self.name();
-        let mut source = self.source.clone();
-        if self.is_cube {
-            name.push_str(&format!("[{plane}]"));
-            source.plane = Some(plane);
-        }
+        let (name, source) = self.identify(plane);
         Ok(Image {
             name,
             source,
@@ -200,6 +191,16 @@ impl FitsFile {
             header: self.facts.clone(),
             wcs: self.wcs().cloned(),
         })
+    }
+
+    /// Name in the catalogue and source of a plane, whether there is such a plane or not.
+    pub fn identify(&self, plane: usize) -> (String, Source) {
+        let (mut name, mut source) = (self.name(), self.source.clone());
+        if self.is_cube {
+            name.push_str(&format!("[{plane}]"));
+            source.plane = Some(plane);
+        }
+        (name, source)
     }
 
     /// The WCS of the chosen HDU. One that is not supported is logged as a warning, once, and is
@@ -418,16 +419,4 @@ fn sums_match(bytes: &Bytes, unit: &Unit) -> Result<bool> {
         stated.is_none_or(|stated| stated.is_ok_and(|stated| is_same(stated, data)))
             && (!has_checksum || is_same(add(header, data), 0)),
     )
-}
-
-/// Modification time, seconds since 1970; 0 where the system knows none.
-fn modified(metadata: &Metadata) -> i64 {
-    let Ok(time) = metadata.modified() else {
-        return 0;
-    };
-    let seconds = |d: std::time::Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => seconds(after),
-        Err(before) => -seconds(before.duration()),
-    }
 }
