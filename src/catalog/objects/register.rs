@@ -4,7 +4,7 @@
 //! could lie on the other. What brings most of the brightest stars of one onto those of the other
 //! is right if chance would not do it: hits by chance are a Poisson variable, whose mean follows
 //! from the density of the stars, and there are as many tries as alike triangles. An affine map
-//! is then fitted to all stars that are near one another, outliers rejected, until they are the
+//! is then fitted to the stars that are near one another, outliers rejected, until they are the
 //! same ones as before.
 
 use std::f64::consts::PI;
