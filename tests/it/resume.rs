@@ -304,22 +304,8 @@ fn planes_stacks_and_images_are_skipped_one_by_one() {
     assert_eq!(done(&resume(&["--resume"], &["n00.fits"])), None);
 
     // A bad input beside what is done is a failure in part.
-    let ran = starfit(
-        folder,
-        &[
-            "fit",
-            "-q",
-            "--backend",
-            "cpu",
-            "--gain",
-            "1.5",
-            "-o",
-            "part.db",
-            "--resume",
-            "no.fits",
-            "n00.fits",
-        ],
-    );
+    let inputs = ["no.fits", "n00.fits"].map(String::from);
+    let ran = starfit(folder, &arguments("part.db", &["--resume"], &inputs));
     assert_eq!(ran.code, 1, "{}", ran.stderr);
 }
 

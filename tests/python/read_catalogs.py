@@ -5,10 +5,14 @@ null) and the facts that catalogues must state; catalog.* are the catalogues. Ea
 made once more with one value of each column changed by as little as there is, and must then fail.
 """
 
+import csv
+import io
 import json
 import math
+import shutil
 import sqlite3
 import struct
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -245,6 +249,32 @@ def read_db(path):
     return check
 
 
+def read_db_by_shell(path):
+    """By SQLite's own program, where it is installed; floats by their bits."""
+
+    def ask(sql):
+        command = ["sqlite3", "-readonly", "-csv", path, sql]
+        answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return list(csv.reader(io.StringIO(answer)))
+
+    names = [name for (name,) in ask("SELECT name FROM pragma_table_info('catalog')")]
+    typed = ", ".join(
+        f"""CASE typeof("{name}") WHEN 'real' THEN 'r' || hex(ieee754_to_blob("{name}"))
+        WHEN 'integer' THEN 'i' || "{name}" WHEN 'text' THEN 't' || "{name}" END"""
+        for name in names
+    )
+    read = {"r": from_bits, "i": int, "t": str}
+    rows = [
+        [read[value[0]](value[1:]) if value else None for value in row]
+        for row in ask(f"SELECT {typed} FROM catalog ORDER BY image, id")
+    ]
+
+    def check(expected):
+        expected.check_values(names, rows, sign_of_zero=False)
+
+    return check
+
+
 READERS = {
     "csv": read_csv,
     "ecsv": read_ecsv,
@@ -255,16 +285,23 @@ READERS = {
 }
 
 
+def readers(ending):
+    yield READERS[ending]
+    if ending == "db":
+        if shutil.which("sqlite3"):
+            yield read_db_by_shell
+        else:
+            print("not tested: the program sqlite3 is not installed")
+
+
 def main(folder):
     expected = Expected(folder)
     for column in expected.columns:
         if not check_ucd(column["ucd"], check_controlled_vocabulary=True):
             raise Different(f"{column['name']}: no UCD: {column['ucd']}")
     read = 0
-    for ending, reader in READERS.items():
-        path = folder / f"catalog.{ending}"
-        if not path.exists():
-            continue
+    present = [(e, path) for e in READERS if (path := folder / f"catalog.{e}").exists()]
+    for path, reader in ((path, reader) for e, path in present for reader in readers(e)):
         check = reader(path)
         check(expected)
         for at, column in enumerate(expected.columns):
