@@ -3,7 +3,7 @@
 //! The arithmetic of a model is written once and serves `f64`, star by star, as well as registers
 //! of `f32` with a star in each lane.
 
-mod conic;
+pub(crate) mod conic;
 mod operations;
 mod pixelwise;
 mod register;
@@ -207,11 +207,23 @@ pub fn residual_sums<P: Profile>(
     sums
 }
 
+/// How the sums of a model are taken, and what its WGSL has to give for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Pixel by pixel: a function `evaluate_model`, as [`Profile::evaluate`].
+    Pixelwise,
+    /// By rows and columns: a function `line`, as [`Separable::line`].
+    ByLines,
+    /// By powers of the coordinates: the sums themselves, `sum_pixels`, as only the elliptical
+    /// Gaussian has this form.
+    Conic,
+}
+
 /// How the sums of a model are taken in registers: [`Pixelwise`] for any, [`ByLines`] for those that
 /// are products, [`Conic`] for the elliptical Gaussian.
 pub trait Kernel<P> {
-    /// Whether the model is a product of two lines; its WGSL is then a function `line`.
-    const BY_LINES: bool;
+    /// The same for shaders.
+    const FORM: Form;
 
     /// The sums of the stars of a register.
     fn normal_equations<E: Estimate, S: Simd>(

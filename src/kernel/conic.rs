@@ -11,7 +11,7 @@ use std::f64::consts::{LN_2, PI};
 use fearless_simd::prelude::*;
 
 use super::operations::Counted;
-use super::{Kernel, NormalEquations, RegisterPixels, ResidualSums, Work};
+use super::{Form, Kernel, NormalEquations, RegisterPixels, ResidualSums, Work};
 use crate::estimator::Estimate;
 use crate::model::ellipse::{AMPLITUDE, LN_WIDTH_X, LN_WIDTH_Y, SHEAR, X, Y, half_inverse};
 use crate::model::elliptical_gaussian::{BACKGROUND, EllipticalGaussian};
@@ -25,7 +25,7 @@ pub struct Conic;
 
 /// The derivatives less what a wider star of the same flux loses in height (see [`lower`]): by which
 /// parameter, and the powers of `u` and of `dy`.
-const TERMS: [(usize, usize, usize); 7] = [
+pub(crate) const TERMS: [(usize, usize, usize); 7] = [
     (AMPLITUDE, 0, 0),
     (X, 1, 0),
     (Y, 1, 0),
@@ -36,16 +36,16 @@ const TERMS: [(usize, usize, usize); 7] = [
 ];
 
 /// Highest power of the products, and of the single sums.
-const SQUARES: usize = 4;
-const SINGLES: usize = 2;
+pub(crate) const SQUARES: usize = 4;
+pub(crate) const SINGLES: usize = 2;
 
 /// Monomials up to a degree.
-const fn monomials(degree: usize) -> usize {
+pub(crate) const fn monomials(degree: usize) -> usize {
     (degree + 1) * (degree + 2) / 2
 }
 
 /// Place of `u^i dy^j`: those of lower degrees stand before.
-const fn monomial(i: usize, j: usize) -> usize {
+pub(crate) const fn monomial(i: usize, j: usize) -> usize {
     (i + j) * (i + j + 1) / 2 + j
 }
 
@@ -308,7 +308,7 @@ impl<T: Real> Scores<T> {
 }
 
 impl Kernel<EllipticalGaussian> for Conic {
-    const BY_LINES: bool = false;
+    const FORM: Form = Form::Conic;
 
     #[inline(always)]
     fn normal_equations<E: Estimate, S: Simd>(

@@ -3,7 +3,7 @@
 use fearless_simd::prelude::*;
 
 use super::operations::Counted;
-use super::{Kernel, NormalEquations, RegisterPixels, ResidualSums, Work};
+use super::{Form, Kernel, NormalEquations, RegisterPixels, ResidualSums, Work};
 use crate::estimator::Estimate;
 use crate::model::{MAX_PARAMETERS, Packed, Parameters, Profile};
 use crate::real::Lanes;
@@ -30,7 +30,7 @@ fn for_each_pixel<S: Simd>(
 }
 
 impl<P: Profile> Kernel<P> for Pixelwise {
-    const BY_LINES: bool = false;
+    const FORM: Form = Form::Pixelwise;
 
     #[inline(always)]
     fn normal_equations<E: Estimate, S: Simd>(

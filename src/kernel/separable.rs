@@ -10,7 +10,7 @@
 use fearless_simd::prelude::*;
 
 use super::operations::Counted;
-use super::{Kernel, NormalEquations, Register, RegisterPixels, ResidualSums, Work};
+use super::{Form, Kernel, NormalEquations, Register, RegisterPixels, ResidualSums, Work};
 use crate::block::Row;
 use crate::estimator::Estimate;
 use crate::model::{MAX_PACKED, MAX_PARAMETERS, Packed, Parameters, Profile, packed_index};
@@ -251,7 +251,7 @@ impl<S: Simd> Lines<S> {
 pub struct ByLines;
 
 impl<P: Separable> Kernel<P> for ByLines {
-    const BY_LINES: bool = true;
+    const FORM: Form = Form::ByLines;
 
     #[inline(always)]
     fn normal_equations<E: Estimate, S: Simd>(

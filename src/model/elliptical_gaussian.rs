@@ -20,10 +20,7 @@ pub(crate) const BACKGROUND: usize = 6;
 impl Profile for EllipticalGaussian {
     const NAME: &'static str = "elliptical-gaussian";
     const DESCRIPTION: &'static str = "rotated elliptical Gaussian, evaluated at pixel centres";
-    const WGSL: &'static str = concat!(
-        include_str!("../../shaders/model/ellipse.wgsl"),
-        include_str!("../../shaders/model/elliptical_gaussian.wgsl")
-    );
+    const WGSL: &'static str = include_str!("../../shaders/model/elliptical_gaussian.wgsl");
     const PARAMETERS: &'static [Parameter] = &[
         parameter::FLUX,
         parameter::X,

@@ -26,7 +26,7 @@ pub use parameter::{FWHM_OF_SIGMA, Parameter, Reach, Role};
 use crate::block::{ParameterRows, Row};
 use crate::dual::Dual;
 use crate::estimator::{Estimator, with_estimator};
-use crate::kernel::{self, Kernel, NormalEquations, Pixels, ResidualSums, Work};
+use crate::kernel::{self, Form, Kernel, NormalEquations, Pixels, ResidualSums, Work};
 use crate::level::vectorized;
 use crate::packed::PackedBlock;
 use crate::real::Real;
@@ -127,8 +127,7 @@ pub trait Profile: Debug + Sync + Sized + 'static {
     const N: usize = Self::PARAMETERS.len();
     /// The same as columns of the catalogue, role for role: what users fix, bound and start from.
     const COLUMNS: &'static [Parameter];
-    /// The function `evaluate_model` in WGSL, the same arithmetic as [`Profile::evaluate`]; of a
-    /// separable model the function `line`, that of [`Separable::line`](kernel::Separable::line).
+    /// What the [form](Form) of its sums wants of it in WGSL.
     const WGSL: &'static str;
 
     /// How its sums are taken in registers.
@@ -161,10 +160,10 @@ pub trait Model: Debug + Sync {
     fn parameters(&self) -> &'static [Parameter];
     /// The same as columns of the catalogue, role for role: what users fix, bound and start from.
     fn columns(&self) -> &'static [Parameter];
-    /// The function `evaluate_model` in WGSL; where it [is separable](Model::is_separable), `line`.
+    /// What its [form](Model::form) wants of it in WGSL.
     fn wgsl(&self) -> &'static str;
-    /// Whether it is a product of two profiles, one along each axis.
-    fn is_separable(&self) -> bool;
+    /// How its sums are taken.
+    fn form(&self) -> Form;
     /// Value at the centre of pixel (`x`, `y`), and its derivatives.
     fn evaluate(&self, parameters: &Parameters, x: f64, y: f64) -> (f64, Parameters);
     /// Start values.
@@ -229,8 +228,8 @@ impl<P: Profile> Model for P {
     fn wgsl(&self) -> &'static str {
         P::WGSL
     }
-    fn is_separable(&self) -> bool {
-        P::Kernel::BY_LINES
+    fn form(&self) -> Form {
+        P::Kernel::FORM
     }
     fn evaluate(&self, parameters: &Parameters, x: f64, y: f64) -> (f64, Parameters) {
         let mut gradient = [0.0; MAX_PARAMETERS];

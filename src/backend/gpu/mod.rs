@@ -7,6 +7,7 @@ mod chunk;
 mod device;
 mod evaluator;
 pub mod shader;
+mod unroll;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

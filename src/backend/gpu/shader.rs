@@ -5,7 +5,10 @@ use std::f32;
 
 use crate::block::LANES;
 use crate::estimator::{Estimator, REFUSED};
+use crate::kernel::{Form, conic};
 use crate::model::Model;
+
+use super::unroll::unroll;
 
 /// Pixels that are read at once: four neighbours of a row. A driver that looks at every read of every
 /// invocation, as llvmpipe does, is twice as fast with a quarter of the reads.
@@ -89,7 +92,7 @@ impl Variant {
         uniform_weights: bool,
         width: usize,
     ) -> Self {
-        let unrolls = model.is_separable() && width <= MOST_COLUMNS;
+        let unrolls = model.form() == Form::ByLines && width <= MOST_COLUMNS;
         Self {
             model,
             estimator,
@@ -109,25 +112,27 @@ impl Variant {
             true => include_str!("../../../shaders/weight/uniform.wgsl"),
             false => include_str!("../../../shaders/weight/by_pixel.wgsl"),
         };
-        let separable = match self.model.is_separable() {
-            true => include_str!("../../../shaders/separable.wgsl"),
-            false => "",
+        let pixelwise = include_str!("../../../shaders/kernel/pixelwise.wgsl");
+        let separable = include_str!("../../../shaders/separable.wgsl");
+        let by_lines = include_str!("../../../shaders/kernel/by_lines.wgsl");
+        let (separable, kernel) = match (self.model.form(), self.columns) {
+            (Form::ByLines, Some(_)) => (separable, by_lines),
+            (Form::ByLines, None) => (separable, pixelwise),
+            (Form::Pixelwise, _) => ("", pixelwise),
+            (Form::Conic, _) => ("", ""),
         };
-        let kernel = match self.columns {
-            Some(_) => include_str!("../../../shaders/kernel/by_lines.wgsl"),
-            None => include_str!("../../../shaders/kernel/pixelwise.wgsl"),
-        };
+        let unrolled = |text| unroll(text, self.model, self.columns.unwrap_or(0));
         [
             self.constants().as_str(),
             include_str!("../../../shaders/batch.wgsl"),
             weight,
             include_str!("../../../shaders/math.wgsl"),
             separable,
-            self.model.wgsl(),
+            &unrolled(self.model.wgsl()),
             self.estimator.wgsl(),
             reduce,
-            &self.unroll(kernel),
-            &self.unroll(include_str!("../../../shaders/normal_equations.wgsl")),
+            &unrolled(kernel),
+            &unrolled(include_str!("../../../shaders/normal_equations.wgsl")),
         ]
         .join("\n")
     }
@@ -144,6 +149,10 @@ impl Variant {
              const PARAMETERS: u32 = {parameters}u;\n\
              const PACKED: u32 = {}u;\n\
              const TERMS: u32 = {}u;\n\
+             const SINGLE_POWERS: u32 = {}u;\n\
+             const SQUARE_POWERS: u32 = {}u;\n\
+             const SINGLES: u32 = {}u;\n\
+             const SQUARES: u32 = {}u;\n\
              const LN_2: f32 = {:?};\n\
              const INVERSE_PI: f32 = {:?};\n\
              const INVERSE_ROOT_PI: f32 = {:?};\n\
@@ -154,53 +163,15 @@ impl Variant {
             self.uniform_weights && self.estimator.is_quadratic(),
             parameters * (parameters + 1) / 2,
             terms(self.model),
+            conic::SINGLES + 1,
+            conic::SQUARES + 1,
+            conic::monomials(conic::SINGLES),
+            conic::monomials(conic::SQUARES),
             f32::consts::LN_2,
             f32::consts::FRAC_1_PI,
             0.5 * f32::consts::FRAC_2_SQRT_PI,
             REFUSED as f32,
         )
-    }
-
-    /// Repeats the lines between `// unroll` and `// end` for every parameter, pair of parameters,
-    /// column, cell of a row or pixel of a cell.
-    fn unroll(&self, text: &str) -> String {
-        let parameters = self.model.parameters().len();
-        let columns = self.columns.unwrap_or(0);
-        let mut out = String::new();
-        let mut lines = text.lines();
-        while let Some(line) = lines.next() {
-            let Some(what) = line.trim().strip_prefix("// unroll ") else {
-                out.push_str(line);
-                out.push('\n');
-                continue;
-            };
-            let body: Vec<&str> = lines
-                .by_ref()
-                .take_while(|line| line.trim() != "// end")
-                .collect();
-            let body = body.join("\n") + "\n";
-            match what {
-                "jk in PACKED" => {
-                    for (j, k) in (0..parameters).flat_map(|j| (0..=j).map(move |k| (j, k))) {
-                        let at = crate::model::packed_index(j, k).to_string();
-                        let text = body.replace("{jk}", &at).replace("{j}", &j.to_string());
-                        out.push_str(&text.replace("{k}", &k.to_string()));
-                    }
-                }
-                "j in PARAMETERS" => repeat(&mut out, &body, "{j}", parameters),
-                "q in CELLS" => repeat(&mut out, &body, "{q}", columns.div_ceil(CELL)),
-                "i in CELL" => repeat(&mut out, &body, "{i}", CELL),
-                "x in COLUMNS" => {
-                    for x in 0..columns {
-                        let text = body.replace("{cell}", &(x / CELL).to_string());
-                        let text = text.replace("{part}", &(x % CELL).to_string());
-                        out.push_str(&text.replace("{x}", &x.to_string()));
-                    }
-                }
-                _ => unreachable!("the shaders are part of this program: {what}"),
-            }
-        }
-        out
     }
 }
 
@@ -217,12 +188,6 @@ impl PartialEq for Variant {
             )
         };
         key(self) == key(other)
-    }
-}
-
-fn repeat(out: &mut String, body: &str, letter: &str, count: usize) {
-    for number in 0..count {
-        out.push_str(&body.replace(letter, &number.to_string()));
     }
 }
 
@@ -260,7 +225,7 @@ mod tests {
                         let text = Variant::new(model, estimator, lanes, uniform, width).assemble();
                         check(&text).unwrap_or_else(|error| panic!("{}: {error}", model.name()));
                         assert!(check(&text.replace("-> Terms", "-> Turms")).is_err());
-                        let unrolled = model.is_separable() && width == 5;
+                        let unrolled = model.form() == Form::ByLines && width == 5;
                         assert_eq!(text.contains("column_4 "), unrolled, "{}", model.name());
                     }
                 }
