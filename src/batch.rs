@@ -1,172 +1,23 @@
-//! Equal cutouts as flat arrays, scaled to order 1: what solvers and backends work on.
+//! Equal cutouts as flat arrays: what solvers and backends work on, scaled to order 1.
 
+mod star;
+mod values;
+
+use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
 use crate::block::LANES;
 use crate::constraints::Constraints;
-use crate::cutout::{Cutout, Weighting};
+use crate::cutout::Cutout;
 use crate::error::{Error, Result};
-use crate::estimator::Estimator;
-use crate::fit::Flags;
 use crate::kernel::Pixels;
-use crate::model::{Parameter, Parameters, Role};
 use crate::packed::PackedBlock;
-
-/// Where a fit starts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Start {
-    /// From moments of the pixels, within a window.
-    Moments {
-        /// Where the star is expected, in the image; `None`: at the brightest spot of the cutout.
-        position: Option<(f64, f64)>,
-        /// Full width at half maximum expected, pixels; `None`: a quarter of the cutout's side.
-        fwhm: Option<f64>,
-    },
-    /// From these parameters, in the image's units and coordinates.
-    Given(Parameters),
-}
-
-/// How a star's scaled pixels go back to the image.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scale {
-    /// Subtracted from every pixel.
-    pub pedestal: f64,
-    /// Range of the usable pixels, by which they are divided then.
-    pub range: f64,
-    /// Chi-square of the image over that of the scaled pixels: the largest weight of the scaled
-    /// pixels, by which all are divided.
-    pub weight: f64,
-    /// Column and row of the cutout's first pixel in the image.
-    pub corner: (f64, f64),
-}
-
-impl Scale {
-    /// Factor of one scaled parameter to its value in the image.
-    pub fn factor(&self, role: Role) -> f64 {
-        match role {
-            Role::Flux | Role::Background => self.range,
-            Role::X | Role::Y | Role::Shape => 1.0,
-        }
-    }
-
-    /// Added to one scaled parameter after its factor.
-    fn offset(&self, role: Role) -> f64 {
-        match role {
-            Role::Background => self.pedestal,
-            Role::X => self.corner.0,
-            Role::Y => self.corner.1,
-            Role::Flux | Role::Shape => 0.0,
-        }
-    }
-
-    /// From the scaled cutout to the image.
-    pub fn to_image(&self, parameters: &[Parameter], scaled: &Parameters) -> Parameters {
-        let mut values = *scaled;
-        for (value, parameter) in values.iter_mut().zip(parameters) {
-            *value = *value * self.factor(parameter.role) + self.offset(parameter.role);
-        }
-        values
-    }
-
-    /// From the image to the scaled cutout.
-    pub fn to_scaled(&self, parameters: &[Parameter], values: &Parameters) -> Parameters {
-        let mut scaled = *values;
-        for (value, parameter) in scaled.iter_mut().zip(parameters) {
-            *value = (*value - self.offset(parameter.role)) / self.factor(parameter.role);
-        }
-        scaled
-    }
-}
-
-/// What the batch knows of one star beside its pixels.
-#[derive(Debug, Clone)]
-pub struct BatchStar {
-    /// The way back to the image.
-    pub scale: Scale,
-    /// Where the fit starts.
-    pub start: Start,
-    /// What the user says of the parameters.
-    pub constraints: Option<Box<Constraints>>,
-    /// Pixels in use.
-    pub n_pixels: usize,
-    /// The weight of every pixel, where all have the same.
-    pub uniform_weight: Option<f64>,
-    /// Sum of the squared data in units of their noise: with the rounding of a sum it says how
-    /// small a difference of chi-square still means something.
-    pub power: f64,
-    /// What the weights are.
-    pub weighting: Weighting,
-    /// Flags of the cutout.
-    pub flags: Flags,
-}
-
-impl BatchStar {
-    /// A star, and its pixels in `scaled` and `relative` as [`Batch::data`] and [`Batch::weight`]
-    /// want them.
-    fn scaled(
-        cutout: &Cutout,
-        start: Start,
-        constraints: Option<Constraints>,
-        scaled: &mut [f64],
-        relative: &mut [f64],
-    ) -> Self {
-        let used = || {
-            let pixels = cutout.data.iter().zip(&cutout.weight);
-            pixels.filter(|(_, weight)| **weight > 0.0)
-        };
-        let (low, high) = used().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (d, _)| {
-            (low.min(*d), high.max(*d))
-        });
-        let range = if high > low { high - low } else { 1.0 };
-        // The lowest pixel is a value of the data: for integers the difference is exact.
-        let low = if low.is_finite() { low } else { 0.0 };
-        // What weights are divided by, so that the largest is 1 (of counts: 1 over the level).
-        let (pedestal, divisor, weight) = match cutout.weighting {
-            Weighting::Unit | Weighting::InverseVariance => {
-                let largest = used().map(|(_, weight)| *weight).fold(0.0, f64::max);
-                let largest = if largest > 0.0 { largest } else { 1.0 };
-                (low, largest, largest * range * range)
-            }
-            Weighting::Counts { gain, zero } => {
-                let level = ((low - zero) / range).max(1.0);
-                (zero + level * range, level.recip(), gain * range / level)
-            }
-        };
-        let estimator = match cutout.weighting {
-            Weighting::Unit | Weighting::InverseVariance => Estimator::LeastSquares,
-            Weighting::Counts { .. } => Estimator::Poisson,
-        };
-        let mut power = 0.0;
-        let given = cutout.data.iter().zip(&cutout.weight);
-        for ((&data, &weight), (scaled, relative)) in given.zip(scaled.iter_mut().zip(relative)) {
-            let used = weight > 0.0;
-            let data = if used { (data - pedestal) / range } else { 0.0 };
-            let weight = weight / divisor;
-            power += estimator.terms(data, data, weight).curvature * data * data;
-            *scaled = data;
-            *relative = weight;
-        }
-        let first = cutout.weight.first().copied().unwrap_or(0.0);
-        let is_uniform = first > 0.0 && cutout.weight.iter().all(|&weight| weight == first);
-        Self {
-            scale: Scale {
-                pedestal,
-                range,
-                weight,
-                corner: (cutout.corner.0 as f64, cutout.corner.1 as f64),
-            },
-            start,
-            constraints: constraints.map(Box::new),
-            n_pixels: cutout.n_pixels(),
-            uniform_weight: is_uniform.then_some(first / divisor),
-            power,
-            weighting: cutout.weighting,
-            flags: cutout.flags,
-        }
-    }
-}
+pub use star::{BatchStar, Scale, Start};
+use values::Values;
+pub(crate) use values::{Value, ValuesOf};
 
 /// Cutouts of one height and width.
 #[derive(Debug, Clone)]
@@ -175,13 +26,23 @@ pub struct Batch {
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// Scaled values, star after star, row after row.
-    pub data: Vec<f64>,
+    /// Values as they were read, star after star, row after row; of a pixel that is not used its
+    /// star's lowest.
+    values: Values,
     /// Weights relative to the largest of each star, or the level that counts stand on (see
-    /// [`Poisson`](crate::estimator::Poisson)); 0 = unused.
-    pub weight: Vec<f64>,
+    /// [`Poisson`](crate::estimator::Poisson)); 0 = unused. Of a star with a
+    /// [uniform weight](BatchStar::uniform_weight) they are not written, and take no memory.
+    weight: Vec<f64>,
     /// The stars, in order.
     pub stars: Vec<BatchStar>,
+}
+
+/// Why a batch cannot be built.
+enum Failure {
+    /// A type does not hold the values.
+    Inexact,
+    /// A star.
+    Star(Error),
 }
 
 impl Batch {
@@ -190,7 +51,7 @@ impl Batch {
         Self {
             width,
             height,
-            data: Vec::new(),
+            values: Values::Single(Vec::new()),
             weight: Vec::new(),
             stars: Vec::new(),
         }
@@ -209,30 +70,70 @@ impl Batch {
         n: usize,
         cut: impl Fn(usize) -> Result<(Cutout, Start, Option<Constraints>)> + Sync,
     ) -> Result<Self> {
-        /// Stars below which another core is not worth waking.
-        const LEAST: usize = 64;
-        let mut batch = Self::new(width, height);
-        let pixels = batch.pixels_per_star();
-        if pixels == 0 {
+        let batch = Self::new(width, height);
+        if batch.pixels_per_star() == 0 {
             return Err(batch.wrong_shape(width, height));
         }
-        batch.data = vec![0.0; n * pixels];
-        batch.weight = vec![0.0; n * pixels];
-        let data = batch.data.par_chunks_exact_mut(pixels);
-        let places = data.zip(batch.weight.par_chunks_exact_mut(pixels));
-        let stars: Vec<Result<BatchStar>> = places
+        let built = match batch.built(n, &cut, Values::Single) {
+            Err(Failure::Inexact) => batch.built(n, &cut, Values::Double),
+            built => built,
+        };
+        built.map_err(|failure| match failure {
+            Failure::Star(error) => error,
+            Failure::Inexact => unreachable!("f64 holds every value"),
+        })
+    }
+
+    /// A batch of these values.
+    fn built<V: Value>(
+        &self,
+        n: usize,
+        cut: &(impl Fn(usize) -> Result<(Cutout, Start, Option<Constraints>)> + Sync),
+        kind: impl Fn(Vec<V>) -> Values,
+    ) -> std::result::Result<Self, Failure> {
+        /// Stars below which another core is not worth waking.
+        const LEAST: usize = 64;
+        let (width, height, pixels) = (self.width, self.height, self.pixels_per_star());
+        let mut values = vec![V::default(); n * pixels];
+        let mut weight = vec![0.0; n * pixels];
+        let places = values
+            .par_chunks_exact_mut(pixels)
+            .zip(weight.par_chunks_exact_mut(pixels));
+        let is_inexact = AtomicBool::new(false);
+        let stars: Vec<std::result::Result<BatchStar, Failure>> = places
             .enumerate()
             .with_min_len(LEAST)
-            .map(|(star, (data, weight))| {
-                let (cutout, start, constraints) = cut(star)?;
-                if (cutout.width, cutout.height) != (width, height) {
-                    return Err(Self::new(width, height).wrong_shape(cutout.width, cutout.height));
+            .map(|(star, (values, weight))| {
+                if is_inexact.load(Ordering::Relaxed) {
+                    return Err(Failure::Inexact);
                 }
-                Ok(BatchStar::scaled(&cutout, start, constraints, data, weight))
+                let (cutout, start, constraints) = cut(star).map_err(Failure::Star)?;
+                if (cutout.width, cutout.height) != (width, height) {
+                    let error = self.wrong_shape(cutout.width, cutout.height);
+                    return Err(Failure::Star(error));
+                }
+                let star = BatchStar::new(&cutout, start, constraints);
+                for (place, value) in values.iter_mut().zip(star.values(&cutout)) {
+                    if !V::holds(value) {
+                        is_inexact.store(true, Ordering::Relaxed);
+                        return Err(Failure::Inexact);
+                    }
+                    *place = V::of(value);
+                }
+                star.write_weights(&cutout, weight);
+                Ok(star)
             })
             .collect();
-        batch.stars = stars.into_iter().collect::<Result<_>>()?;
-        Ok(batch)
+        if is_inexact.into_inner() {
+            return Err(Failure::Inexact);
+        }
+        Ok(Self {
+            width,
+            height,
+            values: kind(values),
+            weight,
+            stars: stars.into_iter().collect::<std::result::Result<_, _>>()?,
+        })
     }
 
     /// What to say of a cutout of another width and height, or of no pixel.
@@ -253,8 +154,8 @@ impl Batch {
         self.width * self.height
     }
 
-    /// Adds a star. Its pixels lose their pedestal and get a range of 1 before anything becomes
-    /// `f32`, so that neither a sky of 1e9 nor a flux of 1e-16 costs a digit.
+    /// Adds a star. Its pixels lose their pedestal and get a range of 1, in `f64`, before anything is
+    /// rounded to `f32`, so that neither a sky of 1e9 nor a flux of 1e-16 costs a digit.
     ///
     /// # Errors
     ///
@@ -288,13 +189,12 @@ impl Batch {
         start: Start,
         constraints: Option<Constraints>,
     ) {
-        let from = self.data.len();
-        let pixels = cutout.data.len();
-        self.data.resize(from + pixels, 0.0);
-        self.weight.resize(from + pixels, 0.0);
-        let (data, weight) = (&mut self.data[from..], &mut self.weight[from..]);
-        self.stars
-            .push(BatchStar::scaled(cutout, start, constraints, data, weight));
+        let star = BatchStar::new(cutout, start, constraints);
+        self.values.extend(star.values(cutout));
+        let from = self.weight.len();
+        self.weight.resize(from + cutout.data.len(), 0.0);
+        star.write_weights(cutout, &mut self.weight[from..]);
+        self.stars.push(star);
     }
 
     /// Number of stars.
@@ -313,7 +213,7 @@ impl Batch {
         Chunk {
             width: self.width,
             height: self.height,
-            data: &self.data[from * n..to * n],
+            values: self.values.of(from * n..to * n),
             weight: &self.weight[from * n..to * n],
             stars: &self.stars[from..to],
         }
@@ -327,10 +227,10 @@ pub struct Chunk<'a> {
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// Scaled values, star after star, row after row.
-    pub data: &'a [f64],
-    /// As in [`Batch::weight`].
-    pub weight: &'a [f64],
+    /// As [`Batch::values`].
+    pub(crate) values: ValuesOf<'a>,
+    /// As [`Batch::weight`].
+    pub(crate) weight: &'a [f64],
     /// The stars, in order.
     pub stars: &'a [BatchStar],
 }
@@ -361,18 +261,127 @@ impl<'a> Chunk<'a> {
     /// As [`pack`](Self::pack), over what is in `blocks`.
     pub fn pack_into(&self, blocks: &mut Vec<PackedBlock>) {
         blocks.resize_with(self.len().div_ceil(LANES), PackedBlock::default);
+        let mut scratch = Vec::new();
         for (index, block) in blocks.iter_mut().enumerate() {
-            block.pack(self, self.stars_of_block(index));
+            block.pack(self, self.stars_of_block(index), &mut scratch);
         }
     }
 
-    /// The pixels of one star.
+    /// The pixels of one star, scaled, in `f64`.
     pub fn pixels(&self, star: usize) -> Pixels<'a> {
         let n = self.width * self.height;
+        let places = star * n..(star + 1) * n;
+        let star = &self.stars[star];
+        let Scale {
+            pedestal, range, ..
+        } = star.scale;
+        let scaled = |value: f64| (value - pedestal) / range;
         Pixels {
             width: self.width,
-            data: &self.data[star * n..(star + 1) * n],
-            weight: &self.weight[star * n..(star + 1) * n],
+            data: match self.values {
+                ValuesOf::Single(values) => {
+                    let values = values[places.clone()].iter();
+                    values.map(|&value| scaled(value.into())).collect()
+                }
+                ValuesOf::Double(values) => {
+                    let values = values[places.clone()].iter();
+                    values.map(|&value| scaled(value)).collect()
+                }
+            },
+            weight: match star.uniform_weight {
+                Some(weight) => Cow::Owned(vec![weight; n]),
+                None => Cow::Borrowed(&self.weight[places]),
+            },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::cutout::{CutoutOptions, Noise};
+
+    const OPTIONS: CutoutOptions = CutoutOptions {
+        noise: Noise::Unit,
+        saturation: f64::INFINITY,
+    };
+    const START: Start = Start::Moments {
+        position: None,
+        fwhm: None,
+    };
+
+    /// Cutouts of 5 x 4 pixels on a level of 1e6, which are multiples of `unit` above it, and one
+    /// pixel of the second has no value.
+    fn cutouts(unit: f64) -> [Cutout; 3] {
+        [0, 1, 2].map(|star| {
+            let mut pixels = Array2::from_shape_fn((4, 5), |(y, x)| {
+                1e6 + unit * ((star + 1) * (7 * x + 11 * y) % 23) as f64
+            });
+            if star == 1 {
+                pixels[[2, 3]] = f64::NAN;
+            }
+            Cutout::from_pixels(pixels.view(), None, &OPTIONS)
+        })
+    }
+
+    fn build(cutouts: &[Cutout]) -> Batch {
+        let cut = |star: usize| Ok((cutouts[star].clone(), START, None));
+        Batch::build(5, 4, cutouts.len(), cut).unwrap()
+    }
+
+    fn is_single(batch: &Batch) -> bool {
+        matches!(batch.values, Values::Single(_))
+    }
+
+    #[test]
+    fn pixels_are_stored_in_the_smaller_type_that_has_them() {
+        // A tenth is no multiple of a power of two; a quarter is, and 1e6 + 1/4 has 22 bits.
+        for (unit, single) in [(1.0, true), (0.25, true), (0.1, false)] {
+            let cutouts = cutouts(unit);
+            let built = build(&cutouts);
+            assert_eq!(is_single(&built), single, "{unit}");
+            let mut pushed = Batch::new(5, 4);
+            for cutout in &cutouts {
+                pushed.push(cutout, START).unwrap();
+            }
+            assert_eq!(is_single(&pushed), single, "{unit}");
+            for batch in [built, pushed] {
+                let chunk = batch.chunk(0, 3);
+                let packed = chunk.pack();
+                for (star, cutout) in cutouts.iter().enumerate() {
+                    let pixels = chunk.pixels(star);
+                    let scale = batch.stars[star].scale;
+                    for (at, (&data, &weight)) in cutout.data.iter().zip(&cutout.weight).enumerate()
+                    {
+                        assert_eq!(pixels.weight[at], weight);
+                        assert_eq!(packed[0].weight[at][star], weight as f32);
+                        let scaled = if weight > 0.0 {
+                            (data - scale.pedestal) / scale.range
+                        } else {
+                            0.0
+                        };
+                        assert_eq!(pixels.data[at], scaled, "{unit}: star {star}, pixel {at}");
+                        let error = (packed[0].data[at][star] - scaled as f32).abs();
+                        assert!(error <= f32::EPSILON * scaled as f32, "{unit}: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_grows_into_the_larger_type() {
+        let (integers, tenths) = (cutouts(1.0), cutouts(0.1));
+        let mut batch = Batch::new(5, 4);
+        batch.push(&integers[0], START).unwrap();
+        assert!(is_single(&batch));
+        batch.push(&tenths[0], START).unwrap();
+        assert!(!is_single(&batch));
+        let alone = build(&integers[..1]);
+        let (pixels, same) = (batch.chunk(0, 2).pixels(0), alone.chunk(0, 1).pixels(0));
+        assert_eq!(pixels.data, same.data);
+        assert_ne!(pixels.data, batch.chunk(0, 2).pixels(1).data);
     }
 }

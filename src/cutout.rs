@@ -175,8 +175,8 @@ impl Cutout {
             } => {
                 let view = Pixels {
                     width,
-                    data: &cutout.data,
-                    weight: &cutout.weight,
+                    data: cutout.data.as_slice().into(),
+                    weight: cutout.weight.as_slice().into(),
                 };
                 let sky = rim_median(&view, height);
                 let told = (read_noise / gain).powi(2) + sky.max(0.0) / gain;
@@ -295,6 +295,12 @@ impl Cutout {
             }
         }
         if count > 0.0 { sum / count } else { 0.0 }
+    }
+
+    /// Value and weight of the pixels in use.
+    pub(crate) fn used(&self) -> impl Iterator<Item = (f64, f64)> {
+        let pixels = self.data.iter().copied().zip(self.weight.iter().copied());
+        pixels.filter(|(_, weight)| *weight > 0.0)
     }
 
     /// Number of pixels in use.

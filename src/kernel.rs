@@ -9,6 +9,8 @@ mod pixelwise;
 mod register;
 pub(crate) mod separable;
 
+use std::borrow::Cow;
+
 use fearless_simd::prelude::*;
 
 pub use conic::Conic;
@@ -73,14 +75,15 @@ fn add_products<P: Profile, T: Real>(sums: &mut Packed<T>, weight: T, gradient: 
 }
 
 /// The pixels of one star, row after row.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Pixels<'a> {
     /// Pixels in a row.
     pub width: usize,
     /// Values, scaled to order 1.
-    pub data: &'a [f64],
-    /// As in [`Batch::weight`](crate::batch::Batch::weight).
-    pub weight: &'a [f64],
+    pub data: Cow<'a, [f64]>,
+    /// Weights relative to the largest, or the level that counts stand on (see
+    /// [`Poisson`](crate::estimator::Poisson)); 0 = unused.
+    pub weight: Cow<'a, [f64]>,
 }
 
 impl Pixels<'_> {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use fearless_simd::Level;
 use fearless_simd::prelude::*;
 
-use crate::batch::Chunk;
+use crate::batch::{Chunk, Scale, Value, ValuesOf};
 use crate::block::{LANES, Row};
 use crate::level::vectorized;
 use crate::real::Lanes;
@@ -18,7 +18,7 @@ pub struct PackedBlock {
     pub width: usize,
     /// Values, scaled to order 1.
     pub data: Vec<Row<f32>>,
-    /// As in [`Batch::weight`](crate::batch::Batch::weight); a single row where every star has the
+    /// As [`Pixels::weight`](crate::kernel::Pixels::weight); a single row where every star has the
     /// same weight for all its pixels.
     pub weight: Vec<Row<f32>>,
 }
@@ -29,15 +29,39 @@ impl PackedBlock {
         self.weight.len() == 1
     }
 
-    /// Takes in neighbouring stars of `chunk`, at most sixteen, instead of what it has.
-    pub fn pack(&mut self, chunk: &Chunk<'_>, stars: Range<usize>) {
+    /// Takes in neighbouring stars of `chunk`, at most sixteen, instead of what it has. What is in
+    /// `scratch` is lost.
+    pub fn pack(&mut self, chunk: &Chunk<'_>, stars: Range<usize>, scratch: &mut Vec<f32>) {
         let star_of = |lane| match lane < stars.len() {
             true => stars.start + lane,
             false => stars.start,
         };
-        let pixels: [_; LANES] = std::array::from_fn(|lane| chunk.pixels(star_of(lane)));
+        let pixels = chunk.width * chunk.height;
+        let places = |lane| star_of(lane) * pixels..(star_of(lane) + 1) * pixels;
         self.width = chunk.width;
-        interleave(pixels.map(|star| star.data), &mut self.data);
+        // One sweep through memory, which a processor foresees, leaves the stars in the cache.
+        scratch.clear();
+        match chunk.values {
+            ValuesOf::Single(values) => {
+                (0..LANES).for_each(|lane| {
+                    scale_into(
+                        &values[places(lane)],
+                        &chunk.stars[star_of(lane)].scale,
+                        scratch,
+                    );
+                });
+            }
+            ValuesOf::Double(values) => {
+                (0..LANES).for_each(|lane| {
+                    scale_into(
+                        &values[places(lane)],
+                        &chunk.stars[star_of(lane)].scale,
+                        scratch,
+                    );
+                });
+            }
+        }
+        interleave(scratch, &mut self.data);
         let mut weights = Row::filled(0.0);
         let is_uniform = (0..LANES).all(|lane| {
             let weight = chunk.stars[star_of(lane)].uniform_weight;
@@ -48,7 +72,14 @@ impl PackedBlock {
             self.weight.clear();
             self.weight.push(weights);
         } else {
-            interleave(pixels.map(|star| star.weight), &mut self.weight);
+            scratch.clear();
+            for lane in 0..LANES {
+                match chunk.stars[star_of(lane)].uniform_weight {
+                    Some(weight) => scratch.resize(scratch.len() + pixels, weight as f32),
+                    None => scratch.extend(chunk.weight[places(lane)].iter().map(|&w| w as f32)),
+                }
+            }
+            interleave(scratch, &mut self.weight);
         }
     }
 
@@ -81,25 +112,33 @@ impl PackedBlock {
     }
 }
 
-/// Writes the first number of each star, rounded to `f32`, then the second, over what is in `rows`.
-fn interleave(stars: [&[f64]; LANES], rows: &mut Vec<Row<f32>>) {
-    let pixels = stars[0].len();
-    rows.resize(pixels, Row::filled(0.0));
-    vectorized!(Level::new(), simd => in_tiles(simd, &stars, rows));
+/// Adds the pixels of a star to `out`, scaled.
+fn scale_into<V: Value>(values: &[V], scale: &Scale, out: &mut Vec<f32>) {
+    let (pedestal, factor) = (scale.pedestal, scale.range.recip());
+    vectorized!(Level::new(), _simd => {
+        let values = values.iter().map(|&value| value.into());
+        out.extend(values.map(|value: f64| ((value - pedestal) * factor) as f32));
+    });
+}
+
+/// Writes the first number of each of the sixteen `stars`, then the second, over what is in `rows`.
+fn interleave(stars: &[f32], rows: &mut Vec<Row<f32>>) {
+    rows.resize(stars.len() / LANES, Row::filled(0.0));
+    vectorized!(Level::new(), simd => in_tiles(simd, stars, rows));
 }
 
 /// Tile by tile of as many pixels as stars, which are transposed in registers.
 #[inline(always)]
-fn in_tiles<S: Simd>(simd: S, stars: &[&[f64]; LANES], rows: &mut [Row<f32>]) {
-    let (length, half) = (S::f32s::LEN, S::f64s::LEN);
+fn in_tiles<S: Simd>(simd: S, stars: &[f32], rows: &mut [Row<f32>]) {
+    let (length, pixels) = (S::f32s::LEN, rows.len());
     for first in (0..LANES).step_by(length) {
         let mut at = 0;
-        while at < rows.len() {
-            let Some(last) = rows.len().checked_sub(length) else {
+        while at < pixels {
+            let Some(last) = pixels.checked_sub(length) else {
                 // Smaller than a tile.
                 for (pixel, row) in rows.iter_mut().enumerate() {
                     for lane in first..first + length {
-                        row[lane] = stars[lane][pixel] as f32;
+                        row[lane] = stars[lane * pixels + pixel];
                     }
                 }
                 break;
@@ -108,10 +147,8 @@ fn in_tiles<S: Simd>(simd: S, stars: &[&[f64]; LANES], rows: &mut [Row<f32>]) {
             let start = at.min(last);
             let mut tile = [S::f32s::splat(simd, 0.0); LANES];
             for lane in 0..length {
-                let values = &stars[first + lane][start..start + 2 * half];
-                let (low, high) = values.split_at(half);
-                let low = S::f64s::from_slice(simd, low);
-                tile[lane] = low.narrow(S::f64s::from_slice(simd, high));
+                let values = &stars[(first + lane) * pixels + start..][..length];
+                tile[lane] = S::f32s::from_slice(simd, values);
             }
             let tile = transposed::<S>(tile);
             for (row, values) in rows[start..start + length].iter_mut().zip(tile) {

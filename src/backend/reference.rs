@@ -5,7 +5,7 @@ use crate::batch::Chunk;
 use crate::block::{LANES, LaneMask, ParameterRows, Row, lane_of, lanes_of};
 use crate::error::Result;
 use crate::estimator::Estimator;
-use crate::kernel::NormalEquations;
+use crate::kernel::{NormalEquations, Pixels};
 use crate::model::Model;
 use crate::packed::PackedBlock;
 
@@ -40,7 +40,7 @@ impl Backend for ReferenceBackend {
         Ok(Box::new(ReferenceEvaluator {
             model,
             estimator,
-            chunk,
+            pixels: (0..chunk.len()).map(|star| chunk.pixels(star)).collect(),
             stars: (0..chunk.len() as u32).collect(),
         }))
     }
@@ -50,7 +50,7 @@ impl Backend for ReferenceBackend {
 struct ReferenceEvaluator<'a> {
     model: &'static dyn Model,
     estimator: Estimator,
-    chunk: Chunk<'a>,
+    pixels: Vec<Pixels<'a>>,
     stars: Vec<u32>,
 }
 
@@ -72,7 +72,7 @@ impl Evaluator for ReferenceEvaluator<'_> {
             for lane in lanes_of(wanted) {
                 let star = self.model.normal_equations(
                     self.estimator,
-                    &self.chunk.pixels(stars[lane] as usize),
+                    &self.pixels[stars[lane] as usize],
                     &lane_of(parameters, lane),
                 );
                 sums.set_lane(n, lane, &star);

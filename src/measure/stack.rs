@@ -354,8 +354,8 @@ fn sky_of(cutouts: &dyn CutoutSource) -> Result<(f64, f64)> {
         let weight: Vec<f64> = data.iter().map(used).collect();
         let pixels = Pixels {
             width,
-            data: &data,
-            weight: &weight,
+            data: data.as_slice().into(),
+            weight: weight.as_slice().into(),
         };
         levels.push(rim_median(&pixels, height));
         noises.push(rim_scatter(&pixels, height));

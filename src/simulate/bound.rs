@@ -40,8 +40,8 @@ impl Scene {
             .collect();
         let pixels = Pixels {
             width: self.side,
-            data: expected,
-            weight: &weight,
+            data: expected.into(),
+            weight: weight.as_slice().into(),
         };
         let sums = self
             .model

@@ -98,8 +98,8 @@ fn wrong_sum(
     let weight = vec![3.0; data.len()];
     let pixels = Pixels {
         width: SIDE,
-        data,
-        weight: &weight,
+        data: data.into(),
+        weight: weight.as_slice().into(),
     };
     let n = model.parameters().len();
     let at = |j: usize, value: f64| {
@@ -138,7 +138,7 @@ fn sums_are_the_derivatives_of_each_other() {
                     let ripple = if check_curvature { 0.0 } else { 0.3 };
                     let (p, data) = bright_pixels(model, &p, ripple);
                     let weight = vec![3.0; data.len()];
-                    let pixels = Pixels { width: SIDE, data: &data, weight: &weight };
+                    let pixels = Pixels { width: SIDE, data: data.as_slice().into(), weight: weight.as_slice().into() };
                     let mut sums = model.normal_equations(estimator, &pixels, &p);
                     let name = (model.name(), estimator.name());
                     let wrong = wrong_sum(model, estimator, &p, &data, &sums, check_curvature);
