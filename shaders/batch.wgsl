@@ -1,5 +1,8 @@
 // What the host hands over. Twin of BatchInfo and the bindings in src/backend/gpu/evaluator.rs;
-// the weights stand in shaders/weight.
+// the pixels stand in shaders/data, the weights in shaders/weight.
+//
+// Cutouts are interleaved: a cell of BLOCK neighbouring stars, then the next cell of the same stars. A
+// cell is four neighbouring pixels of a row; rows are filled up to whole cells.
 
 struct BatchInfo {
     // Pixels in a row of a cutout.
@@ -13,9 +16,6 @@ struct BatchInfo {
 }
 
 @group(0) @binding(0) var<uniform> info: BatchInfo;
-// Cutouts, interleaved: a cell of BLOCK neighbouring stars, then the next cell of the same stars. A
-// cell is four neighbouring pixels of a row, read at once; rows are filled up to whole cells.
-@group(0) @binding(1) var<storage, read> data: array<vec4<f32>>;
 // Which stars to evaluate.
 @group(0) @binding(3) var<storage, read> indices: array<u32>;
 // The first parameter of each star to evaluate, then the second.

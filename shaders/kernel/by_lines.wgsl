@@ -60,6 +60,7 @@ fn sum_pixels(p: ptr<function, array<f32, PARAMETERS>>, star: u32, lane: u32) ->
     let flux = (*p)[0];
     let background = (*p)[4];
     let first = first_cell(star);
+    let scale = scale_of_star(star);
     let of_star = weight_of_star(star);
     // unroll x in COLUMNS
     let column_{x} = line({x}.0 - (*p)[1], (*p)[3]);
@@ -77,7 +78,7 @@ fn sum_pixels(p: ptr<function, array<f32, PARAMETERS>>, star: u32, lane: u32) ->
         var columns = Products();
         // unroll q in CELLS
         let at_{q} = first + (row * CELLS + {q}u) * BLOCK;
-        let values_{q} = data[at_{q}];
+        let values_{q} = values_of_cell(scale, at_{q});
         let weights_{q} = weights_of_cell(of_star, at_{q});
         // end
         // unroll x in COLUMNS
@@ -116,12 +117,12 @@ fn sum_pixels(p: ptr<function, array<f32, PARAMETERS>>, star: u32, lane: u32) ->
         add_curvature(&found, columns, rows);
     }
     // All but the derivatives by flux and background are those of a star of flux 1 so far.
-    let scale = array<f32, PARAMETERS>(1.0, flux, flux, flux, 1.0);
+    let factors = array<f32, PARAMETERS>(1.0, flux, flux, flux, 1.0);
     // unroll j in PARAMETERS
-    found.gradient[{j}] *= scale[{j}];
+    found.gradient[{j}] *= factors[{j}];
     // end
     // unroll jk in PACKED
-    found.curvature[{jk}] *= scale[{j}] * scale[{k}];
+    found.curvature[{jk}] *= factors[{j}] * factors[{k}];
     // end
     return found;
 }

@@ -3,6 +3,7 @@
 fn sum_pixels(p: ptr<function, array<f32, PARAMETERS>>, star: u32, lane: u32) -> Sums {
     let first = first_cell(star);
     let cells = cells_in_row();
+    let scale = scale_of_star(star);
     let of_star = weight_of_star(star);
     var found: Sums;
     var gradient: array<f32, PARAMETERS>;
@@ -10,7 +11,7 @@ fn sum_pixels(p: ptr<function, array<f32, PARAMETERS>>, star: u32, lane: u32) ->
     for (var row = lane; row < info.height; row += LANES) {
         for (var cell = 0u; cell < cells; cell += 1u) {
             let at = first + (row * cells + cell) * BLOCK;
-            let values = data[at];
+            let values = values_of_cell(scale, at);
             let weights = weights_of_cell(of_star, at);
             // unroll i in CELL
             if 4u * cell + {i}u < info.width {

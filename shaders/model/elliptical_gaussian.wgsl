@@ -23,6 +23,7 @@ fn sum_pixels(p: ptr<function, array<f32, PARAMETERS>>, star: u32, lane: u32) ->
     let height = inverse_a * inverse_b * (LN_2 * INVERSE_PI);
     let first = first_cell(star);
     let cells = cells_in_row();
+    let scale = scale_of_star(star);
     let of_star = weight_of_star(star);
     var sums = Monomials();
     // Rows are dealt out to the lanes.
@@ -36,7 +37,7 @@ fn sum_pixels(p: ptr<function, array<f32, PARAMETERS>>, star: u32, lane: u32) ->
         var squares: array<f32, SQUARE_POWERS>;
         for (var cell = 0u; cell < cells; cell += 1u) {
             let at = first + (row * cells + cell) * BLOCK;
-            let values = data[at];
+            let values = values_of_cell(scale, at);
             let weights = weights_of_cell(of_star, at);
             // unroll i in CELL
             {

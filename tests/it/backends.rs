@@ -75,7 +75,7 @@ fn worst(
         let n = model.parameters().len();
         // [chi2, gradient, curvature]: the absolute terms of each.
         let mut scale = NormalEquations::filled(0.0);
-        for (at, (&data, &weight)) in pixels.data.iter().zip(pixels.weight).enumerate() {
+        for (at, (&data, &weight)) in pixels.data.iter().zip(pixels.weight.iter()).enumerate() {
             let (value, g) =
                 model.evaluate(p, (at % batch.width) as f64, (at / batch.width) as f64);
             // A residual is known as well as the numbers it is the difference of.
@@ -195,6 +195,40 @@ fn gpu_sums_agree_for_every_number_of_lanes() {
     for lanes in LanesPerStar::TESTED {
         let Some(gpu) = gpu() else { return };
         agrees_with_the_reference(gpu.with_lanes(lanes));
+    }
+}
+
+/// Integer pixels go up as such, whatever of them is masked, and make the same sums; other pixels
+/// never do.
+#[test]
+fn gpu_sums_of_integers_agree() {
+    let anywhere = Start::Moments {
+        position: None,
+        fwhm: None,
+    };
+    let stars: Vec<u32> = (0..40).collect();
+    for lanes in [LanesPerStar::SINGLE, LanesPerStar::SEVERAL] {
+        let Some(gpu) = gpu() else { return };
+        let gpu = gpu.with_lanes(lanes).with_integers(true);
+        for (&model, estimator) in MODELS.iter().zip(Estimator::ALL.into_iter().cycle()) {
+            for unit in [1.0, 0.3] {
+                let mut rng = rng(11);
+                let mut batch = Batch::new(9, 11);
+                for star in 0..40 {
+                    let noise = noise_for(estimator);
+                    let mut cutout = random_cutout(&mut rng, model, noise, 9, 11, star % 3 == 0);
+                    let scale = 3000.0 / cutout.data.iter().fold(0.0_f64, |a, &b| a.max(b));
+                    for value in &mut cutout.data {
+                        *value = (*value * scale).round() * unit;
+                    }
+                    batch.push(&cutout, anywhere).unwrap();
+                }
+                let trials = trials(&batch, model, &stars);
+                let sums = evaluate(&gpu, model, estimator, &batch, &stars, &trials);
+                let error = worst(&batch, model, estimator, &stars, &trials, &sums);
+                assert!(error <= TOLERANCE, "{} {error:e}", model.name());
+            }
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use super::evaluator::BatchInfo;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sizes {
     pub(super) data: u64,
+    /// 0 where the pixels are no integers.
+    pub(super) scales: u64,
     pub(super) weight: u64,
     pub(super) indices: u64,
     pub(super) parameters: u64,
@@ -24,6 +26,11 @@ impl Sizes {
         let round = |bytes: u64| bytes.next_power_of_two().min(most).max(bytes);
         Self {
             data: round(self.data),
+            scales: if self.scales > 0 {
+                round(self.scales)
+            } else {
+                0
+            },
             weight: round(self.weight),
             indices: round(self.indices),
             parameters: round(self.parameters),
@@ -38,6 +45,7 @@ pub(super) struct Buffers {
     sizes: Sizes,
     pub(super) info: Buffer,
     pub(super) data: Buffer,
+    pub(super) scales: Option<Buffer>,
     pub(super) weight: Buffer,
     pub(super) indices: Buffer,
     pub(super) parameters: Buffer,
@@ -77,6 +85,7 @@ impl Buffers {
             sizes,
             info: buffer("info", size_of::<BatchInfo>() as u64, uniform),
             data: buffer("data", sizes.data, input),
+            scales: (sizes.scales > 0).then(|| buffer("scales", sizes.scales, input)),
             weight: buffer("weight", sizes.weight, input),
             indices: buffer("indices", sizes.indices, input),
             parameters: buffer("parameters", sizes.parameters, input),

@@ -8,9 +8,10 @@ use wgpu::Buffer;
 
 use super::buffers::{Buffers, Clock, Pool, Sizes, TIMES};
 use super::device::Gpu;
-use super::shader::{self, CELL};
+use super::shader::{self, CELL, Variant};
 use super::{Kernel, chunk};
 use crate::backend::{Evaluator, Transfers};
+use crate::batch::{BatchStar, Chunk, Scale};
 use crate::block::{LANES, LaneMask, ParameterRows, Row};
 use crate::error::Result;
 use crate::kernel::NormalEquations;
@@ -47,6 +48,7 @@ impl<'a> GpuEvaluator<'a> {
         gpu: &'a Gpu,
         pool: &'a Pool,
         kernel: Arc<Kernel>,
+        chunk: &Chunk<'_>,
         blocks: &[PackedBlock],
     ) -> Result<Self> {
         let stars = blocks.len() * LANES;
@@ -55,45 +57,61 @@ impl<'a> GpuEvaluator<'a> {
         let model = kernel.variant.model;
         let of_words = |words: usize| (stars * words * size_of::<f32>()) as u64;
         let words = chunk::words_per_star(width, height);
-        let uniform = kernel.variant.uniform_weights;
+        let Variant {
+            uniform_weights,
+            integers,
+            ..
+        } = kernel.variant;
+        let words_of_data = if integers { words / 2 } else { words };
+        let words_of_weight = if uniform_weights { 1 } else { words };
         let buffers = pool.take(
             gpu,
             Sizes {
-                data: of_words(words),
-                weight: of_words(if uniform { 1 } else { words }),
+                data: of_words(words_of_data),
+                scales: if integers { of_words(2) } else { 0 },
+                weight: of_words(words_of_weight),
                 indices: of_words(1),
                 parameters: of_words(model.parameters().len()),
                 sums: of_words(shader::terms(model)),
             },
         );
-        upload(gpu, &buffers.data, blocks, words, |block, out| {
-            write_cells(&block.data, width, out);
-        })?;
-        let words_of_weight = if uniform { 1 } else { words };
+        if let Some(scales) = &buffers.scales {
+            upload_integers(gpu, &buffers.data, chunk, blocks, words)?;
+            let scales_of_stars: Vec<[f32; 2]> = chunk.stars.iter().map(scale_of).collect();
+            gpu.queue
+                .write_buffer(scales, 0, bytemuck::cast_slice(&scales_of_stars));
+        } else {
+            upload(gpu, &buffers.data, blocks, words, |_, block, out| {
+                write_cells(&block.data, width, out);
+            })?;
+        }
         upload(
             gpu,
             &buffers.weight,
             blocks,
             words_of_weight,
-            |block, out| match (uniform, block.has_uniform_weights()) {
+            |_, block, out| match (uniform_weights, block.has_uniform_weights()) {
                 (true, _) => out.copy_from_slice(&block.weight[0].0),
                 (false, false) => write_cells(&block.weight, width, out),
                 (false, true) => write_cells(&vec![block.weight[0]; pixels], width, out),
             },
         )?;
         let bindings = [
-            &buffers.info,
-            &buffers.data,
-            &buffers.weight,
-            &buffers.indices,
-            &buffers.parameters,
-            &buffers.sums,
+            Some(&buffers.info),
+            Some(&buffers.data),
+            Some(&buffers.weight),
+            Some(&buffers.indices),
+            Some(&buffers.parameters),
+            Some(&buffers.sums),
+            buffers.scales.as_ref(),
         ];
         let entries: Vec<wgpu::BindGroupEntry<'_>> = (0u32..)
             .zip(bindings)
-            .map(|(binding, buffer)| wgpu::BindGroupEntry {
-                binding,
-                resource: buffer.as_entire_binding(),
+            .filter_map(|(binding, buffer)| {
+                buffer.map(|buffer| wgpu::BindGroupEntry {
+                    binding,
+                    resource: buffer.as_entire_binding(),
+                })
             })
             .collect();
         let bind_group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
@@ -136,14 +154,14 @@ impl<'a> GpuEvaluator<'a> {
 }
 
 /// Writes `words` numbers a star into `buffer`, block by block and without another copy.
-fn upload(
+fn upload<T: Pod>(
     gpu: &Gpu,
     buffer: &Buffer,
     blocks: &[PackedBlock],
     words: usize,
-    write: impl Fn(&PackedBlock, &mut [f32]),
+    mut write: impl FnMut(usize, &PackedBlock, &mut [T]),
 ) -> Result<()> {
-    let mut scratch = vec![0.0; words * LANES];
+    let mut scratch = vec![T::zeroed(); words * LANES];
     let bytes = size_of_val(scratch.as_slice());
     let Some(size) = wgpu::BufferSize::new((bytes * blocks.len()) as u64) else {
         return Ok(());
@@ -153,11 +171,52 @@ fn upload(
         .write_buffer_with(buffer, 0, size)
         .ok_or_else(|| gpu.error("no room for the cutouts"))?;
     for (at, block) in blocks.iter().enumerate() {
-        write(block, &mut scratch);
+        write(at, block, &mut scratch);
         view.slice(at * bytes..(at + 1) * bytes)
             .copy_from_slice(bytemuck::cast_slice(&scratch));
     }
     Ok(())
+}
+
+/// By what an integer pixel of a star is multiplied, and what is added then.
+fn scale_of(star: &BatchStar) -> [f32; 2] {
+    let Scale {
+        pedestal, range, ..
+    } = star.scale;
+    [
+        range.recip() as f32,
+        ((star.lowest - pedestal) / range) as f32,
+    ]
+}
+
+/// Writes the pixels as integers of 16 bits above the lowest of their star, which they are but for
+/// rounding.
+fn upload_integers(
+    gpu: &Gpu,
+    buffer: &Buffer,
+    chunk: &Chunk<'_>,
+    blocks: &[PackedBlock],
+    words: usize,
+) -> Result<()> {
+    let mut cells = vec![0.0_f32; words * LANES];
+    let width = chunk.width;
+    upload(gpu, buffer, blocks, words, |at, block, out: &mut [u16]| {
+        write_cells(&block.data, width, &mut cells);
+        let stars = chunk.stars_of_block(at);
+        // Places without a star repeat the first one.
+        let scales: [_; LANES] = std::array::from_fn(|lane| {
+            let lane = if lane < stars.len() { lane } else { 0 };
+            let star = &chunk.stars[stars.start + lane];
+            (star.scale.range, star.scale.pedestal - star.lowest)
+        });
+        let cells = cells.chunks_exact(CELL).zip(out.chunks_exact_mut(CELL));
+        for ((cell, out), (range, above)) in cells.zip(scales.iter().cycle()) {
+            for (&value, out) in cell.iter().zip(out) {
+                // Saturates: what only fills up a row may be anything.
+                *out = (f64::from(value) * range + above).round() as u16;
+            }
+        }
+    })
 }
 
 /// Four neighbouring pixels of a star next to each other, as `shaders/batch.wgsl` describes.

@@ -30,6 +30,8 @@ pub struct GpuBackend {
     gpu: Gpu,
     /// In place of those that suit the adapter.
     lanes: Option<LanesPerStar>,
+    /// In place of what suits the adapter.
+    integers: Option<bool>,
     /// Those compiled so far.
     kernels: Mutex<Vec<Arc<Kernel>>>,
     /// Those of chunks that are done.
@@ -54,6 +56,7 @@ impl GpuBackend {
         Ok(Self {
             gpu: Gpu::open(name)?,
             lanes: None,
+            integers: None,
             kernels: Mutex::default(),
             pool: Pool::default(),
         })
@@ -64,6 +67,21 @@ impl GpuBackend {
     pub fn with_lanes(mut self, lanes: LanesPerStar) -> Self {
         self.lanes = Some(lanes);
         self
+    }
+
+    /// The same with the pixels of integer images as integers of 16 bits, or not, whatever the
+    /// adapter.
+    #[must_use]
+    pub fn with_integers(mut self, integers: bool) -> Self {
+        self.integers = Some(integers);
+        self
+    }
+
+    /// Whether the pixels of a chunk go up as integers: that halves what goes over the bus and
+    /// what a GPU reads, but a software driver has no bus and has to convert them.
+    fn integers(&self, chunk: &Chunk<'_>) -> bool {
+        let suit = self.integers.unwrap_or(!self.gpu.summary.is_software);
+        suit && chunk.stars.iter().all(|star| star.is_integer)
     }
 
     fn lanes(&self, pixels: usize) -> LanesPerStar {
@@ -142,9 +160,10 @@ impl Backend for GpuBackend {
     ) -> Result<Box<dyn Evaluator + 'a>> {
         let lanes = self.lanes(chunk.width * chunk.height);
         let uniform = pixels.iter().all(PackedBlock::has_uniform_weights);
-        let variant = Variant::new(model, estimator, lanes, uniform, chunk.width);
+        let integers = self.integers(&chunk);
+        let variant = Variant::new(model, estimator, lanes, uniform, integers, chunk.width);
         let kernel = self.kernel(variant)?;
-        let evaluator = GpuEvaluator::new(&self.gpu, &self.pool, kernel, pixels)?;
+        let evaluator = GpuEvaluator::new(&self.gpu, &self.pool, kernel, &chunk, pixels)?;
         Ok(Box::new(evaluator))
     }
 }

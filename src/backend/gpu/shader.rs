@@ -79,6 +79,8 @@ pub struct Variant {
     pub lanes: LanesPerStar,
     /// Whether each star has one weight for all its pixels.
     pub uniform_weights: bool,
+    /// Whether pixels are integers of 16 bits.
+    pub integers: bool,
     /// Columns of the cutouts where these are unrolled; else any number will do.
     columns: Option<usize>,
 }
@@ -90,6 +92,7 @@ impl Variant {
         estimator: Estimator,
         lanes: LanesPerStar,
         uniform_weights: bool,
+        integers: bool,
         width: usize,
     ) -> Self {
         let unrolls = model.form() == Form::ByLines && width <= MOST_COLUMNS;
@@ -98,6 +101,7 @@ impl Variant {
             estimator,
             lanes,
             uniform_weights,
+            integers,
             columns: unrolls.then_some(width),
         }
     }
@@ -107,6 +111,10 @@ impl Variant {
         let reduce = match self.lanes {
             LanesPerStar::SINGLE => include_str!("../../../shaders/reduce/single.wgsl"),
             _ => include_str!("../../../shaders/reduce/lanes.wgsl"),
+        };
+        let data = match self.integers {
+            true => include_str!("../../../shaders/data/integer.wgsl"),
+            false => include_str!("../../../shaders/data/float.wgsl"),
         };
         let weight = match self.uniform_weights {
             true => include_str!("../../../shaders/weight/uniform.wgsl"),
@@ -125,6 +133,7 @@ impl Variant {
         [
             self.constants().as_str(),
             include_str!("../../../shaders/batch.wgsl"),
+            data,
             weight,
             include_str!("../../../shaders/math.wgsl"),
             separable,
@@ -184,6 +193,7 @@ impl PartialEq for Variant {
                 v.estimator,
                 v.lanes,
                 v.uniform_weights,
+                v.integers,
                 v.columns,
             )
         };
@@ -221,8 +231,15 @@ mod tests {
         for &model in MODELS {
             for estimator in Estimator::ALL {
                 for lanes in LanesPerStar::TESTED {
-                    for (width, uniform) in [(5, false), (5, true), (99, false), (99, true)] {
-                        let text = Variant::new(model, estimator, lanes, uniform, width).assemble();
+                    for (width, uniform, integers) in [
+                        (5, false, false),
+                        (5, true, true),
+                        (99, false, true),
+                        (99, true, false),
+                    ] {
+                        let variant =
+                            Variant::new(model, estimator, lanes, uniform, integers, width);
+                        let text = variant.assemble();
                         check(&text).unwrap_or_else(|error| panic!("{}: {error}", model.name()));
                         assert!(check(&text.replace("-> Terms", "-> Turms")).is_err());
                         let unrolled = model.form() == Form::ByLines && width == 5;
@@ -239,6 +256,7 @@ mod tests {
             MODELS[0],
             Estimator::default(),
             LanesPerStar::SINGLE,
+            false,
             false,
             15,
         );
