@@ -16,6 +16,7 @@ use std::time::Instant;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use starfit::catalog::{DoneImages, ImageInfo, RunInfo};
+use starfit::io::stack::StackFile;
 use starfit::measure::{Measured, StackInfo, measure_blocks};
 use starfit::star::read_stars;
 
@@ -24,7 +25,7 @@ pub(super) use args::FitArgs;
 use inputs::{Found, Message, Work, expand};
 use outputs::Outputs;
 use planes::Planes;
-use stack::{MaskedStack, StackFile};
+use stack::MaskedStack;
 
 /// Fits every input; one that fails is named and the others are done.
 pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
