@@ -21,7 +21,7 @@ use starfit::measure::{Measured, StackInfo, measure_blocks};
 use starfit::star::read_stars;
 
 use super::{ABORTED, PARTIAL, log, print_error, summary};
-pub(super) use args::FitArgs;
+pub(super) use args::{FitArgs, number, odd, positive};
 use inputs::{Found, Message, Work, expand};
 use outputs::Outputs;
 use planes::Planes;

@@ -43,6 +43,12 @@ pub struct PlaneFile {
     pub modified: i64,
 }
 
+impl Default for FitSettings {
+    fn default() -> Self {
+        Self::from_json(&Value::Null)
+    }
+}
+
 impl FitSettings {
     /// Those that a catalogue has as JSON. What is missing there, or of another kind, is as by
     /// default.

@@ -176,12 +176,17 @@ fn fit_line(values: &[f64], bad: &[bool]) -> Option<(f64, f64)> {
 /// Means of squares of `factor` x `factor` pixels, of their finite values; the last ones in a row
 /// or column may be of fewer. Without a finite value, NaN.
 pub fn shrink(pixels: ArrayView2<'_, f64>, factor: usize) -> Array2<f64> {
-    let factor = factor.max(1);
+    shrink_by(pixels, (factor, factor))
+}
+
+/// The same of rectangles, so many rows high and columns wide.
+pub(super) fn shrink_by(pixels: ArrayView2<'_, f64>, factors: (usize, usize)) -> Array2<f64> {
+    let (along_y, along_x) = (factors.0.max(1), factors.1.max(1));
     let (height, width) = pixels.dim();
-    let size = (height.div_ceil(factor), width.div_ceil(factor));
+    let size = (height.div_ceil(along_y), width.div_ceil(along_x));
     Array2::from_shape_fn(size, |(row, column)| {
-        let rows = row * factor..((row + 1) * factor).min(height);
-        let columns = column * factor..((column + 1) * factor).min(width);
+        let rows = row * along_y..(row * along_y).saturating_add(along_y).min(height);
+        let columns = column * along_x..(column * along_x).saturating_add(along_x).min(width);
         let square = pixels.slice(ndarray::s![rows, columns]);
         let (sum, count) = square
             .iter()
@@ -277,7 +282,11 @@ mod tests {
         let pixels = ndarray::arr2(&[[1.0, 3.0, 9.0], [f64::NAN, 5.0, f64::NAN]]);
         let small = shrink(pixels.view(), 2);
         assert_eq!(small, ndarray::arr2(&[[3.0, 9.0]]));
-        assert_eq!(shrink(pixels.view(), 100), ndarray::arr2(&[[4.5]]));
+        assert_eq!(shrink(pixels.view(), usize::MAX), ndarray::arr2(&[[4.5]]));
+        assert_eq!(
+            shrink_by(pixels.view(), (2, 1)),
+            ndarray::arr2(&[[1.0, 4.0, 9.0]])
+        );
         assert!(shrink(pixels.slice(ndarray::s![1.., 2..]), 2)[[0, 0]].is_nan());
     }
 }

