@@ -161,7 +161,7 @@ impl Records {
         mut take: impl FnMut(Row) -> Result<()>,
     ) -> Result<()> {
         let select = Select {
-            columns: &COLUMNS,
+            columns: COLUMNS,
             chosen: Chosen::Images(vec![image.image_id]),
             condition,
             ..Select::default()

@@ -40,9 +40,17 @@ enum ScenePixels {
     },
     Stack {
         stack: StackFile,
-        mask: Option<StackFile>,
-        variance: Option<StackFile>,
+        mask: Option<Planes>,
+        variance: Option<Planes>,
     },
+}
+
+/// A mask or variances: a plane for each image or cutout of a file, or one for all.
+#[derive(Debug)]
+struct Planes {
+    /// For messages.
+    file: String,
+    stack: StackFile,
 }
 
 /// The pixels round a star.
@@ -68,18 +76,18 @@ impl Scene {
         let mut pixels = Pixels::open(record)?;
         let (info, settings) = (&record.info, &record.settings);
         let mut notes = Vec::new();
-        let mut noted = |what: &str, opened: Result<StackFile, Unavailable>| {
+        let mut noted = |what: &str, opened: Result<Planes, Unavailable>| {
             let note = |why: Unavailable| notes.push(format!("shown without its {what}: {why}"));
             opened.map_err(note).ok()
         };
-        let mask = settings.mask.as_ref().map(open_planes);
+        let mask = settings.mask.as_ref().map(Planes::open);
         let mut mask = mask.and_then(|opened| noted("mask", opened));
-        let variance = settings.variance.as_ref().map(open_planes);
+        let variance = settings.variance.as_ref().map(Planes::open);
         let mut variance = variance.and_then(|opened| noted("variances", opened));
         if let Pixels::Image(image) = &mut pixels {
             let plane = info.source.plane.unwrap_or(0);
-            let mut plane = |what: &str, file: Option<StackFile>| {
-                let read = plane_of(&file?, plane, image.pixels.dim());
+            let mut plane = |what: &str, planes: Option<Planes>| {
+                let read = planes?.read(plane, image.pixels.dim());
                 let note = |why: Error| notes.push(format!("shown without its {what}: {why}"));
                 read.map_err(note).ok()
             };
@@ -146,8 +154,8 @@ impl Scene {
     /// The pixels round a star.
     ///
     /// The fit's cutout is round the place where the star was started from, which no catalogue
-    /// has. This one is round the fitted place, so that it is a pixel off where both are not
-    /// rounded alike.
+    /// has. This one is round the fitted place: off by a pixel where both are not rounded alike, by
+    /// more where a fit has moved further.
     pub(super) fn piece(&self, star: &Row) -> Result<Piece> {
         let options = CutoutOptions {
             noise: self.noise,
@@ -187,9 +195,9 @@ impl Scene {
             } => {
                 let bias = self.settings.bias;
                 let mut values = only(stack.read(star.id..star.id.saturating_add(1))?);
-                let plane = |file: &Option<StackFile>| {
-                    let read = |file| plane_of(file, star.id, values.dim());
-                    file.as_ref().map(read).transpose()
+                let plane = |planes: &Option<Planes>| {
+                    let read = |planes: &Planes| planes.read(star.id, values.dim());
+                    planes.as_ref().map(read).transpose()
                 };
                 let (mask, variance) = (plane(mask)?, plane(variance)?);
                 if let Some(mask) = mask {
@@ -253,29 +261,34 @@ impl ScenePixels {
     }
 }
 
-fn open_planes(file: &PlaneFile) -> Result<StackFile, Unavailable> {
-    check_unchanged(&file.source())?;
-    let opened = match &file.path.hdu {
-        None => StackFile::open(&file.path.path),
-        Some(_) => StackFile::open_fits(&file.path),
-    };
-    opened.map_err(Unavailable::Unreadable)
-}
-
-/// The plane of this number, or the one that stands for all.
-fn plane_of(file: &StackFile, at: usize, shape: (usize, usize)) -> Result<Array2<f64>> {
-    let (n, height, width) = file.dim();
-    if (height, width) != shape {
-        return Err(Error::Malformed {
-            file: "the file".to_owned(),
-            field: "shape".to_owned(),
-            expected: format!("{} x {} pixels", shape.1, shape.0),
-            found: format!("{width} x {height} pixels"),
-            hint: None,
-        });
+impl Planes {
+    fn open(file: &PlaneFile) -> Result<Self, Unavailable> {
+        check_unchanged(&file.source())?;
+        let opened = match &file.path.hdu {
+            None => StackFile::open(&file.path.path),
+            Some(_) => StackFile::open_fits(&file.path),
+        };
+        Ok(Self {
+            file: file.path.path.display().to_string(),
+            stack: opened.map_err(Unavailable::Unreadable)?,
+        })
     }
-    let at = if n == 1 { 0 } else { at };
-    Ok(only(file.read(at..at.saturating_add(1))?))
+
+    /// The plane of this number, or the one that stands for all.
+    fn read(&self, at: usize, shape: (usize, usize)) -> Result<Array2<f64>> {
+        let (n, height, width) = self.stack.dim();
+        if (height, width) != shape {
+            return Err(Error::Malformed {
+                file: self.file.clone(),
+                field: "shape".to_owned(),
+                expected: format!("{} x {} pixels", shape.1, shape.0),
+                found: format!("{width} x {height} pixels"),
+                hint: None,
+            });
+        }
+        let at = if n == 1 { 0 } else { at };
+        Ok(only(self.stack.read(at..at.saturating_add(1))?))
+    }
 }
 
 /// The one plane of a stack.

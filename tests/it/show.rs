@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::cli::{folder, shipped, starfit};
 
-/// Width, height, and red, green and blue of each dot.
-struct Decoded(usize, usize, Vec<[u8; 3]>);
+/// A picture: dots in a row; red, green and blue of each.
+struct Decoded(usize, Vec<[u8; 3]>);
 
 impl Decoded {
     fn open(path: &Path) -> Self {
@@ -16,13 +16,13 @@ impl Decoded {
         let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut bytes).unwrap();
         let dots = bytes.chunks_exact(3).map(|dot| [dot[0], dot[1], dot[2]]);
-        Self(info.width as usize, info.height as usize, dots.collect())
+        Self(info.width as usize, dots.collect())
     }
 
     /// The left rim and the side of each panel: dots between white ones in a row of dots through
     /// their upper pixels, where none is bright.
     fn panels(&self) -> Vec<(usize, usize)> {
-        let row = &self.2[(TOP + 5) * self.0..][..self.0];
+        let row = &self.1[(TOP + 5) * self.0..][..self.0];
         let mut panels: Vec<(usize, usize)> = Vec::new();
         for (x, dot) in row.iter().enumerate() {
             match panels.last_mut() {
@@ -39,7 +39,7 @@ impl Decoded {
         let scale = side as f64 / pixels as f64;
         let top = TOP as f64 + side as f64 - (y + 0.5) * scale - 0.5;
         let column = (left as f64 + (x + 0.5) * scale - 0.5).round() as usize;
-        self.2[top.round() as usize * self.0 + column]
+        self.1[top.round() as usize * self.0 + column]
     }
 }
 
@@ -223,7 +223,7 @@ fn what_has_no_picture_has_its_numbers() {
         assert_eq!(ran.code, 0);
         assert!(ran.stderr.contains("warning: no picture: ") && ran.stderr.contains(why));
         let decoded = Decoded::open(&folder.path().join("a.png"));
-        assert!(decoded.0 > 500 && decoded.2.iter().any(|dot| dot[0] < 60));
+        assert!(decoded.0 > 500 && decoded.1.iter().any(|dot| dot[0] < 60));
     };
     fs::write(&image, &whole[..2880]).unwrap();
     show("has changed since it was fitted");
