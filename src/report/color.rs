@@ -13,8 +13,8 @@ impl Color {
     pub const GRAY: Self = Self([104, 112, 124]);
     /// Ellipses on grey pixels and on residuals alike.
     pub const ORANGE: Self = Self([255, 136, 17]);
-    /// A pixel without a value, in every table: no grey, and in no way from blue to red.
-    pub const MISSING: Self = Self([74, 102, 74]);
+    /// A pixel without a value, in no table.
+    pub const MISSING: Self = Self([72, 84, 112]);
 
     /// The colour that part of the way to `other`, 0 to 1.
     #[must_use]

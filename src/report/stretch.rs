@@ -31,12 +31,16 @@ impl Stretch {
         }
     }
 
-    /// Everything from the lowest to the highest value.
-    pub fn of_range(pixels: ArrayView2<'_, f64>) -> Self {
-        let (low, high) = range(pixels.iter().copied());
+    /// The levels that show a star: from what one pixel in twenty is below, as a single dark pixel
+    /// would make a faint star's sky grey, to the highest.
+    pub fn of_star(pixels: ArrayView2<'_, f64>) -> Self {
+        let mut values: Vec<f64> = pixels.iter().copied().collect();
+        values.retain(|value| value.is_finite());
+        values.sort_by(f64::total_cmp);
+        let at = |place: usize| values.get(place).copied().unwrap_or(0.0);
         Self {
-            low,
-            high,
+            low: at(values.len() / 20),
+            high: at(values.len().saturating_sub(1)),
             softening: Some(Self::SOFTENING),
         }
     }
@@ -67,15 +71,6 @@ impl Stretch {
             None => part,
         })
     }
-}
-
-/// Lowest and highest of the finite values; 0 and 0 where there is none.
-fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    let finite = values.filter(|value| value.is_finite());
-    let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-        (low.min(value), high.max(value))
-    });
-    if low <= high { (low, high) } else { (0.0, 0.0) }
 }
 
 /// The levels between which IRAF's `display` shows an image: a line through a thousand sorted
@@ -254,6 +249,15 @@ mod tests {
         );
         let half = stretch.apply(15.0).unwrap();
         assert!((half - 5f64.asinh() / 10f64.asinh()).abs() < 1e-12 && half > 0.7);
+        let pixels = Array2::from_shape_fn((1, 100), |(_, x)| match x {
+            7 => f64::NAN,
+            8 => -1e9,
+            x => x as f64,
+        });
+        let star = Stretch::of_star(pixels.view());
+        assert_eq!((star.low, star.high), (3.0, 99.0));
+        let none = Stretch::of_star(pixels.slice(ndarray::s![.., 7..8]));
+        assert_eq!((none.low, none.high), (0.0, 0.0));
         let linear = Stretch::symmetric(4.0);
         assert_eq!(
             [-4.0, 0.0, 2.0].map(|v| linear.apply(v)),

@@ -139,10 +139,10 @@ impl Triplet {
         })
     }
 
-    /// Data, model and residual, as many as there are, with how each is shown: data and model from
-    /// the lowest to the highest value of the data.
+    /// Data, model and residual, as many as there are, with how each is shown: data and model by
+    /// the levels of the data.
     pub fn layers(&self) -> Vec<Layer<'_>> {
-        let stretch = Stretch::of_range(self.data.view());
+        let stretch = Stretch::of_star(self.data.view());
         let star = |name, values| Layer {
             name,
             values,
