@@ -34,6 +34,14 @@ pub enum Noise {
 }
 
 impl Noise {
+    /// Pixels as counts: `bias` is the level without light, the read noise is in electrons.
+    pub fn counts(gain: f64, bias: f64, read_noise: f64) -> Self {
+        Self::Counts {
+            gain,
+            zero: bias - read_noise.powi(2) / gain,
+        }
+    }
+
     /// The same for pixels that have lost this level.
     pub(crate) fn less(self, level: f64) -> Self {
         match self {

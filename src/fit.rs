@@ -150,6 +150,11 @@ impl FitStatus {
         }
     }
 
+    /// The status called `name` in catalogues.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
     /// Whether the parameters mean something; else a row keeps its start position only.
     pub fn has_values(self) -> bool {
         matches!(self, Self::Converged | Self::MaxIterations)
@@ -233,6 +238,12 @@ impl Flags {
     /// Whether every bit of `other` is set.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Names of the bits that are set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let table = Self::TABLE.into_iter();
+        table.filter_map(move |(flag, name, _)| self.contains(flag).then_some(name))
     }
 
     /// Sets the bits of `other` where `condition` holds.

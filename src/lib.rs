@@ -25,6 +25,8 @@ pub mod moments;
 mod neighbours;
 pub mod packed;
 pub mod real;
+#[cfg(feature = "report")]
+pub mod report;
 pub mod simulate;
 pub mod solver;
 pub mod star;

@@ -19,7 +19,8 @@ use crate::fitter::Fitter;
 use crate::image::Image;
 use crate::model::Model;
 use crate::star::{Star, StarList};
-use beliefs::{believed_gain, believed_read_noise, believed_saturation};
+pub(crate) use beliefs::believed_read_noise;
+use beliefs::{believed_gain, believed_saturation};
 use counts::{Sky, counts};
 use resolve::{Frame, Resolver};
 use rows::{flag_image, number_from_one, rows};
@@ -169,7 +170,7 @@ pub fn measure_image(
             (found.iter().enumerate().map(star).collect(), Some(found))
         }
     };
-    let read_noise = || believed_read_noise(options, &image.header);
+    let read_noise = || believed_read_noise(options.read_noise, &image.header);
     let noise = match (fitter.estimator, options.weighted) {
         (Estimator::Poisson, _) => counts(&Sky {
             name: &image.name,
@@ -239,7 +240,7 @@ fn stars_at_once(pixels: usize) -> usize {
 }
 
 /// The odd side of a cutout for stars of that width.
-fn size_for(fwhm: f64) -> usize {
+pub(crate) fn size_for(fwhm: f64) -> usize {
     let grown = (4.0 * fwhm).ceil().clamp(0.0, LARGEST_DEFAULT_SIZE as f64) as usize;
     grown.max(DEFAULT_SIZE) | 1
 }

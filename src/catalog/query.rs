@@ -24,8 +24,8 @@ use super::table::Table;
 use super::{COLUMNS, Column, Kind, Value, csv, json, text};
 use crate::error::{Error, Result};
 use columns::{FOR_PEOPLE, MORE, SEPARATION};
-use session::Session;
-use sql::{Chosen, Select};
+pub(crate) use session::Session;
+pub(crate) use sql::{Chosen, Select};
 
 pub use format::QueryFormat;
 pub(super) use format::Stream;
@@ -269,7 +269,7 @@ impl Query {
 }
 
 /// What is in one place of a row; null where it is of another kind.
-fn value<'a>(row: &'a SqlRow<'_>, at: usize, kind: Kind) -> rusqlite::Result<Value<'a>> {
+pub(crate) fn value<'a>(row: &'a SqlRow<'_>, at: usize, kind: Kind) -> rusqlite::Result<Value<'a>> {
     Ok(match (kind, row.get_ref(at)?) {
         (Kind::Integer, ValueRef::Integer(value)) => Value::Integer(value),
         (Kind::Float, ValueRef::Real(value)) => Value::Float(value),

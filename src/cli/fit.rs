@@ -16,15 +16,16 @@ use std::time::Instant;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use starfit::catalog::{DoneImages, ImageInfo, RunInfo};
+use starfit::io::stack::StackFile;
 use starfit::measure::{Measured, StackInfo, measure_blocks};
 use starfit::star::read_stars;
 
 use super::{ABORTED, PARTIAL, log, print_error, summary};
-pub(super) use args::FitArgs;
+pub(super) use args::{FitArgs, number, odd, positive};
 use inputs::{Found, Message, Work, expand};
 use outputs::Outputs;
 use planes::Planes;
-use stack::{MaskedStack, StackFile};
+use stack::MaskedStack;
 
 /// Fits every input; one that fails is named and the others are done.
 pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {

@@ -7,6 +7,7 @@ mod list;
 mod log;
 mod matching;
 mod query;
+mod show;
 mod simulate;
 mod summary;
 
@@ -41,6 +42,8 @@ enum Command {
     Fit(Box<fit::FitArgs>),
     /// Find stars in a database: in a box of pixels, in a cone on the sky, by any SQL condition.
     Query(Box<query::QueryArgs>),
+    /// Show one star: its pixels, its model and what is left, with its numbers.
+    Show(show::ShowArgs),
     /// Link the stars of a database's images that are one object, for light curves.
     Match(matching::MatchArgs),
     /// Make star fields or stacks of cutouts with known truth.
@@ -71,6 +74,7 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         Command::Fit(args) => fit::run(&args, cli.quiet),
         Command::Query(args) => query::run(*args, cli.quiet).map(|()| ExitCode::SUCCESS),
+        Command::Show(args) => show::run(&args, cli.quiet).map(|()| ExitCode::SUCCESS),
         Command::Match(args) => matching::run(&args, cli.quiet),
         Command::Simulate(args) => simulate::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),

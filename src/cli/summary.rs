@@ -3,6 +3,7 @@
 use starfit::catalog::{Assumptions, Row};
 use starfit::fit::{FitStatus, Flags};
 use starfit::measure::Measured;
+use starfit::report::significant;
 
 /// What is counted of the rows of an image, which may come in parts.
 #[derive(Debug, Default)]
@@ -91,32 +92,4 @@ pub(super) fn of_assumptions(assumed: &Assumptions) -> String {
             .saturation
             .map_or_else(|| "none".into(), |level| level.to_string()),
     )
-}
-
-/// `value` to two digits of its uncertainty, whatever their powers of ten.
-fn significant(value: f64, uncertainty: f64) -> String {
-    let digits = if uncertainty > 0.0 {
-        1 - uncertainty.log10().floor() as i32
-    } else {
-        2
-    };
-    match digits {
-        // Neither a sky of 1e-16 nor one of 1e30 should fill the line with zeros.
-        -6..=6 => format!("{value:.*}", digits.max(0) as usize),
-        _ => format!("{value:.2e}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::significant;
-
-    #[test]
-    fn numbers_are_as_long_as_they_are_certain() {
-        assert_eq!(significant(8140.662, 73.25), "8141");
-        assert_eq!(significant(0.028894, 0.03038), "0.029");
-        assert_eq!(significant(1.59e-17, 3.6e-16), "1.59e-17");
-        assert_eq!(significant(42.0, 0.0), "42.00");
-        assert_eq!(significant(1.5e30, 2e28), "1.50e30");
-    }
 }

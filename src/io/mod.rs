@@ -2,6 +2,7 @@
 
 pub mod fits;
 pub mod npy;
+pub mod stack;
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufWriter, Write};

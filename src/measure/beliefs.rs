@@ -4,7 +4,6 @@ use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
-use super::MeasureOptions;
 use crate::background::Background;
 use crate::image::{Header, Image};
 
@@ -38,9 +37,9 @@ pub(super) fn believed_gain(name: &str, header: &Header) -> Option<f64> {
 }
 
 /// The read noise that the user says, else the header's where it can be one, else none; electrons.
-pub(super) fn believed_read_noise(options: &MeasureOptions, header: &Header) -> f64 {
+pub(crate) fn believed_read_noise(said: Option<f64>, header: &Header) -> f64 {
     let stated = header.read_noise.filter(|noise| (0.0..1e3).contains(noise));
-    options.read_noise.or(stated).unwrap_or(0.0)
+    said.or(stated).unwrap_or(0.0)
 }
 
 /// The header's saturation where it lies above the sky.

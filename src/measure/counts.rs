@@ -32,13 +32,12 @@ pub(super) fn counts(sky: &Sky<'_>) -> Result<Noise> {
             hint: Some("--gain gives it; --estimator least-squares does without".into()),
         });
     };
-    let zero = sky.bias - sky.read_noise.powi(2) / gain;
-    let counted = gain * (sky.level - zero);
+    let counted = gain * (sky.level - sky.bias) + sky.read_noise.powi(2);
     let scatter = (gain * sky.noise).powi(2);
     // A count or two is no evidence, and photon counters have skies of none.
     let believable = scatter / LEEWAY - 1.0..=scatter * LEEWAY + 1.0;
     if believable.contains(&counted) {
-        return Ok(Noise::Counts { gain, zero });
+        return Ok(Noise::counts(gain, sky.bias, sky.read_noise));
     }
     let bias = sky.level - (scatter - sky.read_noise.powi(2)).max(0.0) / gain;
     let reason = match counted > scatter {

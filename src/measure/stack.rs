@@ -255,7 +255,7 @@ impl<'a> StackJob<'a> {
         let sky = sky_of(cutouts)?;
         let stated = || stated_saturation(name, header, sky.0);
         let saturation = options.saturation.or_else(stated).unwrap_or(f64::INFINITY);
-        let read_noise = believed_read_noise(options, header);
+        let read_noise = believed_read_noise(options.read_noise, header);
         let noise = match (fitter.estimator, options.weighted, gain) {
             (Estimator::Poisson, ..) => counts(&Sky {
                 name,

@@ -15,6 +15,7 @@ mod post;
 mod recovery;
 mod reference_fits;
 mod resume;
+mod show;
 mod solvers;
 mod streaming;
 mod wcs;

@@ -19,7 +19,7 @@ use crate::image::{Header, Source};
 const LISTED: usize = 5;
 
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     connection: Connection,
     path: PathBuf,
 }
@@ -27,7 +27,7 @@ pub(super) struct Session {
 impl Session {
     /// Opens a catalogue. Whatever a statement says, it can read these tables and call functions,
     /// and nothing else.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut connection = open(path)?;
         prepare(&mut connection).map_err(|error| database_error(path, &error))?;
         Ok(Self {
@@ -37,12 +37,12 @@ impl Session {
     }
 
     /// What SQLite says about this database.
-    pub(super) fn error(&self, error: &rusqlite::Error) -> Error {
+    pub(crate) fn error(&self, error: &rusqlite::Error) -> Error {
         database_error(&self.path, error)
     }
 
     /// The numbers of the images that a query is about, in their order.
-    pub(super) fn images(&self, query: &Query) -> Result<Vec<i64>> {
+    pub(crate) fn images(&self, query: &Query) -> Result<Vec<i64>> {
         let from = match query.run {
             Some(run) => {
                 check_run(&self.connection, &self.path, run)?;
@@ -131,7 +131,7 @@ impl Session {
     }
 
     /// Hands each row of a statement to `take`.
-    pub(super) fn each(
+    pub(crate) fn each(
         &self,
         select: &Select<'_>,
         mut take: impl FnMut(&SqlRow<'_>) -> Result<()>,
@@ -193,15 +193,13 @@ impl Session {
         let describe = || {
             let mut runs = BTreeSet::new();
             for image in images {
-                let sql = format!("SELECT * FROM images WHERE image_id = {image}");
-                for (image, run, n_stars) in self.query(&sql, image_info)? {
+                if let Some((image, run, n_stars)) = self.image(*image)? {
                     provenance.add_image(&image, Some(run), n_stars);
                     runs.insert(run);
                 }
             }
             for run in runs {
-                let sql = format!("SELECT * FROM runs WHERE run_id = {run}");
-                for (info, started) in self.query(&sql, run_info)? {
+                if let Some((info, started)) = self.run(run)? {
                     provenance.add_run(&info, Some(run), &started);
                 }
             }
@@ -209,6 +207,18 @@ impl Session {
         };
         let mut describe = describe;
         describe().map_err(|error: rusqlite::Error| self.error(&error))
+    }
+
+    /// The image of this number, its run and the number of its stars.
+    pub(crate) fn image(&self, image: i64) -> rusqlite::Result<Option<(ImageInfo, i64, u64)>> {
+        let sql = format!("SELECT * FROM images WHERE image_id = {image}");
+        Ok(self.query(&sql, image_info)?.pop())
+    }
+
+    /// The run of this number and when it started.
+    pub(crate) fn run(&self, run: i64) -> rusqlite::Result<Option<(RunInfo, String)>> {
+        let sql = format!("SELECT * FROM runs WHERE run_id = {run}");
+        Ok(self.query(&sql, run_info)?.pop())
     }
 
     fn query<T>(
@@ -297,18 +307,24 @@ fn image_info(row: &SqlRow<'_>) -> rusqlite::Result<(ImageInfo, i64, u64)> {
         source: Source {
             path: row.get::<_, String>("path")?.into(),
             hdu: size("hdu")?,
-            ..Source::default()
+            plane: row
+                .get::<_, Option<i64>>("plane")?
+                .and_then(|plane| usize::try_from(plane).ok()),
+            bytes: size("bytes")? as u64,
+            modified: row.get("modified")?,
         },
         header: Header {
+            gain: row.get("gain")?,
+            read_noise: row.get("read_noise")?,
+            saturation: row.get("saturation")?,
             exposure: row.get("exposure")?,
             date: row.get("date")?,
             filter: row.get("filter")?,
             unit: row.get("unit")?,
-            ..Header::default()
         },
         width: size("width")?,
         height: size("height")?,
-        wcs: None,
+        wcs: row.get("wcs")?,
         assumed: Assumptions {
             background: assumed("sky_level"),
             noise: assumed("sky_noise"),

@@ -12,7 +12,7 @@ const ZONES: f64 = 120.0;
 
 /// The stars that a statement looks at.
 #[derive(Debug, Clone)]
-pub(super) enum Chosen {
+pub(crate) enum Chosen {
     /// Those of these images.
     Images(Vec<i64>),
     /// These.
@@ -21,15 +21,15 @@ pub(super) enum Chosen {
 
 /// One statement. Its first column is the number of the image.
 #[derive(Debug, Clone)]
-pub(super) struct Select<'a> {
-    pub(super) columns: &'a [Column],
-    pub(super) chosen: Chosen,
-    pub(super) region: Option<&'a Region>,
+pub(crate) struct Select<'a> {
+    pub(crate) columns: &'a [Column],
+    pub(crate) chosen: Chosen,
+    pub(crate) region: Option<&'a Region>,
     /// How far from a place to look at most, pixels along x and y.
-    pub(super) reach: Option<f64>,
-    pub(super) condition: Option<&'a str>,
-    pub(super) order: &'a [Order],
-    pub(super) limit: Option<u64>,
+    pub(crate) reach: Option<f64>,
+    pub(crate) condition: Option<&'a str>,
+    pub(crate) order: &'a [Order],
+    pub(crate) limit: Option<u64>,
 }
 
 impl Default for Select<'_> {

@@ -149,7 +149,7 @@ pub(super) enum SolverName {
     GradientDescent,
 }
 
-fn number(text: &str) -> Result<f64, String> {
+pub(crate) fn number(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if !value.is_nan() => Ok(value),
         _ => Err("expected a number".into()),
@@ -163,7 +163,7 @@ fn finite(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "expected a finite number".into())
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
     let value = finite(text)?;
     (value > 0.0)
         .then_some(value)
@@ -177,7 +177,7 @@ fn not_negative(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "expected a number of 0 or more".into())
 }
 
-fn odd(text: &str) -> Result<usize, String> {
+pub(crate) fn odd(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(size) if size % 2 == 1 && (3..=1023).contains(&size) => Ok(size),
         _ => Err("expected an odd number from 3 to 1023, so that a star has a middle pixel".into()),

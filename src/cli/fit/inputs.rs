@@ -9,12 +9,12 @@ use starfit::catalog::{Assumptions, CatalogFormat, DoneImages, ImageInfo};
 use starfit::fitter::Fitter;
 use starfit::image::{Header, Source};
 use starfit::io::fits::{FitsFile, FitsPath};
+use starfit::io::stack::{StackFile, is_npy};
 use starfit::measure::{MeasureOptions, Measured, measure_image};
 use starfit::star::StarList;
 
 use super::args::FitArgs;
 use super::planes::Planes;
-use super::stack::{StackFile, is_npy};
 use crate::cli::{is_interrupted, log};
 
 /// Most images in memory at once, beside the one that is written: each takes several times its

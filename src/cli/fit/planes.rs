@@ -7,9 +7,9 @@ use anyhow::Result;
 use ndarray::{Array, Array2, Array3, ArrayView, Axis, Dimension, Zip};
 use starfit::Error;
 use starfit::image::Image;
+use starfit::io::stack::StackFile;
 use starfit::measure::CutoutBlock;
 
-use super::stack::StackFile;
 use crate::cli::summary::count;
 
 /// What `--mask` and `--variance` say, of every input alike.

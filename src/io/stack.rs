@@ -1,0 +1,68 @@
+//! Stacks of cutouts, whichever file they are in.
+
+use std::ops::Range;
+use std::path::Path;
+
+use ndarray::Array3;
+
+use super::fits::{FitsFile, FitsPath};
+use super::npy::NpyStack;
+use crate::Result;
+
+/// A stack in a file, read by position.
+#[derive(Debug)]
+pub enum StackFile {
+    /// A numpy array.
+    Npy(NpyStack),
+    /// A FITS cube.
+    Fits(Box<FitsFile>),
+}
+
+impl StackFile {
+    /// Opens a stack; the ending says whether it is `.npy`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`NpyStack::open`] and [`FitsFile::open`].
+    pub fn open(path: &Path) -> Result<Self> {
+        if is_npy(path) {
+            return Ok(Self::Npy(NpyStack::open(path)?));
+        }
+        Self::open_fits(&FitsPath::parse(path)?)
+    }
+
+    /// Opens a FITS cube.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`FitsFile::open`].
+    pub fn open_fits(path: &FitsPath) -> Result<Self> {
+        Ok(Self::Fits(Box::new(FitsFile::open(path)?)))
+    }
+
+    /// Number of cutouts, height and width, pixels.
+    pub fn dim(&self) -> (usize, usize, usize) {
+        match self {
+            Self::Npy(stack) => stack.dim(),
+            Self::Fits(file) => (file.planes(), file.height(), file.width()),
+        }
+    }
+
+    /// The cutouts of these numbers, (n, height, width); a pixel without a finite value is NaN.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`NpyStack::read`] and [`FitsFile::cutouts`].
+    pub fn read(&self, cutouts: Range<usize>) -> Result<Array3<f64>> {
+        match self {
+            Self::Npy(stack) => stack.read(cutouts),
+            Self::Fits(file) => file.cutouts(cutouts),
+        }
+    }
+}
+
+/// Whether a file's name says that it is a numpy array.
+pub fn is_npy(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("npy"))
+}

@@ -1,0 +1,307 @@
+//! The stars of an image as they were fitted.
+
+use std::sync::OnceLock;
+
+use ndarray::{Array2, Array3, Axis};
+
+use super::pixels::{Pixels, Unavailable, check_unchanged};
+use super::record::ImageRecord;
+use super::settings::{FitSettings, PlaneFile};
+use crate::background::Background;
+use crate::catalog::{Assumptions, Row};
+use crate::cutout::{Cutout, CutoutOptions, Noise};
+use crate::error::{Error, Result};
+use crate::estimator::Estimator;
+use crate::image::{Header, Image};
+use crate::io::stack::StackFile;
+use crate::measure::{believed_read_noise, size_for};
+
+/// Widest cutout that is made, pixels: as wide as a fit takes them.
+const LARGEST_SIZE: usize = 1023;
+
+/// The pixels of an image, or the cutouts of a stack, with all that their fits took for granted:
+/// masks, variances, gain, saturation, size of the cutouts.
+#[derive(Debug)]
+pub struct Scene {
+    pixels: ScenePixels,
+    settings: FitSettings,
+    assumed: Assumptions,
+    noise: Noise,
+    notes: Vec<String>,
+}
+
+#[derive(Debug)]
+enum ScenePixels {
+    /// Its mask is applied.
+    Image {
+        image: Box<Image>,
+        /// Measured when it is first needed.
+        background: OnceLock<Background>,
+    },
+    Stack {
+        stack: StackFile,
+        mask: Option<Planes>,
+        variance: Option<Planes>,
+    },
+}
+
+/// A mask or variances: a plane for each image or cutout of a file, or one for all.
+#[derive(Debug)]
+struct Planes {
+    /// For messages.
+    file: String,
+    stack: StackFile,
+}
+
+/// The pixels round a star.
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    /// With the weights that the fit had.
+    pub(super) cutout: Cutout,
+    /// The values themselves, also of pixels that the fit left out, units of the image; NaN where
+    /// there are none.
+    pub(super) values: Array2<f64>,
+    /// Level that the cutout's values lack.
+    pub(super) bias: f64,
+}
+
+impl Scene {
+    /// Reads the image of a record again, with its mask and variances, or opens its stack. What of
+    /// masks and variances cannot be had any more is in [`Scene::notes`].
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`], where the pixels are no longer the same.
+    pub fn open(record: &ImageRecord) -> Result<Self, Unavailable> {
+        let mut pixels = Pixels::open(record)?;
+        let (info, settings) = (&record.info, &record.settings);
+        let mut notes = Vec::new();
+        let mut noted = |what: &str, opened: Result<Planes, Unavailable>| {
+            let note = |why: Unavailable| notes.push(format!("shown without its {what}: {why}"));
+            opened.map_err(note).ok()
+        };
+        let mask = settings.mask.as_ref().map(Planes::open);
+        let mut mask = mask.and_then(|opened| noted("mask", opened));
+        let variance = settings.variance.as_ref().map(Planes::open);
+        let mut variance = variance.and_then(|opened| noted("variances", opened));
+        if let Pixels::Image(image) = &mut pixels {
+            let plane = info.source.plane.unwrap_or(0);
+            let mut plane = |what: &str, planes: Option<Planes>| {
+                let read = planes?.read(plane, image.pixels.dim());
+                let note = |why: Error| notes.push(format!("shown without its {what}: {why}"));
+                read.map_err(note).ok()
+            };
+            let bad = plane("mask", mask.take());
+            image.variance = plane("variances", variance.take());
+            if let Some(bad) = bad {
+                image.mask(&bad);
+            }
+        }
+        let pixels = match pixels {
+            Pixels::Image(image) => ScenePixels::Image {
+                image,
+                background: OnceLock::new(),
+            },
+            Pixels::Stack(stack) => ScenePixels::Stack {
+                stack,
+                mask,
+                variance,
+            },
+        };
+        Ok(Self {
+            noise: pixels.noise(settings, info.assumed.gain, &info.header),
+            pixels,
+            settings: settings.clone(),
+            assumed: info.assumed,
+            notes,
+        })
+    }
+
+    /// An image in memory as it was measured: with its mask applied and its variances set.
+    pub fn of_image(image: Image, assumed: Assumptions, settings: &FitSettings) -> Self {
+        let header = image.header.clone();
+        let pixels = ScenePixels::Image {
+            image: Box::new(image),
+            background: OnceLock::new(),
+        };
+        Self {
+            noise: pixels.noise(settings, assumed.gain, &header),
+            pixels,
+            settings: settings.clone(),
+            assumed,
+            notes: Vec::new(),
+        }
+    }
+
+    /// The whole image, masked pixels without a value; `None` of a stack.
+    pub fn image(&self) -> Option<&Image> {
+        match &self.pixels {
+            ScenePixels::Image { image, .. } => Some(image),
+            ScenePixels::Stack { .. } => None,
+        }
+    }
+
+    /// The run's settings.
+    pub fn settings(&self) -> &FitSettings {
+        &self.settings
+    }
+
+    /// What is not as it was fitted, a sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The pixels round a star.
+    ///
+    /// The fit's cutout is round the place where the star was started from, which no catalogue
+    /// has. This one is round the fitted place: off by a pixel where both are not rounded alike, by
+    /// more where a fit has moved further.
+    pub(super) fn piece(&self, star: &Row) -> Result<Piece> {
+        let options = CutoutOptions {
+            noise: self.noise,
+            saturation: self.assumed.saturation.unwrap_or(f64::INFINITY),
+        };
+        match &self.pixels {
+            ScenePixels::Image { image, background } => {
+                let first = self.settings.first_pixel();
+                let position = star.get("x").zip(star.get("y"));
+                let (x, y) = position.ok_or_else(|| no_position(&image.name))?;
+                let position = (x - first, y - first);
+                let background = background.get_or_init(|| {
+                    let cell = Background::cell_for(image.width(), image.height());
+                    Background::estimate(image.pixels.view(), cell)
+                });
+                let size = self.size(star);
+                let cutout = Cutout::from_image(image, background, &options, position, size);
+                let values = Array2::from_shape_fn((size, size), |(row, column)| {
+                    let at = |corner: i64, offset: usize| {
+                        usize::try_from(corner.checked_add(offset as i64)?).ok()
+                    };
+                    let row = at(cutout.corner.1, row);
+                    let place = row.zip(at(cutout.corner.0, column));
+                    let value = place.and_then(|place| image.pixels.get(place));
+                    value.copied().unwrap_or(f64::NAN)
+                });
+                Ok(Piece {
+                    cutout,
+                    values,
+                    bias: 0.0,
+                })
+            }
+            ScenePixels::Stack {
+                stack,
+                mask,
+                variance,
+            } => {
+                let bias = self.settings.bias;
+                let mut values = only(stack.read(star.id..star.id.saturating_add(1))?);
+                let plane = |planes: &Option<Planes>| {
+                    let read = |planes: &Planes| planes.read(star.id, values.dim());
+                    planes.as_ref().map(read).transpose()
+                };
+                let (mask, variance) = (plane(mask)?, plane(variance)?);
+                if let Some(mask) = mask {
+                    values.zip_mut_with(&mask, |value, &bad| {
+                        if bad != 0.0 {
+                            *value = f64::NAN;
+                        }
+                    });
+                }
+                let options = CutoutOptions {
+                    noise: options.noise.less(bias),
+                    saturation: options.saturation - bias,
+                };
+                let cutout = Cutout::from_pixels(
+                    values.mapv(|value| value - bias).view(),
+                    variance.as_ref().map(|variance| variance.view()),
+                    &options,
+                );
+                Ok(Piece {
+                    cutout,
+                    values,
+                    bias,
+                })
+            }
+        }
+    }
+
+    /// Side of the cutouts: databases of version 1 do not say it.
+    fn size(&self, star: &Row) -> usize {
+        match self.assumed.size.0 {
+            0 => size_for(star.get("fwhm").or(self.assumed.fwhm).unwrap_or(0.0)),
+            size => size.min(LARGEST_SIZE) | 1,
+        }
+    }
+}
+
+impl ScenePixels {
+    /// What the noise of a pixel was taken to be.
+    fn noise(&self, settings: &FitSettings, gain: Option<f64>, header: &Header) -> Noise {
+        let has_variance = match self {
+            Self::Image { image, .. } => image.variance.is_some(),
+            Self::Stack { variance, .. } => variance.is_some(),
+        };
+        let read_noise = believed_read_noise(settings.read_noise, header);
+        match (settings.estimator, gain) {
+            (Estimator::Poisson, Some(gain)) => Noise::counts(gain, settings.bias, read_noise),
+            (Estimator::Poisson, None) => Noise::Unit,
+            (Estimator::LeastSquares, _) if !settings.weighted => Noise::Unit,
+            (Estimator::LeastSquares, _) if has_variance => Noise::Variance,
+            // They were given, but are not there any more.
+            (Estimator::LeastSquares, _) if settings.variance.is_some() => Noise::Unit,
+            (Estimator::LeastSquares, gain) => match self {
+                Self::Image { .. } => Noise::Known {
+                    gain,
+                    read_noise: 0.0,
+                },
+                Self::Stack { .. } if gain.is_some() => Noise::Known { gain, read_noise },
+                Self::Stack { .. } => Noise::Unit,
+            },
+        }
+    }
+}
+
+impl Planes {
+    fn open(file: &PlaneFile) -> Result<Self, Unavailable> {
+        check_unchanged(&file.source())?;
+        let opened = match &file.path.hdu {
+            None => StackFile::open(&file.path.path),
+            Some(_) => StackFile::open_fits(&file.path),
+        };
+        Ok(Self {
+            file: file.path.path.display().to_string(),
+            stack: opened.map_err(Unavailable::Unreadable)?,
+        })
+    }
+
+    /// The plane of this number, or the one that stands for all.
+    fn read(&self, at: usize, shape: (usize, usize)) -> Result<Array2<f64>> {
+        let (n, height, width) = self.stack.dim();
+        if (height, width) != shape {
+            return Err(Error::Malformed {
+                file: self.file.clone(),
+                field: "shape".to_owned(),
+                expected: format!("{} x {} pixels", shape.1, shape.0),
+                found: format!("{width} x {height} pixels"),
+                hint: None,
+            });
+        }
+        let at = if n == 1 { 0 } else { at };
+        Ok(only(self.stack.read(at..at.saturating_add(1))?))
+    }
+}
+
+/// The one plane of a stack.
+fn only(stack: Array3<f64>) -> Array2<f64> {
+    stack.index_axis_move(Axis(0), 0)
+}
+
+fn no_position(image: &str) -> Error {
+    Error::Malformed {
+        file: image.to_owned(),
+        field: "x, y".to_owned(),
+        expected: "a place in the image".to_owned(),
+        found: "none: the star is not on it".to_owned(),
+        hint: None,
+    }
+}
