@@ -9,7 +9,7 @@ mod elliptical_moffat;
 mod gaussian;
 mod gaussian_integrated;
 mod moffat;
-mod parameter;
+pub mod parameter;
 
 use std::fmt::Debug;
 

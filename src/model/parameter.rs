@@ -101,7 +101,8 @@ fn ln_widths(side: f64) -> (f64, f64) {
 /// `1 / beta`: at 1 the flux is infinite, at 0 the profile is a Gaussian.
 const INVERSE_BETA: (f64, f64) = (0.02, 0.95);
 
-pub(super) const FLUX: Parameter = Parameter {
+/// Integral of the star over the plane.
+pub const FLUX: Parameter = Parameter {
     name: "flux",
     unit: "adu",
     role: Role::Flux,
@@ -114,7 +115,7 @@ pub(super) const FLUX: Parameter = Parameter {
 
 /// The height of a Moffat's centre: its flux reaches to infinity with its wings, and that of a
 /// profile with beta near 1 is infinite, however well the pixels say what its core is.
-pub(super) const PEAK: Parameter = Parameter {
+pub const PEAK: Parameter = Parameter {
     name: "peak",
     unit: "adu/pix",
     rate: 2.0,
@@ -122,7 +123,8 @@ pub(super) const PEAK: Parameter = Parameter {
     ..FLUX
 };
 
-pub(super) const X: Parameter = Parameter {
+/// Column of the centre.
+pub const X: Parameter = Parameter {
     name: "x",
     unit: "pix",
     role: Role::X,
@@ -133,7 +135,8 @@ pub(super) const X: Parameter = Parameter {
     description: "column of the centre",
 };
 
-pub(super) const Y: Parameter = Parameter {
+/// Row of the centre.
+pub const Y: Parameter = Parameter {
     name: "y",
     unit: "pix",
     role: Role::Y,
@@ -144,7 +147,8 @@ pub(super) const Y: Parameter = Parameter {
     description: "row of the centre",
 };
 
-pub(super) const BACKGROUND: Parameter = Parameter {
+/// Level under the star.
+pub const BACKGROUND: Parameter = Parameter {
     name: "background",
     unit: "adu/pix",
     role: Role::Background,
@@ -158,7 +162,7 @@ pub(super) const BACKGROUND: Parameter = Parameter {
 };
 
 /// The post's parameter of the width.
-pub(super) const SIGMA: Parameter = Parameter {
+pub const SIGMA: Parameter = Parameter {
     name: "sigma",
     unit: "pix",
     role: Role::Shape,
@@ -169,7 +173,8 @@ pub(super) const SIGMA: Parameter = Parameter {
     description: "standard deviation; fwhm = 2.3548 sigma",
 };
 
-pub(super) const FWHM: Parameter = Parameter {
+/// Full width at half maximum.
+pub const FWHM: Parameter = Parameter {
     name: "fwhm",
     unit: "pix",
     role: Role::Shape,
@@ -180,13 +185,15 @@ pub(super) const FWHM: Parameter = Parameter {
     description: "full width at half maximum",
 };
 
-pub(super) const FWHM_MAJOR: Parameter = Parameter {
+/// The same along the major axis.
+pub const FWHM_MAJOR: Parameter = Parameter {
     name: "fwhm_major",
     description: "full width at half maximum along the major axis",
     ..FWHM
 };
 
-pub(super) const FWHM_MINOR: Parameter = Parameter {
+/// The same along the minor axis.
+pub const FWHM_MINOR: Parameter = Parameter {
     name: "fwhm_minor",
     description: "full width at half maximum along the minor axis",
     ..FWHM
@@ -203,7 +210,8 @@ pub(crate) const RATIO: Parameter = Parameter {
     ..FWHM
 };
 
-pub(super) const THETA: Parameter = Parameter {
+/// Angle of the major axis, from +x to +y.
+pub const THETA: Parameter = Parameter {
     name: "theta",
     unit: "deg",
     role: Role::Shape,
@@ -214,7 +222,8 @@ pub(super) const THETA: Parameter = Parameter {
     description: "angle of the major axis from +x to +y",
 };
 
-pub(super) const BETA: Parameter = Parameter {
+/// Exponent of a Moffat profile.
+pub const BETA: Parameter = Parameter {
     name: "beta",
     unit: "",
     role: Role::Shape,
@@ -226,10 +235,10 @@ pub(super) const BETA: Parameter = Parameter {
 };
 
 /// Typical exponent of a star's wings behind the atmosphere; where the fit of a Moffat starts.
-pub(super) const TYPICAL_BETA: f64 = 3.0;
+pub const TYPICAL_BETA: f64 = 3.0;
 
 /// Logarithm of a width: a step is a factor, and no step makes it negative.
-pub(super) const LN_FWHM: Parameter = Parameter {
+pub const LN_FWHM: Parameter = Parameter {
     name: "ln_fwhm",
     unit: "",
     role: Role::Shape,
@@ -240,15 +249,17 @@ pub(super) const LN_FWHM: Parameter = Parameter {
     description: "logarithm of the full width at half maximum",
 };
 
-/// An ellipse without an angle: see [`super::ellipse`].
-pub(super) const LN_WIDTH_X: Parameter = Parameter {
+/// Logarithm of the full width along the row through the centre. With it, the shear and the width across
+/// the rows an ellipse has no angle, which would mean nothing where it is a circle.
+pub const LN_WIDTH_X: Parameter = Parameter {
     name: "ln_width_x",
     description: "logarithm of the full width along the row through the centre",
     rate: 3.0,
     ..LN_FWHM
 };
 
-pub(super) const SHEAR: Parameter = Parameter {
+/// How far rows are shifted against each other.
+pub const SHEAR: Parameter = Parameter {
     name: "shear",
     // An ellipse 16 times as long as it is wide, at the worst angle, has a shear of 8.
     bounds: |_| (-8.0, 8.0),
@@ -257,7 +268,8 @@ pub(super) const SHEAR: Parameter = Parameter {
     ..LN_FWHM
 };
 
-pub(super) const LN_WIDTH_Y: Parameter = Parameter {
+/// Logarithm of the full width at half maximum across the rows.
+pub const LN_WIDTH_Y: Parameter = Parameter {
     name: "ln_width_y",
     description: "logarithm of the full height",
     rate: 3.0,
@@ -266,7 +278,7 @@ pub(super) const LN_WIDTH_Y: Parameter = Parameter {
 
 /// beta itself and the width are correlated by 0.99 and beta runs away to infinity, which is a
 /// Gaussian and here is 0.
-pub(super) const BETA_INVERSE: Parameter = Parameter {
+pub const BETA_INVERSE: Parameter = Parameter {
     name: "inverse_beta",
     unit: "",
     role: Role::Shape,
