@@ -7,13 +7,16 @@ mod list;
 mod log;
 mod matching;
 mod query;
+mod settings;
 mod simulate;
 mod summary;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Parser, Subcommand};
+use anyhow::Result;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use settings::Settings;
 use starfit::estimator::Estimator;
 use starfit::model::{self, MODELS, Model};
 
@@ -66,9 +69,34 @@ const ABORTED: u8 = 130;
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
     quiet_mesa();
-    let cli = Cli::parse();
+    run().unwrap_or_else(|error| {
+        // A reader that has seen enough, such as `head`, is no failure.
+        if is_broken_pipe(&error) {
+            return ExitCode::SUCCESS;
+        }
+        // The words of --help are such an error too.
+        if let Some(usage) = error.downcast_ref::<clap::Error>() {
+            usage.exit();
+        }
+        print_error(&error);
+        ExitCode::from(FAILED)
+    })
+}
+
+fn run() -> Result<ExitCode> {
+    let settings = Settings::read(
+        command(),
+        std::env::args_os().collect(),
+        std::env::vars_os(),
+    )?;
+    if settings.is_printed() {
+        settings.print(&mut std::io::stdout().lock())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let cli = Cli::from_arg_matches(&settings.matches()?)?;
     log::init(cli.quiet, cli.verbose);
-    let done = match cli.command {
+    settings.say_unknown();
+    match cli.command {
         Command::Fit(args) => fit::run(&args, cli.quiet),
         Command::Query(args) => query::run(*args, cli.quiet).map(|()| ExitCode::SUCCESS),
         Command::Match(args) => matching::run(&args, cli.quiet),
@@ -76,15 +104,12 @@ pub(crate) fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Devices => list::devices().map(|()| ExitCode::SUCCESS),
         Command::Models => list::models().map(|()| ExitCode::SUCCESS),
-    };
-    done.unwrap_or_else(|error| {
-        // A reader that has seen enough, such as `head`, is no failure.
-        if is_broken_pipe(&error) {
-            return ExitCode::SUCCESS;
-        }
-        print_error(&error);
-        ExitCode::from(FAILED)
-    })
+    }
+}
+
+/// The command line: what is described here, and where settings come from.
+fn command() -> clap::Command {
+    Cli::command().args(settings::args())
 }
 
 /// Keeps Mesa's device chooser from looking for a desktop, which it complains about on machines
