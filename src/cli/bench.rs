@@ -19,6 +19,8 @@ use starfit::model::Model;
 use starfit::simulate::{RECIPES, Recipe, Stack};
 use starfit::solver::LevenbergMarquardt;
 
+use super::progress::{self, Progress};
+
 /// Options of `starfit bench`.
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
@@ -98,7 +100,7 @@ fn tolerated(tolerance: f64, work: &Work) -> f64 {
 const SEED: u64 = 1;
 
 /// Times every backend of this machine and checks each against the reference.
-pub(super) fn run(args: &BenchArgs) -> Result<()> {
+pub(super) fn run(args: &BenchArgs, quiet: bool) -> Result<()> {
     ensure!(
         args.tolerance > 0.0,
         "--tolerance: expected a number above 0, found {}",
@@ -123,24 +125,27 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
     let tolerated = tolerated(args.tolerance, &bench.work);
     let mut has_head = args.json;
     let mut wrong_answers = Vec::new();
-    for backend in backends(&args.backend) {
+    let backends = backends(&args.backend);
+    let mut progress = Progress::new("run", backends.len() * (RUNS + 1), !quiet);
+    for backend in backends {
         let fitter = fitter(args, backend);
         let batch = match fitter.backend.name() {
             "reference" => &part,
             _ => &batch,
         };
-        let timing = time(&fitter, batch)?;
+        let timing = time(&fitter, batch, &mut progress)?;
         let error = worst(fitter.model, &timing.fits, &optima);
         if error.is_nan() || error > tolerated {
             wrong_answers.push(format!("{}: {error:.3}", fitter.backend.name()));
             continue;
         }
         if !has_head {
-            bench.print_head()?;
+            progress::aside(|| bench.print_head())?;
             has_head = true;
         }
-        bench.print(&fitter, &timing, error)?;
+        progress::aside(|| bench.print(&fitter, &timing, error))?;
     }
+    progress.finish();
     if !wrong_answers.is_empty() {
         bail!(
             "a fit is more than {tolerated:.3} of its error from the reference's, so no speed is told: {}",
@@ -202,14 +207,16 @@ struct Timing {
 
 /// The median of some runs, after one that compiles the shader and warms the caches. All write into
 /// the same memory, as the blocks of a stack do.
-fn time(fitter: &Fitter, batch: &Batch) -> Result<Timing> {
+fn time(fitter: &Fitter, batch: &Batch, progress: &mut Progress) -> Result<Timing> {
     let mut fits = fitter.fit(batch)?;
+    progress.advance(true);
     let mut runs = Vec::with_capacity(RUNS);
     for _ in 0..RUNS {
         fitter.take_tally();
         let start = Instant::now();
         fitter.fit_into(batch, &mut fits)?;
         runs.push((start.elapsed().as_secs_f64(), fitter.take_tally()));
+        progress.advance(true);
     }
     runs.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     let (seconds, tally) = runs[RUNS / 2];

@@ -9,6 +9,7 @@ use clap::Args;
 use starfit::catalog::objects::{MatchOptions, Matched, Placement, Radius};
 use starfit::fit::Flags;
 
+use super::progress::Spinner;
 use super::summary::count;
 use super::{PARTIAL, print_error, query};
 
@@ -51,7 +52,9 @@ pub(super) fn run(args: &MatchArgs, quiet: bool) -> Result<ExitCode> {
         exclude: args.exclude,
         by_pattern: args.by_pattern,
     };
+    let spinner = Spinner::new("linking stars", !quiet);
     let matched = options.write(&args.database).map_err(name_flag)?;
+    drop(spinner);
     let mut code = ExitCode::SUCCESS;
     let first = matched.images.first().map_or("", |image| &image.name);
     for image in &matched.images {

@@ -6,6 +6,7 @@ mod fit;
 mod list;
 mod log;
 mod matching;
+mod progress;
 mod query;
 mod settings;
 mod simulate;
@@ -100,8 +101,8 @@ fn run() -> Result<ExitCode> {
         Command::Fit(args) => fit::run(&args, cli.quiet),
         Command::Query(args) => query::run(*args, cli.quiet).map(|()| ExitCode::SUCCESS),
         Command::Match(args) => matching::run(&args, cli.quiet),
-        Command::Simulate(args) => simulate::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Simulate(args) => simulate::run(&args, cli.quiet).map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => bench::run(&args, cli.quiet).map(|()| ExitCode::SUCCESS),
         Command::Devices => list::devices().map(|()| ExitCode::SUCCESS),
         Command::Models => list::models().map(|()| ExitCode::SUCCESS),
     }
@@ -135,20 +136,24 @@ fn print_error(error: &anyhow::Error) {
             message = format!("{message}: {cause}");
         }
     }
-    eprintln!("error: {message}");
-    if let Some(hint) = error
-        .downcast_ref::<starfit::Error>()
-        .and_then(starfit::Error::hint)
-    {
-        eprintln!("hint: {hint}");
-    }
+    let hint = error.downcast_ref().and_then(starfit::Error::hint);
+    progress::aside(|| {
+        eprintln!("error: {message}");
+        if let Some(hint) = hint {
+            eprintln!("hint: {hint}");
+        }
+    });
 }
 
 /// Lets Ctrl-C end the work at the next good place; a second one ends it at once.
-fn heed_interrupts() {
-    let heeded = ctrlc::set_handler(|| {
+fn heed_interrupts(quiet: bool) {
+    let heeded = ctrlc::set_handler(move || {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(ABORTED.into());
+        }
+        // On a thread of its own: where nothing can be written, a second one is heeded all the same.
+        if !quiet {
+            std::thread::spawn(progress::answer_interrupt);
         }
     });
     if let Err(error) = heeded {

@@ -215,6 +215,8 @@ impl Settings {
             return self.command.clone().try_get_matches_from(&self.typed);
         }
         self.judge(&self.settings).map_err(|mut error| {
+            // It would name every option that is set anywhere.
+            error.remove(ContextKind::Usage);
             let text = error.to_string();
             let is_mentioned = |setting: &&Setting| {
                 let mut words = text.split(|c: char| !(c.is_alphanumeric() || c == '-'));

@@ -9,6 +9,8 @@ use starfit::Error;
 use starfit::model::{MODELS, Model};
 use starfit::simulate::{Camera, SimulationOptions, Stack, StackFormat, StarField, truth_path};
 
+use super::progress::Spinner;
+
 /// Simulate a star field, or a stack of cutouts, with known truth
 #[derive(Debug, Args)]
 // So that a negative number is refused under the name of its flag.
@@ -98,7 +100,7 @@ pub(super) struct SimulateArgs {
 }
 
 /// Runs `starfit simulate`.
-pub(super) fn run(args: &SimulateArgs) -> Result<()> {
+pub(super) fn run(args: &SimulateArgs, quiet: bool) -> Result<()> {
     let out = &args.out;
     // What cannot be written is said before the work.
     let format = StackFormat::from_path(out)?;
@@ -143,6 +145,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
         },
         seed: args.seed,
     };
+    let spinner = Spinner::new("simulating", !quiet);
     let what = match args.stack {
         Some(count) => {
             Stack::new(count, args.size, &options)
@@ -158,11 +161,14 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
             format!("{width} x {height} pixels with {stars} stars")
         }
     };
-    eprintln!(
-        "wrote {what} to {}, the truth to {}",
-        out.display(),
-        truth_path(out).display()
-    );
+    drop(spinner);
+    if !quiet {
+        eprintln!(
+            "wrote {what} to {}, the truth to {}",
+            out.display(),
+            truth_path(out).display()
+        );
+    }
     Ok(())
 }
 
@@ -214,7 +220,7 @@ mod tests {
     fn try_run(args: &[&str]) -> Result<(), String> {
         let all = ["simulate"].into_iter().chain(args.iter().copied());
         let cli = Cli::try_parse_from(all).map_err(|e| e.to_string())?;
-        run(&cli.simulate).map_err(|e| e.to_string())
+        run(&cli.simulate, true).map_err(|e| e.to_string())
     }
 
     #[test]

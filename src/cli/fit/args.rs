@@ -1,5 +1,6 @@
 //! The options of `starfit fit`.
 
+use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -304,6 +305,11 @@ impl FitArgs {
         Ok(())
     }
 
+    /// Whether rows appear where bars would be.
+    pub(super) fn writes_to_terminal(&self) -> bool {
+        self.output.iter().any(|path| path == Path::new("-")) && stdout().is_terminal()
+    }
+
     pub(super) fn measure_options(&self) -> MeasureOptions {
         MeasureOptions {
             size: self.size,
@@ -321,14 +327,16 @@ impl FitArgs {
         }
     }
 
-    pub(super) fn fitter(&self) -> Result<Fitter> {
+    /// The fitter, and why it has this backend.
+    pub(super) fn fitter(&self) -> Result<(Fitter, &'static str)> {
         let solver: Box<dyn Solver> = match self.solver {
             SolverName::LevenbergMarquardt => Box::new(LevenbergMarquardt::default()),
             SolverName::GradientDescent => Box::new(GradientDescent {
                 learning_rate: self.learning_rate,
             }),
         };
-        let mut fitter = Fitter::new(self.model, solver, self.backend.open()?);
+        let (backend, why) = self.backend.open()?;
+        let mut fitter = Fitter::new(self.model, solver, backend);
         fitter.estimator = self.estimator;
         fitter.tolerance = self.tolerance;
         fitter.max_iterations = match self.solver {
@@ -336,7 +344,7 @@ impl FitArgs {
             SolverName::GradientDescent => self.steps,
         };
         fitter.chunk = self.chunk.map(|chunk| chunk as usize);
-        Ok(fitter)
+        Ok((fitter, why))
     }
 
     /// The files beside the inputs as they are now, which is to be asked before they are read.
