@@ -23,31 +23,41 @@ use super::progress::{self, Progress};
 
 /// Options of `starfit bench`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  starfit bench
+  starfit bench --work m1 --estimator poisson --tolerance 1e-4
+  starfit bench --backend cpu --threads 1 --json")]
 pub(super) struct BenchArgs {
     /// What to fit: w2 is 15x15 pixels and a circular Gaussian, w3 21x21 and an elliptical one, m1
     /// 21x21 and a Moffat, m2 an elliptical one, g1 11x11 and an integrated Gaussian.
-    #[arg(long, value_name = "WORK", default_value = "w2", value_parser = parse_work)]
+    #[arg(long, value_name = "WORK", default_value = "w2", value_parser = parse_work, help_heading = "Work")]
     work: &'static Recipe,
     /// What a residual costs.
-    #[arg(long, value_name = "NAME", default_value = "least-squares", value_parser = super::parse_estimator)]
+    #[arg(long, value_name = "NAME", default_value = "least-squares", value_parser = super::parse_estimator, help_heading = "Work")]
     estimator: Estimator,
     /// Where to compute; may be repeated. By default everywhere.
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = "Machine")]
     backend: Vec<Where>,
     /// Stars to fit.
-    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Work")]
     count: u32,
     /// CPU threads; by default one a core.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Machine")]
     threads: Option<u16>,
     /// Where the fits start.
-    #[arg(long, value_enum, default_value_t = StartFrom::Near)]
+    #[arg(long, value_enum, default_value_t = StartFrom::Near, help_heading = "Work")]
     start: StartFrom,
     /// A fit is done when the next step would lower chi-square by less than this part of it.
-    #[arg(long, value_name = "PART", default_value_t = 1e-6)]
+    #[arg(
+        long,
+        value_name = "PART",
+        default_value_t = 1e-6,
+        help_heading = "Work"
+    )]
     tolerance: f64,
     /// One JSON object a backend.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 

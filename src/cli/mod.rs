@@ -6,6 +6,7 @@ mod fit;
 mod list;
 mod log;
 mod matching;
+mod pages;
 mod progress;
 mod query;
 mod settings;
@@ -21,12 +22,35 @@ use settings::Settings;
 use starfit::estimator::Estimator;
 use starfit::model::{self, MODELS, Model};
 
+macro_rules! exit_codes {
+    () => {
+        "\
+Exit codes:
+  0    every input done
+  1    some inputs failed
+  2    wrong usage, or no input succeeded
+  130  interrupted"
+    };
+}
+
 /// Fits star models to thousands or millions of cutouts of astronomical images at once.
 #[derive(Debug, Parser)]
 #[command(
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 every input done; 1 some inputs failed; 2 wrong usage, or no input succeeded; 130 interrupted."
+    after_help = exit_codes!(),
+    after_long_help = concat!("\
+Examples:
+  starfit fit night/*.fits
+  starfit query starfit.db --where 'flags = 0' --order 'snr desc' --limit 10
+
+Settings:
+  Every option may also be an environment variable, --read-noise as STARFIT_READ_NOISE, or a
+  line of the file that --config or STARFIT_CONFIG names, as `starfit fit --print-config` writes
+  it. What is typed wins over variables, these win over the file. Several values in a variable
+  are separated by commas, those of one option, as of --box, by blanks.
+
+", exit_codes!())
 )]
 struct Cli {
     #[command(subcommand)]
@@ -52,9 +76,15 @@ enum Command {
     /// Measure the fits a second of every backend of this machine, checked against the reference.
     Bench(bench::BenchArgs),
     /// List the GPUs and software drivers of this machine.
+    #[command(after_long_help = "Examples:\n  starfit devices")]
     Devices,
     /// List the star models with their parameters.
+    #[command(after_long_help = "Examples:\n  starfit models")]
     Models,
+    /// Write what completes commands and options in a shell to standard output.
+    Completions(pages::CompletionsArgs),
+    /// Write the man pages, one for each command, into a folder.
+    Man(pages::ManArgs),
 }
 
 /// Whether the user has pressed Ctrl-C.
@@ -105,6 +135,10 @@ fn run() -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args, cli.quiet).map(|()| ExitCode::SUCCESS),
         Command::Devices => list::devices().map(|()| ExitCode::SUCCESS),
         Command::Models => list::models().map(|()| ExitCode::SUCCESS),
+        Command::Completions(args) => {
+            pages::completions(&args, command()).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Man(args) => pages::man(&args, command()).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -202,3 +236,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
             || matches!(cause.downcast_ref::<starfit::Error>(), Some(starfit::Error::Io { source, .. }) if broken(source))
     })
 }
+
+#[cfg(test)]
+mod tests;

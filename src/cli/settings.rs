@@ -20,7 +20,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use starfit::Error;
 
 /// What the names of environment variables begin with.
-const PREFIX: &str = "STARFIT_";
+pub(super) const PREFIX: &str = "STARFIT_";
 
 /// The options that say where settings come from and go to, and are none themselves.
 const FILE: &str = "config";
@@ -217,14 +217,15 @@ impl Settings {
         self.judge(&self.settings).map_err(|mut error| {
             // It would name every option that is set anywhere.
             error.remove(ContextKind::Usage);
-            let text = error.to_string();
-            let is_mentioned = |setting: &&Setting| {
-                let mut words = text.split(|c: char| !(c.is_alphanumeric() || c == '-'));
-                words.any(|word| word.strip_prefix("--") == Some(key(&setting.arg)))
+            let complaint = self.complaint(&self.settings);
+            let matters = |setting: &&Setting| {
+                let mut others = self.settings.clone();
+                others.retain(|other| other != *setting);
+                self.complaint(&others) != complaint
             };
-            let others = self.settings.iter().filter(|setting| !is_typed(setting));
-            let tips: Vec<StyledStr> = others
-                .filter(is_mentioned)
+            let set = self.settings.iter().filter(|setting| !is_typed(setting));
+            let tips: Vec<StyledStr> = set
+                .filter(matters)
                 .map(|setting| format!("--{} is from {}", key(&setting.arg), setting.origin).into())
                 .collect();
             if !tips.is_empty() {
@@ -232,6 +233,13 @@ impl Settings {
             }
             error
         })
+    }
+
+    /// What clap has against these settings: the kind of it, and the arguments.
+    fn complaint(&self, settings: &[Setting]) -> Option<(ErrorKind, Option<String>)> {
+        let error = self.judge(settings).err()?;
+        let args = error.get(ContextKind::InvalidArg);
+        Some((error.kind(), args.map(ToString::to_string)))
     }
 
     fn subcommand(&self) -> &Command {

@@ -20,7 +20,18 @@ use crate::cli::backend::BackendArgs;
 
 /// Options of `starfit fit`.
 #[derive(Debug, Args)]
-#[command(allow_negative_numbers = true)]
+#[command(
+    allow_negative_numbers = true,
+    after_long_help = "\
+Examples:
+  starfit fit m13.fits
+  starfit fit 'night/*.fits' -o night.db --resume
+  starfit fit m13.fits --model moffat --bound beta=2:6 -o m13.csv -o m13.reg
+  starfit fit m13.fits --stars list.csv --fix x --fix y -o forced.csv
+  starfit fit stack.npy --gain 1.5 --read-noise 5 -o - > stack.csv
+  starfit fit m13.fits --gain 1.5 --print-config > starfit.toml
+  starfit fit --config starfit.toml --threshold 8"
+)]
 pub(crate) struct FitArgs {
     /// FITS images (`file.fits[1]` or `file.fits[SCI]` chooses an extension), stacks of cutouts
     /// (`.npy`), or patterns such as 'night/*.fits'.

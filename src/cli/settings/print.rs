@@ -4,7 +4,6 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 
 use anyhow::Result;
-use clap::error::{ContextKind, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use starfit::Error;
@@ -56,13 +55,6 @@ impl Settings {
         Ok(matches.map_or_else(Vec::new, |matches| {
             self.values(matches, ValueSource::DefaultValue, Origin::Default)
         }))
-    }
-
-    /// What clap has against these settings: the kind of it, and the arguments.
-    fn complaint(&self, settings: &[Setting]) -> Option<(ErrorKind, Option<String>)> {
-        let error = self.judge(settings).err()?;
-        let args = error.get(ContextKind::InvalidArg);
-        Some((error.kind(), args.map(ToString::to_string)))
     }
 
     fn line(
