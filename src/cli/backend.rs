@@ -10,7 +10,7 @@ pub(super) struct BackendArgs {
     /// Where to compute.
     #[arg(long, value_enum, default_value_t = BackendName::Auto)]
     pub(super) backend: BackendName,
-    /// GPU to use: any part of a name that `starfit devices` lists.
+    /// GPU to use: any part of a name that `starfit devices` lists; by default the best.
     #[arg(long, value_name = "NAME")]
     pub(super) device: Option<String>,
     /// CPU threads; by default one a core.

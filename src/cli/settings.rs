@@ -4,10 +4,10 @@
 //! All is derived from clap's description of the options, so that a new option needs nothing here.
 //! What the variables and the file say becomes a command line, which clap then judges as any other.
 
+mod environment;
 mod file;
 mod print;
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use starfit::Error;
+use file::Kind;
 
 /// What the names of environment variables begin with.
 pub(super) const PREFIX: &str = "STARFIT_";
@@ -114,12 +114,6 @@ fn key(arg: &Arg) -> &str {
     arg.get_long().unwrap_or(arg.get_id().as_str())
 }
 
-/// The environment variable of an option; an input has none.
-fn variable(arg: &Arg) -> Option<String> {
-    let name = arg.get_long()?.to_uppercase().replace('-', "_");
-    Some(format!("{PREFIX}{name}"))
-}
-
 /// Whether an argument is a setting, which a file may contain.
 fn is_setting(arg: &Arg) -> bool {
     use ArgAction::{Help, HelpLong, HelpShort, Version};
@@ -178,7 +172,7 @@ impl Settings {
             unknown: Vec::new(),
         };
         all.settings = all.values(matches, ValueSource::CommandLine, Origin::CommandLine);
-        let variables = variables(environment)?;
+        let variables = environment::variables(environment)?;
         let file = matches.get_one(FILE).cloned();
         let named = || variables.get(&format!("{PREFIX}CONFIG"));
         let file = file.or_else(|| named().map(PathBuf::from));
@@ -308,59 +302,6 @@ impl Settings {
         .collect()
     }
 
-    /// What the environment sets.
-    fn set_by(&self, variables: &BTreeMap<String, String>) -> Result<Vec<Setting>> {
-        let mut settings = Vec::new();
-        for arg in self
-            .subcommand()
-            .get_arguments()
-            .filter(|arg| is_setting(arg))
-        {
-            let Some(name) = variable(arg) else { continue };
-            let Some(text) = variables.get(&name) else {
-                continue;
-            };
-            let wrong = |expected: String| Error::Option {
-                option: name.clone(),
-                expected,
-                found: text.clone(),
-                hint: Some(format!(
-                    "{name} is an environment variable; unset it, or set it right"
-                )),
-            };
-            let given = |values| Setting {
-                arg: arg.clone(),
-                occurrences: values,
-                origin: Origin::Variable(name.clone()),
-            };
-            let times = match arg.get_action() {
-                ArgAction::SetTrue => {
-                    let switch = switch(text).ok_or_else(|| wrong("true or false".into()))?;
-                    Some(usize::from(switch))
-                }
-                ArgAction::Count => {
-                    let count: Option<u8> = text.trim().parse().ok();
-                    Some(
-                        count
-                            .ok_or_else(|| wrong("a whole number up to 255".into()))?
-                            .into(),
-                    )
-                }
-                _ => None,
-            };
-            if let Some(times) = times {
-                settings.push(given(vec![vec![]; times]));
-                continue;
-            }
-            let setting = given(split(arg, text));
-            if let Some(expected) = self.fault(self.subcommand(), &setting) {
-                return Err(wrong(expected).into());
-            }
-            settings.push(setting);
-        }
-        Ok(settings)
-    }
-
     /// What a setting of `command` should be where its own values are wrong, whatever the others.
     fn fault(&self, command: &Command, setting: &Setting) -> Option<String> {
         let words = std::iter::once(OsString::new())
@@ -382,58 +323,14 @@ impl Settings {
                     .unwrap_or(&error)
                     .to_string();
                 let cause = cause.lines().next().unwrap_or_default();
-                Some(cause.strip_prefix("expected ").unwrap_or(cause).to_owned())
+                let ours = cause.strip_prefix("expected ").map(str::to_owned);
+                // Clap's words say what is wrong, not what is right.
+                let range = || cause.split_once(" is not in ");
+                let range = || range().map(|(_, range)| format!("a number in {range}"));
+                let kind = || Kind::of(&setting.arg).name().to_owned();
+                ours.or_else(range).or_else(|| Some(kind()))
             }
         }
-    }
-
-    /// What to say of variables that look like ours.
-    fn unknown_of(&self, variables: &BTreeMap<String, String>) -> Vec<String> {
-        let commands = std::iter::once(&self.built).chain(self.built.get_subcommands());
-        let mut known: Vec<String> = commands
-            .flat_map(|command| settings_of(command).filter_map(variable))
-            .collect();
-        known.push(format!("{PREFIX}CONFIG"));
-        let unknown = variables.keys().filter(|name| !known.contains(name));
-        unknown
-            .map(|name| {
-                let like = nearest(name, known.iter().map(String::as_str));
-                let like = like.map(|like| format!("; {like} is"));
-                format!("{name}: is no setting{}", like.unwrap_or_default())
-            })
-            .collect()
-    }
-}
-
-/// Our variables; an empty one is as good as none.
-fn variables(
-    environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<BTreeMap<String, String>> {
-    let mut ours = BTreeMap::new();
-    for (name, text) in environment {
-        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
-            continue;
-        };
-        if text.is_empty() {
-            continue;
-        }
-        let text = text.into_string().map_err(|text| Error::Option {
-            option: name.into(),
-            expected: "text in UTF-8".into(),
-            found: text.to_string_lossy().into_owned(),
-            hint: None,
-        })?;
-        ours.insert(name.to_owned(), text);
-    }
-    Ok(ours)
-}
-
-/// Whether a variable turns a flag on or off.
-fn switch(text: &str) -> Option<bool> {
-    match text.trim().to_lowercase().as_str() {
-        "1" | "true" | "yes" | "on" => Some(true),
-        "0" | "false" | "no" | "off" => Some(false),
-        _ => None,
     }
 }
 
@@ -441,21 +338,6 @@ fn switch(text: &str) -> Option<bool> {
 fn values_at_once(arg: &Arg) -> usize {
     arg.get_num_args()
         .map_or(1, |range| range.min_values().max(1))
-}
-
-/// The values in a variable: of an option that takes several at once between blanks, of one that
-/// may be repeated between commas.
-fn split(arg: &Arg, text: &str) -> Vec<Vec<OsString>> {
-    if values_at_once(arg) > 1 {
-        return vec![text.split_whitespace().map(OsString::from).collect()];
-    }
-    match arg.get_action() {
-        ArgAction::Append => {
-            let values = text.split(',').map(str::trim);
-            values.map(|value| vec![value.into()]).collect()
-        }
-        _ => vec![vec![text.into()]],
-    }
 }
 
 /// The name of a file as it is said to the user.

@@ -14,6 +14,7 @@ impl Job {
     pub(super) fn end_without_images(self, failed: usize) -> Result<ExitCode> {
         self.outputs.abandon()?;
         if is_interrupted() {
+            eprintln!("interrupted: nothing was written");
             return Ok(ExitCode::from(ABORTED));
         }
         if self.skipped == 0 {

@@ -133,6 +133,9 @@ impl File<'_> {
                         None => return wrong(kind.name(), item),
                     }
                 }
+                if is_list && words.is_empty() {
+                    return Ok(None);
+                }
                 match at_once > 1 {
                     true => vec![words],
                     false => words.into_iter().map(|word| vec![word]).collect(),
@@ -219,7 +222,7 @@ impl Kind {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Integer => "a whole number",
             Self::Number => "a number",

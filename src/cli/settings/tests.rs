@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use starfit::Error;
+
 use super::*;
 use crate::cli::command;
 
@@ -79,6 +81,8 @@ fn every_kind_of_option_may_be_in_a_file() {
     ] {
         assert_eq!(value(&settings, id), expected, "{id}");
     }
+    let none = read("starfit fit a", &[], "[fit]\noutput = []\n").unwrap();
+    assert_eq!(value(&none, "output"), "starfit.db");
     // What is typed is not added to what is there, but takes its place.
     let typed = read("starfit fit --fix y b.fits", &[], file).unwrap();
     assert_eq!(
@@ -285,9 +289,14 @@ fn what_is_wrong_is_named_with_its_place() {
             "STARFIT_RESUME: expected true or false, found perhaps",
         ),
         (
+            "STARFIT_STEPS",
+            "x",
+            "STARFIT_STEPS: expected a whole number, found x",
+        ),
+        (
             "STARFIT_JOBS",
             "0",
-            "STARFIT_JOBS: expected 0 is not in 1..=4096",
+            "STARFIT_JOBS: expected a number in 1..=4096, found 0",
         ),
         (
             "STARFIT_CONFIG",
