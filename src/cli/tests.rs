@@ -20,29 +20,14 @@ fn commands(text: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The fault of a command line, if any.
+/// The fault of a command line, if any. What is missing may be in a file that the example names, and
+/// settings are printed without.
 fn fault(words: &[String]) -> Option<String> {
-    let typed = words.iter().map(Into::into).collect();
-    // A file that an example names is not there; its options are.
-    let is_file = |word: &&String| word.ends_with(".toml");
-    let has_file = words.iter().any(|word| is_file(&word));
-    let shown = |error: clap::Error| error.use_stderr().then(|| error.to_string());
-    if has_file {
-        let lenient = command().ignore_errors(true);
-        let known = lenient.try_get_matches_from(words);
-        let strict = command().try_get_matches_from(words).err();
-        let is_missing =
-            |error: &clap::Error| error.kind() == clap::error::ErrorKind::MissingRequiredArgument;
-        return known
-            .err()
-            .or(strict.filter(|error| !is_missing(error)))
-            .and_then(shown);
-    }
-    let settings = match Settings::read(command(), typed, []) {
-        Ok(settings) => settings,
-        Err(error) => return shown(error.downcast().unwrap()),
-    };
-    settings.matches().err().and_then(shown)
+    let error = command().try_get_matches_from(words).err()?;
+    let excuses = |word: &String| word == "--config" || word == "--print-config";
+    let is_missing = error.kind() == clap::error::ErrorKind::MissingRequiredArgument;
+    let is_excused = is_missing && words.iter().any(excuses);
+    (error.use_stderr() && !is_excused).then(|| error.to_string())
 }
 
 #[test]
