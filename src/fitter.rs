@@ -114,7 +114,7 @@ impl AddAssign for Tally {
 }
 
 /// Runs `work` and adds its time to `total`.
-fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
+pub(crate) fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = work();
     *total += start.elapsed();

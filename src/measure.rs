@@ -7,6 +7,8 @@ mod rows;
 mod stack;
 mod width;
 
+use std::time::{Duration, Instant};
+
 use crate::background::Background;
 use crate::batch::{Batch, Start};
 use crate::catalog::{Assumptions, Row};
@@ -120,6 +122,20 @@ pub struct Measured {
     pub rows: Vec<Row>,
     /// What was assumed.
     pub assumed: Assumptions,
+    /// What its stages took.
+    pub times: StageTimes,
+}
+
+/// What the stages of a measurement took, by the clock: where several images are measured side by
+/// side, each counts in full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StageTimes {
+    /// Reading ready cutouts and laying them out for the fit; an image is read already.
+    pub read: Duration,
+    /// Background, width of the stars and detection; of ready cutouts, level and noise of the sky.
+    pub detect: Duration,
+    /// Fitting the stars and working out their columns; of an image, cutting them out too.
+    pub fit: Duration,
 }
 
 /// Measures the stars of `image`: those of `list`, or those that it finds itself.
@@ -135,6 +151,7 @@ pub fn measure_image(
     options: &MeasureOptions,
     fitter: &Fitter,
 ) -> Result<Measured> {
+    let start = Instant::now();
     let list = list.map(|list| list.on(image)).transpose()?;
     let list = list.as_deref();
     let cell = Background::cell_for(image.width(), image.height());
@@ -187,6 +204,7 @@ pub fn measure_image(
             read_noise: 0.0,
         },
     };
+    let detected = Instant::now();
     let cut = CutoutOptions { noise, saturation };
     let mut fits = Vec::with_capacity(stars.len());
     for stars in stars.chunks(stars_at_once(size * size)) {
@@ -224,6 +242,11 @@ pub fn measure_image(
             saturation: Some(saturation).filter(|level| level.is_finite()),
             fwhm: Some(fwhm),
             size: (size, size),
+        },
+        times: StageTimes {
+            read: Duration::ZERO,
+            detect: detected - start,
+            fit: detected.elapsed(),
         },
     })
 }

@@ -10,7 +10,7 @@ pub(super) struct BackendArgs {
     /// Where to compute.
     #[arg(long, value_enum, default_value_t = BackendName::Auto)]
     pub(super) backend: BackendName,
-    /// GPU to use: any part of a name that `starfit devices` lists.
+    /// GPU to use: any part of a name that `starfit devices` lists; by default the best.
     #[arg(long, value_name = "NAME")]
     pub(super) device: Option<String>,
     /// CPU threads; by default one a core.
@@ -30,9 +30,15 @@ pub(super) enum BackendName {
     Reference,
 }
 
+/// A backend, and why it is this one.
+pub(super) type Chosen = (Box<dyn Backend>, &'static str);
+
+/// Why it is the one that `--backend` or `--device` names.
+const ASKED_FOR: &str = "as asked for";
+
 impl BackendArgs {
     /// Opens the backend, and sets the number of threads for everything.
-    pub(super) fn open(&self) -> Result<Box<dyn Backend>> {
+    pub(super) fn open(&self) -> Result<Chosen> {
         super::use_threads(self.jobs);
         if let (BackendName::Cpu | BackendName::Reference, Some(device)) =
             (self.backend, &self.device)
@@ -40,10 +46,10 @@ impl BackendArgs {
             anyhow::bail!("--device {device}: names a GPU, but --backend asks for none");
         }
         Ok(match (self.backend, &self.device) {
-            (BackendName::Cpu, _) => Box::new(CpuBackend::default()),
-            (BackendName::Reference, _) => Box::new(ReferenceBackend),
-            (BackendName::Gpu, device) => gpu(device.as_deref())?,
-            (BackendName::Auto, Some(device)) => gpu(Some(device))?,
+            (BackendName::Cpu, _) => (Box::new(CpuBackend::default()), ASKED_FOR),
+            (BackendName::Reference, _) => (Box::new(ReferenceBackend), ASKED_FOR),
+            (BackendName::Gpu, device) => (gpu(device.as_deref())?, ASKED_FOR),
+            (BackendName::Auto, Some(device)) => (gpu(Some(device))?, ASKED_FOR),
             (BackendName::Auto, None) => automatic()?,
         })
     }
@@ -62,14 +68,18 @@ fn gpu(device: Option<&str>) -> Result<Box<dyn Backend>> {
 }
 
 #[cfg(feature = "gpu")]
-fn automatic() -> Result<Box<dyn Backend>> {
-    match starfit::backend::gpu::adapters().first() {
-        Some(adapter) if !adapter.is_software => gpu(Some(&adapter.name)).or_else(|error| {
-            tracing::warn!("{error}; the CPU is used instead");
-            Ok(Box::new(CpuBackend::default()) as Box<dyn Backend>)
-        }),
-        _ => Ok(Box::new(CpuBackend::default())),
-    }
+fn automatic() -> Result<Chosen> {
+    let why = match starfit::backend::gpu::adapters().first() {
+        Some(adapter) if !adapter.is_software => match gpu(Some(&adapter.name)) {
+            Ok(gpu) => return Ok((gpu, "a hardware GPU")),
+            Err(error) => {
+                tracing::warn!("{error}; the CPU is used instead");
+                "the GPU could not be used"
+            }
+        },
+        _ => "no hardware GPU found",
+    };
+    Ok((Box::new(CpuBackend::default()), why))
 }
 
 #[cfg(not(feature = "gpu"))]
@@ -78,6 +88,7 @@ fn gpu(_device: Option<&str>) -> Result<Box<dyn Backend>> {
 }
 
 #[cfg(not(feature = "gpu"))]
-fn automatic() -> Result<Box<dyn Backend>> {
-    Ok(Box::new(CpuBackend::default()))
+fn automatic() -> Result<Chosen> {
+    let why = "built without the feature `gpu`";
+    Ok((Box::new(CpuBackend::default()), why))
 }

@@ -19,33 +19,45 @@ use starfit::model::Model;
 use starfit::simulate::{RECIPES, Recipe, Stack};
 use starfit::solver::LevenbergMarquardt;
 
+use super::progress::{self, Progress};
+
 /// Options of `starfit bench`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  starfit bench
+  starfit bench --work m1 --estimator poisson --tolerance 1e-4
+  starfit bench --backend cpu --threads 1 --json")]
 pub(super) struct BenchArgs {
     /// What to fit: w2 is 15x15 pixels and a circular Gaussian, w3 21x21 and an elliptical one, m1
     /// 21x21 and a Moffat, m2 an elliptical one, g1 11x11 and an integrated Gaussian.
-    #[arg(long, value_name = "WORK", default_value = "w2", value_parser = parse_work)]
+    #[arg(long, value_name = "WORK", default_value = "w2", value_parser = parse_work, help_heading = "Work")]
     work: &'static Recipe,
     /// What a residual costs.
-    #[arg(long, value_name = "NAME", default_value = "least-squares", value_parser = super::parse_estimator)]
+    #[arg(long, value_name = "NAME", default_value = "least-squares", value_parser = super::parse_estimator, help_heading = "Work")]
     estimator: Estimator,
     /// Where to compute; may be repeated. By default everywhere.
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = "Machine")]
     backend: Vec<Where>,
     /// Stars to fit.
-    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Work")]
     count: u32,
     /// CPU threads; by default one a core.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Machine")]
     threads: Option<u16>,
     /// Where the fits start.
-    #[arg(long, value_enum, default_value_t = StartFrom::Near)]
+    #[arg(long, value_enum, default_value_t = StartFrom::Near, help_heading = "Work")]
     start: StartFrom,
     /// A fit is done when the next step would lower chi-square by less than this part of it.
-    #[arg(long, value_name = "PART", default_value_t = 1e-6)]
+    #[arg(
+        long,
+        value_name = "PART",
+        default_value_t = 1e-6,
+        help_heading = "Work"
+    )]
     tolerance: f64,
     /// One JSON object a backend.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
@@ -98,7 +110,7 @@ fn tolerated(tolerance: f64, work: &Work) -> f64 {
 const SEED: u64 = 1;
 
 /// Times every backend of this machine and checks each against the reference.
-pub(super) fn run(args: &BenchArgs) -> Result<()> {
+pub(super) fn run(args: &BenchArgs, quiet: bool) -> Result<()> {
     ensure!(
         args.tolerance > 0.0,
         "--tolerance: expected a number above 0, found {}",
@@ -123,24 +135,27 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
     let tolerated = tolerated(args.tolerance, &bench.work);
     let mut has_head = args.json;
     let mut wrong_answers = Vec::new();
-    for backend in backends(&args.backend) {
+    let backends = backends(&args.backend);
+    let mut progress = Progress::new("run", backends.len() * (RUNS + 1), !quiet);
+    for backend in backends {
         let fitter = fitter(args, backend);
         let batch = match fitter.backend.name() {
             "reference" => &part,
             _ => &batch,
         };
-        let timing = time(&fitter, batch)?;
+        let timing = time(&fitter, batch, &mut progress)?;
         let error = worst(fitter.model, &timing.fits, &optima);
         if error.is_nan() || error > tolerated {
             wrong_answers.push(format!("{}: {error:.3}", fitter.backend.name()));
             continue;
         }
         if !has_head {
-            bench.print_head()?;
+            progress::aside(|| bench.print_head())?;
             has_head = true;
         }
-        bench.print(&fitter, &timing, error)?;
+        progress::aside(|| bench.print(&fitter, &timing, error))?;
     }
+    progress.finish();
     if !wrong_answers.is_empty() {
         bail!(
             "a fit is more than {tolerated:.3} of its error from the reference's, so no speed is told: {}",
@@ -202,14 +217,16 @@ struct Timing {
 
 /// The median of some runs, after one that compiles the shader and warms the caches. All write into
 /// the same memory, as the blocks of a stack do.
-fn time(fitter: &Fitter, batch: &Batch) -> Result<Timing> {
+fn time(fitter: &Fitter, batch: &Batch, progress: &mut Progress) -> Result<Timing> {
     let mut fits = fitter.fit(batch)?;
+    progress.advance(true);
     let mut runs = Vec::with_capacity(RUNS);
     for _ in 0..RUNS {
         fitter.take_tally();
         let start = Instant::now();
         fitter.fit_into(batch, &mut fits)?;
         runs.push((start.elapsed().as_secs_f64(), fitter.take_tally()));
+        progress.advance(true);
     }
     runs.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     let (seconds, tally) = runs[RUNS / 2];

@@ -11,15 +11,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::Receiver;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
 use starfit::catalog::{DoneImages, ImageInfo, RunInfo};
 use starfit::io::stack::StackFile;
-use starfit::measure::{Measured, StackInfo, measure_blocks};
+use starfit::measure::{Measured, StackInfo, StageTimes, measure_blocks};
 use starfit::star::read_stars;
 
+use super::progress::{self, Progress};
+use super::summary::Tally;
 use super::{ABORTED, PARTIAL, log, print_error, summary};
 pub(super) use args::{FitArgs, number, odd, positive};
 use inputs::{Found, Message, Work, expand};
@@ -46,7 +47,7 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         .iter()
         .flatten()
         .chain(companions.into_iter().flatten());
-    let fitter = args.fitter()?;
+    let (fitter, why) = args.fitter()?;
     let run = RunInfo {
         version: env!("CARGO_PKG_VERSION").into(),
         command_line: std::env::args_os()
@@ -60,9 +61,11 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     let mut job = Job {
         quiet,
         outputs: Outputs::open(&args.output, read, &run)?,
-        bar: bar(inputs.len(), quiet),
+        progress: Progress::new("file", inputs.len(), !quiet && !args.writes_to_terminal()),
         images: 0,
-        rows: 0,
+        tally: Tally::default(),
+        times: StageTimes::default(),
+        write: Duration::ZERO,
         skipped: 0,
     };
     let done = if args.resume {
@@ -70,7 +73,7 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     } else {
         DoneImages::default()
     };
-    super::heed_interrupts();
+    super::heed_interrupts(quiet);
     let work = Work {
         args,
         options,
@@ -80,7 +83,8 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         done,
     };
     let failed = job.inputs(&work, inputs)?;
-    job.bar.finish_and_clear();
+    job.progress.finish();
+    progress::leave_unanswered();
     if job.images == 0 {
         return job.end_without_images(failed);
     }
@@ -88,7 +92,7 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         job.say_interrupted();
         return Ok(ExitCode::from(ABORTED));
     }
-    job.finish(&work.fitter, start)?;
+    job.finish(&work.fitter, why, start)?;
     Ok(if failed > 0 {
         ExitCode::from(PARTIAL)
     } else {
@@ -100,9 +104,12 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
 struct Job {
     quiet: bool,
     outputs: Outputs,
-    bar: ProgressBar,
+    progress: Progress,
     images: usize,
-    rows: usize,
+    tally: Tally,
+    times: StageTimes,
+    /// Time that went into the outputs.
+    write: Duration,
     /// Images that were done already.
     skipped: usize,
 }
@@ -121,18 +128,19 @@ impl Job {
                 if super::is_interrupted() {
                     break;
                 }
+                let images = self.images;
                 if let Err(error) = input.and_then(|_| self.input(work, queues.of(index))) {
                     if super::is_broken_pipe(&error) {
                         return Err(error);
                     }
-                    self.bar.suspend(|| print_error(&error));
+                    print_error(&error);
                     failed += 1;
                     // What could not be written will not be written next time either.
                     if self.outputs.is_broken {
                         break;
                     }
                 }
-                self.bar.inc(1);
+                self.progress.advance(self.images > images);
             }
             Ok(failed)
         })
@@ -142,13 +150,14 @@ impl Job {
     fn input(&mut self, work: &Work<'_>, queue: &Receiver<Message>) -> Result<()> {
         // Nothing comes where the user has pressed Ctrl-C before there was anything.
         while let Ok(Message { said, found }) = queue.recv() {
-            self.bar.suspend(|| log::say(&said));
+            log::say(&said);
             match found {
                 Found::Image(image) => {
-                    let (image, measured) = *image;
-                    self.outputs.write(&image, &measured.rows)?;
-                    let mut tally = summary::Tally::default();
-                    tally.add(&measured.rows);
+                    let (image, measured, tally) = *image;
+                    timed(&mut self.write, || {
+                        self.outputs.write(&image, &measured.rows)
+                    })?;
+                    self.progress.add_stars(tally.rows());
                     self.done(&image, &measured, tally);
                 }
                 Found::Stack(stack) => return self.stack(work, stack.0, &stack.1),
@@ -175,7 +184,9 @@ impl Job {
         };
         let (n, ..) = stack.dim();
         let (stars, options) = (work.stars.as_ref(), &work.options);
-        let (outputs, mut tally) = (&mut self.outputs, summary::Tally::default());
+        let (outputs, progress, write) = (&mut self.outputs, &mut self.progress, &mut self.write);
+        let mut tally = Tally::default();
+        progress.begin_stars(n);
         let mut has_begun = false;
         let take = |assumed: &_, rows: Vec<_>| {
             if !has_begun {
@@ -183,8 +194,9 @@ impl Job {
                 outputs.begin(&image, n)?;
                 has_begun = true;
             }
-            tally.add(&rows);
-            outputs.add(&rows)
+            tally.add(&rows, None);
+            let written = timed(write, || outputs.add(&rows));
+            written.inspect(|()| progress.add_stars(rows.len()))
         };
         let measured = measure_blocks(&cutouts, &info, stars, options, &work.fitter, take);
         let measured = match measured {
@@ -196,37 +208,37 @@ impl Job {
                 return Err(error.into());
             }
         };
-        self.outputs.end()?;
+        timed(&mut self.write, || self.outputs.end())?;
         self.done(&image, &measured, tally);
         Ok(())
     }
 
     /// Says what the rows of an image are, once they are written.
-    fn done(&mut self, image: &ImageInfo, measured: &Measured, mut tally: summary::Tally) {
+    fn done(&mut self, image: &ImageInfo, measured: &Measured, mut tally: Tally) {
         self.images += 1;
-        self.rows += tally.rows();
-        self.bar.suspend(|| {
-            if tally.rows() == 0 {
-                tracing::warn!("{}: no star found", image.name);
-            } else if !self.quiet {
-                let unit = image.header.unit.as_deref().unwrap_or("adu");
-                eprintln!("{}: {}", image.name, tally.of_image(measured, unit));
-            }
-            tracing::info!(
-                "{}: {}",
-                image.name,
-                summary::of_assumptions(&measured.assumed)
-            );
-        });
+        if tally.rows() == 0 {
+            tracing::warn!("{}: no star found", image.name);
+        } else if !self.quiet {
+            let unit = image.header.unit.as_deref().unwrap_or("adu");
+            let line = tally.of_image(measured, unit);
+            progress::aside(|| eprintln!("{}: {line}", image.name));
+        }
+        tracing::info!(
+            "{}: {}",
+            image.name,
+            summary::of_assumptions(&measured.assumed)
+        );
+        self.tally.merge(tally);
+        self.times.read += measured.times.read;
+        self.times.detect += measured.times.detect;
+        self.times.fit += measured.times.fit;
     }
 }
 
-/// A bar for people who watch several inputs.
-fn bar(inputs: usize, quiet: bool) -> ProgressBar {
-    if quiet || inputs < 2 {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} inputs, {eta} left");
-    ProgressBar::new(inputs as u64)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+/// Runs `work` and adds its time to `total`.
+fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = work();
+    *total += start.elapsed();
+    result
 }

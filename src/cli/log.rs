@@ -12,6 +12,8 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::progress;
+
 /// Warnings by default, facts with `-v`; the libraries below have nothing to say to a user.
 pub(super) fn init(quiet: bool, verbose: u8) {
     let level = match (quiet, verbose) {
@@ -41,8 +43,11 @@ pub(super) fn keep() -> Vec<u8> {
 
 /// Says what another thread has kept.
 pub(super) fn say(kept: &[u8]) {
+    if kept.is_empty() {
+        return;
+    }
     // As when the log itself cannot be written: nobody is there to be told.
-    let _ = io::stderr().write_all(kept);
+    let _ = progress::aside(|| io::stderr().write_all(kept));
 }
 
 /// Standard error, or what the thread keeps.
@@ -52,7 +57,7 @@ impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         KEPT.with_borrow_mut(|kept| match kept {
             Some(kept) => kept.write(bytes),
-            None => io::stderr().write(bytes),
+            None => progress::aside(|| io::stderr().write(bytes)),
         })
     }
 

@@ -9,12 +9,13 @@ use clap::Args;
 use starfit::catalog::objects::{MatchOptions, Matched, Placement, Radius};
 use starfit::fit::Flags;
 
+use super::progress::Spinner;
 use super::summary::count;
 use super::{PARTIAL, print_error, query};
 
 /// Which stars are one object.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   starfit match starfit.db
   starfit match starfit.db --radius 2\\\" --exclude saturated,crowded,duplicate
@@ -25,19 +26,24 @@ pub(super) struct MatchArgs {
     database: PathBuf,
     /// How far apart stars of one object may be whatever their errors: pixels of the first image,
     /// or an angle like 2".
-    #[arg(long, value_name = "RADIUS", default_value = "1", value_parser = radius)]
+    #[arg(long, value_name = "RADIUS", default_value = "1", value_parser = radius, help_heading = "Objects")]
     radius: Radius,
     /// How far apart in units of their combined error, added in quadrature; at most 5 radii in all.
-    #[arg(long, value_name = "N", default_value_t = 5.0)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 5.0,
+        help_heading = "Objects"
+    )]
     sigma: f64,
     /// Leave out stars with any of these flags, separated by commas, or none.
-    #[arg(long, value_name = "FLAGS", default_value = "duplicate", value_parser = flags)]
+    #[arg(long, value_name = "FLAGS", default_value = "duplicate", value_parser = flags, help_heading = "Stars")]
     exclude: Flags,
     /// Register images by their star patterns although they have positions on the sky.
-    #[arg(long)]
+    #[arg(long, help_heading = "Objects")]
     by_pattern: bool,
     /// Stars of this run [default: the newest of each image].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Stars")]
     run: Option<i64>,
 }
 
@@ -51,7 +57,9 @@ pub(super) fn run(args: &MatchArgs, quiet: bool) -> Result<ExitCode> {
         exclude: args.exclude,
         by_pattern: args.by_pattern,
     };
+    let spinner = Spinner::new("linking stars", !quiet);
     let matched = options.write(&args.database).map_err(name_flag)?;
+    drop(spinner);
     let mut code = ExitCode::SUCCESS;
     let first = matched.images.first().map_or("", |image| &image.name);
     for image in &matched.images {

@@ -6,7 +6,10 @@ mod fit;
 mod list;
 mod log;
 mod matching;
+mod pages;
+mod progress;
 mod query;
+mod settings;
 mod show;
 mod simulate;
 mod summary;
@@ -14,16 +17,41 @@ mod summary;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Parser, Subcommand};
+use anyhow::Result;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use settings::Settings;
 use starfit::estimator::Estimator;
 use starfit::model::{self, MODELS, Model};
+
+macro_rules! exit_codes {
+    () => {
+        "\
+Exit codes:
+  0    every input done
+  1    some inputs failed
+  2    wrong usage, or no input succeeded
+  130  interrupted"
+    };
+}
 
 /// Fits star models to thousands or millions of cutouts of astronomical images at once.
 #[derive(Debug, Parser)]
 #[command(
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 every input done; 1 some inputs failed; 2 wrong usage, or no input succeeded; 130 interrupted."
+    after_help = exit_codes!(),
+    after_long_help = concat!("\
+Examples:
+  starfit fit night/*.fits
+  starfit query starfit.db --where 'flags = 0' --order 'snr desc' --limit 10
+
+Settings:
+  Every option may also be an environment variable, --read-noise as STARFIT_READ_NOISE, or a
+  line of the file that --config or STARFIT_CONFIG names, as `starfit fit --print-config` writes
+  it. What is typed wins over variables, these win over the file. Several values in a variable
+  are separated by commas, those of one option, as of --box, by blanks.
+
+", exit_codes!())
 )]
 struct Cli {
     #[command(subcommand)]
@@ -51,9 +79,15 @@ enum Command {
     /// Measure the fits a second of every backend of this machine, checked against the reference.
     Bench(bench::BenchArgs),
     /// List the GPUs and software drivers of this machine.
+    #[command(after_long_help = "Examples:\n  starfit devices")]
     Devices,
     /// List the star models with their parameters.
+    #[command(after_long_help = "Examples:\n  starfit models")]
     Models,
+    /// Write what completes commands and options in a shell to standard output.
+    Completions(pages::CompletionsArgs),
+    /// Write the man pages, one for each command, into a folder.
+    Man(pages::ManArgs),
 }
 
 /// Whether the user has pressed Ctrl-C.
@@ -69,26 +103,52 @@ const ABORTED: u8 = 130;
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
     quiet_mesa();
-    let cli = Cli::parse();
-    log::init(cli.quiet, cli.verbose);
-    let done = match cli.command {
-        Command::Fit(args) => fit::run(&args, cli.quiet),
-        Command::Query(args) => query::run(*args, cli.quiet).map(|()| ExitCode::SUCCESS),
-        Command::Show(args) => show::run(&args, cli.quiet).map(|()| ExitCode::SUCCESS),
-        Command::Match(args) => matching::run(&args, cli.quiet),
-        Command::Simulate(args) => simulate::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Devices => list::devices().map(|()| ExitCode::SUCCESS),
-        Command::Models => list::models().map(|()| ExitCode::SUCCESS),
-    };
-    done.unwrap_or_else(|error| {
+    run().unwrap_or_else(|error| {
         // A reader that has seen enough, such as `head`, is no failure.
         if is_broken_pipe(&error) {
             return ExitCode::SUCCESS;
         }
+        // The words of --help are such an error too.
+        if let Some(usage) = error.downcast_ref::<clap::Error>() {
+            usage.exit();
+        }
         print_error(&error);
         ExitCode::from(FAILED)
     })
+}
+
+fn run() -> Result<ExitCode> {
+    let settings = Settings::read(
+        command(),
+        std::env::args_os().collect(),
+        std::env::vars_os(),
+    )?;
+    if settings.is_printed() {
+        settings.print(&mut std::io::stdout().lock())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let cli = Cli::from_arg_matches(&settings.matches()?)?;
+    log::init(cli.quiet, cli.verbose);
+    settings.say_unknown();
+    match cli.command {
+        Command::Fit(args) => fit::run(&args, cli.quiet),
+        Command::Query(args) => query::run(*args, cli.quiet).map(|()| ExitCode::SUCCESS),
+        Command::Show(args) => show::run(&args, cli.quiet).map(|()| ExitCode::SUCCESS),
+        Command::Match(args) => matching::run(&args, cli.quiet),
+        Command::Simulate(args) => simulate::run(&args, cli.quiet).map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => bench::run(&args, cli.quiet).map(|()| ExitCode::SUCCESS),
+        Command::Devices => list::devices().map(|()| ExitCode::SUCCESS),
+        Command::Models => list::models().map(|()| ExitCode::SUCCESS),
+        Command::Completions(args) => {
+            pages::completions(&args, command()).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Man(args) => pages::man(&args, command()).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// The command line: what is described here, and where settings come from.
+fn command() -> clap::Command {
+    Cli::command().args(settings::args())
 }
 
 /// Keeps Mesa's device chooser from looking for a desktop, which it complains about on machines
@@ -114,20 +174,24 @@ fn print_error(error: &anyhow::Error) {
             message = format!("{message}: {cause}");
         }
     }
-    eprintln!("error: {message}");
-    if let Some(hint) = error
-        .downcast_ref::<starfit::Error>()
-        .and_then(starfit::Error::hint)
-    {
-        eprintln!("hint: {hint}");
-    }
+    let hint = error.downcast_ref().and_then(starfit::Error::hint);
+    progress::aside(|| {
+        eprintln!("error: {message}");
+        if let Some(hint) = hint {
+            eprintln!("hint: {hint}");
+        }
+    });
 }
 
 /// Lets Ctrl-C end the work at the next good place; a second one ends it at once.
-fn heed_interrupts() {
-    let heeded = ctrlc::set_handler(|| {
+fn heed_interrupts(quiet: bool) {
+    let heeded = ctrlc::set_handler(move || {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(ABORTED.into());
+        }
+        // On a thread of its own: where nothing can be written, a second one is heeded all the same.
+        if !quiet {
+            std::thread::spawn(progress::answer_interrupt);
         }
     });
     if let Err(error) = heeded {
@@ -176,3 +240,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
             || matches!(cause.downcast_ref::<starfit::Error>(), Some(starfit::Error::Io { source, .. }) if broken(source))
     })
 }
+
+#[cfg(test)]
+mod tests;

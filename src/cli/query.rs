@@ -9,7 +9,7 @@ use starfit::catalog::query::{Order, Query, QueryFormat, Region};
 
 /// Which stars to write, and how.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   starfit query starfit.db --image m13.fits --box 100 100 200 150
   starfit query starfit.db --cone 250.4235 36.4613 2\\' --where 'snr > 20' -o m13.fits
@@ -20,35 +20,40 @@ pub(super) struct QueryArgs {
     #[arg(value_name = "DB")]
     database: PathBuf,
     /// Stars of this image only: its name in the catalogue, with or without [HDU], or its path.
-    #[arg(long = "image", value_name = "NAME")]
+    #[arg(long = "image", value_name = "NAME", help_heading = "Stars")]
     images: Vec<String>,
     /// Stars between two corners, pixels.
-    #[arg(long = "box", num_args = 4, value_names = ["X0", "Y0", "X1", "Y1"], allow_negative_numbers = true, group = "region")]
+    #[arg(long = "box", num_args = 4, value_names = ["X0", "Y0", "X1", "Y1"], allow_negative_numbers = true, group = "region", help_heading = "Stars")]
     corners: Option<Vec<f64>>,
     /// Stars around a place on the sky, the nearest first; degrees, and a radius like 30", 2', 0.1d.
-    #[arg(long, num_args = 3, value_names = ["RA", "DEC", "RADIUS"], allow_negative_numbers = true, group = "region")]
+    #[arg(long, num_args = 3, value_names = ["RA", "DEC", "RADIUS"], allow_negative_numbers = true, group = "region", help_heading = "Stars")]
     cone: Option<Vec<String>>,
     /// The N stars of each image that are nearest to a place, pixels.
-    #[arg(long, num_args = 3, value_names = ["X", "Y", "N"], allow_negative_numbers = true, group = "region")]
+    #[arg(long, num_args = 3, value_names = ["X", "Y", "N"], allow_negative_numbers = true, group = "region", help_heading = "Stars")]
     near: Option<Vec<String>>,
     /// Stars that fulfil an SQL condition on the columns, such as 'flags = 0 AND snr > 20'.
-    #[arg(long = "where", value_name = "SQL")]
+    #[arg(long = "where", value_name = "SQL", help_heading = "Stars")]
     condition: Option<String>,
     /// These columns, separated by commas [default: all; for table, a few].
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        help_heading = "Output"
+    )]
     columns: Vec<String>,
     /// Sort by these columns, separated by commas, each with asc or desc after it; null comes last
     /// [default: image, y, x; or distance].
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = order)]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = order, help_heading = "Output")]
     order: Vec<Order>,
-    /// Write so many rows at most.
-    #[arg(long, value_name = "N")]
+    /// Write so many rows at most [default: all].
+    #[arg(long, value_name = "N", help_heading = "Output")]
     limit: Option<u64>,
     /// Stars of this run [default: the newest of each image].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Stars")]
     run: Option<i64>,
     /// How to write them [default: what the ending of -o says; table on a terminal, else csv].
-    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    #[arg(long, value_name = "FORMAT", value_parser = format, help_heading = "Output")]
     format: Option<QueryFormat>,
     /// Write to a file instead of standard output: .csv .ecsv .fits .json .parquet .vot .xml.
     #[arg(
@@ -56,7 +61,8 @@ pub(super) struct QueryArgs {
         long,
         value_name = "FILE",
         default_value = "-",
-        hide_default_value = true
+        hide_default_value = true,
+        help_heading = "Output"
     )]
     output: PathBuf,
 }

@@ -25,7 +25,7 @@ use super::fit::{number, odd, positive};
 #[derive(Debug, Args)]
 #[command(
     group = clap::ArgGroup::new("star").required(true),
-    after_help = "\
+    after_long_help = "\
 Examples:
   starfit show starfit.db --image m13.fits --id 12
   starfit show starfit.db --image m13.fits --id 12 -o star.png

@@ -9,10 +9,19 @@ use starfit::Error;
 use starfit::model::{MODELS, Model};
 use starfit::simulate::{Camera, SimulationOptions, Stack, StackFormat, StarField, truth_path};
 
-/// Simulate a star field, or a stack of cutouts, with known truth
+use super::progress::Spinner;
+
+/// What to simulate.
 #[derive(Debug, Args)]
 // So that a negative number is refused under the name of its flag.
-#[command(allow_negative_numbers = true)]
+#[command(
+    allow_negative_numbers = true,
+    after_long_help = "\
+Examples:
+  starfit simulate field.fits --stars 1000 --fwhm 2.5
+  starfit simulate stack.npy --stack 5000 --model moffat --beta 2.5
+  starfit simulate faint.fits --snr 3:20 --background 300 --seed 7"
+)]
 pub(super) struct SimulateArgs {
     /// File to write: .fits for a field, .npy or .fits for a stack; the truth goes to
     /// OUT.truth.csv
@@ -24,7 +33,8 @@ pub(super) struct SimulateArgs {
         long,
         value_name = "N",
         default_value_t = 500,
-        conflicts_with = "stack"
+        conflicts_with = "stack",
+        help_heading = "Field"
     )]
     stars: usize,
 
@@ -33,7 +43,8 @@ pub(super) struct SimulateArgs {
         long,
         value_name = "PIXELS",
         default_value_t = 1024,
-        conflicts_with = "stack"
+        conflicts_with = "stack",
+        help_heading = "Field"
     )]
     width: usize,
 
@@ -42,63 +53,85 @@ pub(super) struct SimulateArgs {
         long,
         value_name = "PIXELS",
         default_value_t = 1024,
-        conflicts_with = "stack"
+        conflicts_with = "stack",
+        help_heading = "Field"
     )]
     height: usize,
 
     /// Simulate N cutouts with one star each instead of a field
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Cutouts")]
     stack: Option<usize>,
 
     /// Side of the cutouts, pixels
-    #[arg(long, value_name = "PIXELS", default_value_t = 15, requires = "stack")]
+    #[arg(
+        long,
+        value_name = "PIXELS",
+        default_value_t = 15,
+        requires = "stack",
+        help_heading = "Cutouts"
+    )]
     size: usize,
 
     /// Model of the stars, see `starfit models`
-    #[arg(long, value_name = "NAME", default_value = "gaussian", value_parser = super::parse_model)]
+    #[arg(long, value_name = "NAME", default_value = "gaussian", value_parser = super::parse_model, help_heading = "Stars")]
     model: &'static dyn Model,
 
     /// Full width at half maximum of the stars, pixels
-    #[arg(long, value_name = "PIXELS", default_value_t = 3.0)]
+    #[arg(
+        long,
+        value_name = "PIXELS",
+        default_value_t = 3.0,
+        help_heading = "Stars"
+    )]
     fwhm: f64,
 
     /// 1 - minor/major axis of the stars, of elliptical models, by default 0.2; --fwhm is the
     /// geometric mean
-    #[arg(long, value_name = "PART")]
+    #[arg(long, value_name = "PART", help_heading = "Stars")]
     ellipticity: Option<f64>,
 
     /// Angle of the major axis from +x to +y, of elliptical models, degrees; by default 30
-    #[arg(long, value_name = "DEG")]
+    #[arg(long, value_name = "DEG", help_heading = "Stars")]
     theta: Option<f64>,
 
     /// Exponent of the profile, of Moffat models; by default 3
-    #[arg(long, value_name = "BETA")]
+    #[arg(long, value_name = "BETA", help_heading = "Stars")]
     beta: Option<f64>,
 
     /// Signal-to-noise ratios, evenly in their logarithm: flux over the smallest possible
     /// standard error of a fit
-    #[arg(long, value_name = "LO:HI", default_value = "5:500", value_parser = parse_range, allow_hyphen_values = true)]
+    #[arg(long, value_name = "LO:HI", default_value = "5:500", value_parser = parse_range, allow_hyphen_values = true, help_heading = "Stars")]
     snr: (f64, f64),
 
     /// Level of the sky, adu
-    #[arg(long, value_name = "ADU", default_value_t = 1000.0)]
+    #[arg(
+        long,
+        value_name = "ADU",
+        default_value_t = 1000.0,
+        help_heading = "Camera"
+    )]
     background: f64,
 
     /// Electrons for each adu
-    #[arg(long, value_name = "E/ADU", default_value_t = 1.5)]
+    #[arg(
+        long,
+        value_name = "E/ADU",
+        default_value_t = 1.5,
+        help_heading = "Camera"
+    )]
     gain: f64,
 
     /// Read noise, electrons
-    #[arg(long, value_name = "E", default_value_t = 5.0)]
+    #[arg(long, value_name = "E", default_value_t = 5.0, help_heading = "Camera")]
     read_noise: f64,
 
     /// The same seed gives the same stars and noise
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Stars")]
     seed: u64,
 }
 
 /// Runs `starfit simulate`.
-pub(super) fn run(args: &SimulateArgs) -> Result<()> {
+pub(super) fn run(args: &SimulateArgs, quiet: bool) -> Result<()> {
     let out = &args.out;
     // What cannot be written is said before the work.
     let format = StackFormat::from_path(out)?;
@@ -143,6 +176,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
         },
         seed: args.seed,
     };
+    let spinner = Spinner::new("simulating", !quiet);
     let what = match args.stack {
         Some(count) => {
             Stack::new(count, args.size, &options)
@@ -158,11 +192,14 @@ pub(super) fn run(args: &SimulateArgs) -> Result<()> {
             format!("{width} x {height} pixels with {stars} stars")
         }
     };
-    eprintln!(
-        "wrote {what} to {}, the truth to {}",
-        out.display(),
-        truth_path(out).display()
-    );
+    drop(spinner);
+    if !quiet {
+        eprintln!(
+            "wrote {what} to {}, the truth to {}",
+            out.display(),
+            truth_path(out).display()
+        );
+    }
     Ok(())
 }
 
@@ -214,7 +251,7 @@ mod tests {
     fn try_run(args: &[&str]) -> Result<(), String> {
         let all = ["simulate"].into_iter().chain(args.iter().copied());
         let cli = Cli::try_parse_from(all).map_err(|e| e.to_string())?;
-        run(&cli.simulate).map_err(|e| e.to_string())
+        run(&cli.simulate, true).map_err(|e| e.to_string())
     }
 
     #[test]

@@ -1,28 +1,39 @@
 //! What a person wants to know of an image, or a run, in a line or two.
 
+use std::time::Duration;
+
 use starfit::catalog::{Assumptions, Row};
 use starfit::fit::{FitStatus, Flags};
-use starfit::measure::Measured;
+use starfit::measure::{Measured, StageTimes};
 use starfit::report::significant;
+use starfit::wcs::Wcs;
 
-/// What is counted of the rows of an image, which may come in parts.
+/// What is counted of the rows of an image, which may come in parts, or of all images.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     by_status: [usize; FitStatus::ALL.len()],
     saturated: usize,
-    /// Of the stars that converged.
+    /// Of the stars that converged, pixels.
     widths: Vec<f64>,
+    /// Of those on the sky, arcseconds.
+    widths_on_sky: Vec<f64>,
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, rows: &[Row]) {
+    /// Counts rows of an image with that WCS.
+    pub(super) fn add(&mut self, rows: &[Row], wcs: Option<&Wcs>) {
         for row in rows {
             let statuses = FitStatus::ALL.iter().zip(&mut self.by_status);
             for (_, count) in statuses.filter(|(status, _)| **status == row.status) {
                 *count += 1;
             }
-            if row.status == FitStatus::Converged {
-                self.widths.extend(row.get("fwhm"));
+            if row.status == FitStatus::Converged
+                && let Some(width) = row.get("fwhm")
+            {
+                self.widths.push(width);
+                let scale = wcs.and_then(|wcs| wcs.pixel_scale(row.get("x")?, row.get("y")?));
+                let on_sky = scale.map(|degrees| width * degrees * 3600.0);
+                self.widths_on_sky.extend(on_sky);
             }
             if row.flags.contains(Flags::SATURATED) {
                 self.saturated += 1;
@@ -30,24 +41,55 @@ impl Tally {
         }
     }
 
+    /// Counts what another has counted.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (count, more) in self.by_status.iter_mut().zip(other.by_status) {
+            *count += more;
+        }
+        self.saturated += other.saturated;
+        self.widths.extend(other.widths);
+        self.widths_on_sky.extend(other.widths_on_sky);
+    }
+
     /// Number of rows.
     pub(super) fn rows(&self) -> usize {
         self.by_status.iter().sum()
     }
 
+    /// Number of rows whose stars have values.
+    pub(super) fn fitted(&self) -> usize {
+        let statuses = FitStatus::ALL.iter().zip(self.by_status);
+        let fitted = statuses.filter(|(status, _)| status.has_values());
+        fitted.map(|(_, count)| count).sum()
+    }
+
+    /// `402 converged`, `29 max iterations`.
+    fn statuses(&self) -> impl Iterator<Item = String> {
+        let statuses = FitStatus::ALL.iter().zip(self.by_status);
+        let found = statuses.filter(|(_, count)| *count > 0);
+        found.map(|(status, count)| format!("{count} {}", status.name().replace('_', " ")))
+    }
+
+    /// `FWHM 2.90 pix (1.23 arcsec)`.
+    fn width(&mut self) -> Option<String> {
+        let width = starfit::moments::median(&mut self.widths)?;
+        let on_sky = starfit::moments::median(&mut self.widths_on_sky);
+        let on_sky = on_sky.map(|width| format!(" ({width:.2} arcsec)"));
+        Some(format!("FWHM {width:.2} pix{}", on_sky.unwrap_or_default()))
+    }
+
+    /// `402 converged, 29 max iterations, median FWHM 2.90 pix (1.23 arcsec)`.
+    pub(super) fn of_all(&mut self) -> String {
+        let mut parts: Vec<String> = self.statuses().collect();
+        parts.extend(self.width().map(|width| format!("median {width}")));
+        parts.join(", ")
+    }
+
     /// `431 stars, 402 converged (…), FWHM 2.9 pix, background 8140 +- 73 adu`.
     pub(super) fn of_image(&mut self, measured: &Measured, unit: &str) -> String {
         let mut parts = vec![count(self.rows(), "star")];
-        parts.extend(
-            FitStatus::ALL
-                .iter()
-                .zip(self.by_status)
-                .filter(|(_, count)| *count > 0)
-                .map(|(status, count)| format!("{count} {}", status.name().replace('_', " "))),
-        );
-        if let Some(width) = starfit::moments::median(&mut self.widths) {
-            parts.push(format!("FWHM {width:.2} pix"));
-        }
+        parts.extend(self.statuses());
+        parts.extend(self.width());
         if let (Some(level), Some(noise)) = (measured.assumed.background, measured.assumed.noise) {
             parts.push(format!(
                 "background {} +- {} {unit}",
@@ -60,6 +102,34 @@ impl Tally {
         }
         parts.join(", ")
     }
+}
+
+/// What the stages of a run took; `write` is by the clock of the one thread that does it.
+pub(super) fn of_times(times: &StageTimes, write: Duration) -> String {
+    let stages = [
+        ("read", times.read),
+        ("background and detection", times.detect),
+        ("fit", times.fit),
+        ("write", write),
+    ];
+    let stages = stages.map(|(stage, time)| format!("{stage} {:.2} s", time.as_secs_f64()));
+    format!(
+        "stages, summed over images side by side: {}",
+        stages.join(", ")
+    )
+}
+
+/// `34,000`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
 }
 
 /// `1 star`, `2 stars`.
@@ -92,4 +162,21 @@ pub(super) fn of_assumptions(assumed: &Assumptions) -> String {
             .saturation
             .map_or_else(|| "none".into(), |level| level.to_string()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
+    }
 }

@@ -2,8 +2,10 @@
 //! and the one before is written.
 
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::sync::mpsc::sync_channel;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::Duration;
 
 use ndarray::{Array3, ArrayView3, Axis, s};
 
@@ -11,14 +13,14 @@ use super::beliefs::{believed_gain, believed_read_noise, stated_saturation};
 use super::counts::{Sky, counts};
 use super::resolve::{Frame, Resolver};
 use super::rows::{flag_undersampled, number_from_one, rows};
-use super::{LARGEST_CUTOUT, MeasureOptions, Measured, stars_at_once};
+use super::{LARGEST_CUTOUT, MeasureOptions, Measured, StageTimes, stars_at_once};
 use crate::batch::{Batch, Start};
 use crate::catalog::{Assumptions, Row};
 use crate::cutout::{Cutout, CutoutOptions, Noise};
 use crate::error::{Error, Result};
 use crate::estimator::Estimator;
 use crate::fit::Fit;
-use crate::fitter::Fitter;
+use crate::fitter::{Fitter, timed};
 use crate::image::Header;
 use crate::io::check_range;
 use crate::kernel::Pixels;
@@ -144,7 +146,10 @@ pub fn measure_blocks<E: From<Error>>(
     fitter: &Fitter,
     mut take: impl FnMut(&Assumptions, Vec<Row>) -> Result<(), E>,
 ) -> Result<Measured, E> {
-    let job = StackJob::new(cutouts, info, list, options, fitter)?;
+    let mut times = StageTimes::default();
+    let job = timed(&mut times.detect, || {
+        StackJob::new(cutouts, info, list, options, fitter)
+    })?;
     let (n, height, width) = cutouts.dim();
     let assumed = Assumptions {
         background: None,
@@ -164,30 +169,42 @@ pub fn measure_blocks<E: From<Error>>(
         let (cut, ready) = sync_channel(0);
         let (fitted, done) = sync_channel(0);
         let job = &job;
-        scope.spawn(move || {
+        let reader = scope.spawn(move || {
+            let mut read = Duration::ZERO;
             for block in blocks {
-                let batch = job.cut(block.clone());
+                let batch = timed(&mut read, || job.cut(block.clone()));
                 if cut.send((block, batch)).is_err() {
                     // A later stage has failed.
-                    return;
+                    break;
                 }
             }
+            read
         });
-        scope.spawn(move || {
-            let mut fits = Vec::new();
+        let fitter = scope.spawn(move || {
+            let (mut fits, mut fit) = (Vec::new(), Duration::ZERO);
             for (block, batch) in ready {
-                let rows = batch.and_then(|batch| job.fit(block, batch, &mut fits));
+                let fitted_rows = || batch.and_then(|batch| job.fit(block, batch, &mut fits));
+                let rows = timed(&mut fit, fitted_rows);
                 let is_last = rows.is_err();
                 if fitted.send(rows).is_err() || is_last {
-                    return;
+                    break;
                 }
             }
+            fit
         });
-        done.into_iter().try_for_each(|rows| take(&assumed, rows?))
+        done.into_iter()
+            .try_for_each(|rows| take(&assumed, rows?))?;
+        let time_of = |stage: ScopedJoinHandle<'_, Duration>| {
+            stage.join().unwrap_or_else(|panic| resume_unwind(panic))
+        };
+        times.read = time_of(reader);
+        times.fit = time_of(fitter);
+        Ok::<_, E>(())
     })?;
     Ok(Measured {
         rows: Vec::new(),
         assumed,
+        times,
     })
 }
 

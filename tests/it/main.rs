@@ -11,6 +11,7 @@ mod images;
 mod io;
 mod models;
 mod optima;
+mod options;
 mod post;
 mod recovery;
 mod reference_fits;

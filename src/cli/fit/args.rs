@@ -1,5 +1,6 @@
 //! The options of `starfit fit`.
 
+use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -19,7 +20,18 @@ use crate::cli::backend::BackendArgs;
 
 /// Options of `starfit fit`.
 #[derive(Debug, Args)]
-#[command(allow_negative_numbers = true)]
+#[command(
+    allow_negative_numbers = true,
+    after_long_help = "\
+Examples:
+  starfit fit m13.fits
+  starfit fit 'night/*.fits' -o night.db --resume
+  starfit fit m13.fits --model moffat --bound beta=2:6 -o m13.csv -o m13.reg
+  starfit fit m13.fits --stars list.csv --fix x --fix y -o forced.csv
+  starfit fit stack.npy --gain 1.5 --read-noise 5 -o - > stack.csv
+  starfit fit m13.fits --gain 1.5 --print-config > starfit.toml
+  starfit fit --config starfit.toml --threshold 8"
+)]
 pub(crate) struct FitArgs {
     /// FITS images (`file.fits[1]` or `file.fits[SCI]` chooses an extension), stacks of cutouts
     /// (`.npy`), or patterns such as 'night/*.fits'.
@@ -304,6 +316,11 @@ impl FitArgs {
         Ok(())
     }
 
+    /// Whether rows appear where bars would be.
+    pub(super) fn writes_to_terminal(&self) -> bool {
+        self.output.iter().any(|path| path == Path::new("-")) && stdout().is_terminal()
+    }
+
     pub(super) fn measure_options(&self) -> MeasureOptions {
         MeasureOptions {
             size: self.size,
@@ -321,14 +338,16 @@ impl FitArgs {
         }
     }
 
-    pub(super) fn fitter(&self) -> Result<Fitter> {
+    /// The fitter, and why it has this backend.
+    pub(super) fn fitter(&self) -> Result<(Fitter, &'static str)> {
         let solver: Box<dyn Solver> = match self.solver {
             SolverName::LevenbergMarquardt => Box::new(LevenbergMarquardt::default()),
             SolverName::GradientDescent => Box::new(GradientDescent {
                 learning_rate: self.learning_rate,
             }),
         };
-        let mut fitter = Fitter::new(self.model, solver, self.backend.open()?);
+        let (backend, why) = self.backend.open()?;
+        let mut fitter = Fitter::new(self.model, solver, backend);
         fitter.estimator = self.estimator;
         fitter.tolerance = self.tolerance;
         fitter.max_iterations = match self.solver {
@@ -336,7 +355,7 @@ impl FitArgs {
             SolverName::GradientDescent => self.steps,
         };
         fitter.chunk = self.chunk.map(|chunk| chunk as usize);
-        Ok(fitter)
+        Ok((fitter, why))
     }
 
     /// The files beside the inputs as they are now, which is to be asked before they are read.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use starfit::fitter::Fitter;
 
-use super::Job;
+use super::{Job, timed};
 use crate::cli::{ABORTED, FAILED, PARTIAL, is_interrupted, summary};
 
 impl Job {
@@ -14,6 +14,7 @@ impl Job {
     pub(super) fn end_without_images(self, failed: usize) -> Result<ExitCode> {
         self.outputs.abandon()?;
         if is_interrupted() {
+            eprintln!("interrupted: nothing was written");
             return Ok(ExitCode::from(ABORTED));
         }
         if self.skipped == 0 {
@@ -59,10 +60,10 @@ impl Job {
     }
 
     /// Completes every output, and has the last words.
-    pub(super) fn finish(self, fitter: &Fitter, start: Instant) -> Result<()> {
+    pub(super) fn finish(mut self, fitter: &Fitter, why: &str, start: Instant) -> Result<()> {
         let written = self.outputs.paths.clone();
         let database = self.outputs.databases().next().cloned();
-        self.outputs.finish()?;
+        timed(&mut self.write, || self.outputs.finish())?;
         // None is left where none could be written to its end.
         if self.quiet || written.is_empty() {
             return Ok(());
@@ -77,13 +78,19 @@ impl Job {
             format!(" of {} images", self.images)
         };
         eprintln!(
-            "{}{of} written to {} in {:.1} s ({}: {})",
-            summary::count(self.rows, "star"),
+            "{} ({} fitted){of} written to {} in {:.1} s ({}: {}; {why})",
+            summary::count(self.tally.rows(), "star"),
+            self.tally.fitted(),
             names.join(", "),
             start.elapsed().as_secs_f64(),
             fitter.backend.name(),
             fitter.backend.adapter()
         );
+        // Of one image its own line has said it.
+        if self.images > 1 {
+            eprintln!("all images: {}", self.tally.of_all());
+        }
+        eprintln!("{}", summary::of_times(&self.times, self.write));
         if self.skipped > 0 {
             eprintln!("{}", summary::count_done_already(self.skipped));
         }

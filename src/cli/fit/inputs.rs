@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
 use std::thread::Scope;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use starfit::catalog::{Assumptions, CatalogFormat, DoneImages, ImageInfo};
@@ -15,6 +16,7 @@ use starfit::star::StarList;
 
 use super::args::FitArgs;
 use super::planes::Planes;
+use crate::cli::summary::Tally;
 use crate::cli::{is_interrupted, log};
 
 /// Most images in memory at once, beside the one that is written: each takes several times its
@@ -57,8 +59,8 @@ fn expand_one(input: &Path) -> Result<Vec<Result<PathBuf>>> {
 
 /// What an input turned out to be.
 pub(super) enum Found {
-    /// An image of it, with its rows; more may follow.
-    Image(Box<(ImageInfo, Measured)>),
+    /// An image of it, with its rows and their numbers; more may follow.
+    Image(Box<(ImageInfo, Measured, Tally)>),
     /// It is a stack, which is measured when its turn comes.
     Stack(Box<(ImageInfo, StackFile)>),
     /// The catalogue has this image of it already; more may follow.
@@ -128,6 +130,7 @@ impl Work<'_> {
             let said = log::keep();
             queue.send(Message { said, found })
         };
+        let mut start = Instant::now();
         match self.open(path) {
             Err(error) => send(Found::Failed(error)),
             Ok(Opened::Stack(stack)) if self.is_done(&stack.0.name, &stack.0.source) => {
@@ -142,10 +145,11 @@ impl Work<'_> {
                         send(Found::Done)?;
                         continue;
                     }
-                    match self.image(&file, plane) {
+                    match self.image(&file, plane, start) {
                         Ok(image) => send(Found::Image(Box::new(image)))?,
                         Err(error) => return send(Found::Failed(error)),
                     }
+                    start = Instant::now();
                 }
                 send(Found::End)
             }
@@ -221,14 +225,24 @@ impl Work<'_> {
         Ok(Opened::Stack(Box::new((image, stack))))
     }
 
-    fn image(&self, file: &FitsFile, plane: usize) -> Result<(ImageInfo, Measured)> {
+    /// Measures an image whose reading began then.
+    fn image(
+        &self,
+        file: &FitsFile,
+        plane: usize,
+        start: Instant,
+    ) -> Result<(ImageInfo, Measured, Tally)> {
         let mut image = file.image(plane)?;
         self.planes.apply(&mut image, plane, file.planes())?;
+        let read = start.elapsed();
         let stars = self.stars.as_ref();
-        let measured = measure_image(&image, stars, &self.options, &self.fitter)?;
+        let mut measured = measure_image(&image, stars, &self.options, &self.fitter)?;
+        measured.times.read = read;
+        let mut tally = Tally::default();
+        tally.add(&measured.rows, image.wcs.as_ref());
         let mut info = ImageInfo::new(&image);
         info.assumed = measured.assumed;
-        Ok((info, measured))
+        Ok((info, measured, tally))
     }
 }
 

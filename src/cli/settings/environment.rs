@@ -1,0 +1,135 @@
+//! The settings in environment variables.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use anyhow::Result;
+use clap::{Arg, ArgAction};
+use starfit::Error;
+
+use super::{Origin, PREFIX, Setting, Settings, is_setting, nearest, settings_of, values_at_once};
+
+impl Settings {
+    /// What the environment sets.
+    pub(super) fn set_by(&self, variables: &BTreeMap<String, String>) -> Result<Vec<Setting>> {
+        let mut settings = Vec::new();
+        for arg in self
+            .subcommand()
+            .get_arguments()
+            .filter(|arg| is_setting(arg))
+        {
+            let Some(name) = variable(arg) else { continue };
+            let Some(text) = variables.get(&name) else {
+                continue;
+            };
+            let wrong = |expected: String| Error::Option {
+                option: name.clone(),
+                expected,
+                found: text.clone(),
+                hint: Some(format!(
+                    "{name} is an environment variable; unset it, or set it right"
+                )),
+            };
+            let given = |values| Setting {
+                arg: arg.clone(),
+                occurrences: values,
+                origin: Origin::Variable(name.clone()),
+            };
+            let times = match arg.get_action() {
+                ArgAction::SetTrue => {
+                    let switch = switch(text).ok_or_else(|| wrong("true or false".into()))?;
+                    Some(usize::from(switch))
+                }
+                ArgAction::Count => {
+                    let count: Option<u8> = text.trim().parse().ok();
+                    Some(
+                        count
+                            .ok_or_else(|| wrong("a whole number up to 255".into()))?
+                            .into(),
+                    )
+                }
+                _ => None,
+            };
+            if let Some(times) = times {
+                settings.push(given(vec![vec![]; times]));
+                continue;
+            }
+            let setting = given(split(arg, text));
+            if let Some(expected) = self.fault(self.subcommand(), &setting) {
+                return Err(wrong(expected).into());
+            }
+            settings.push(setting);
+        }
+        Ok(settings)
+    }
+
+    /// What to say of variables that look like ours.
+    pub(super) fn unknown_of(&self, variables: &BTreeMap<String, String>) -> Vec<String> {
+        let commands = std::iter::once(&self.built).chain(self.built.get_subcommands());
+        let mut known: Vec<String> = commands
+            .flat_map(|command| settings_of(command).filter_map(variable))
+            .collect();
+        known.push(format!("{PREFIX}CONFIG"));
+        let unknown = variables.keys().filter(|name| !known.contains(name));
+        unknown
+            .map(|name| {
+                let like = nearest(name, known.iter().map(String::as_str));
+                let like = like.map(|like| format!("; {like} is"));
+                format!("{name}: is no setting{}", like.unwrap_or_default())
+            })
+            .collect()
+    }
+}
+
+/// The environment variable of an option; an input has none.
+fn variable(arg: &Arg) -> Option<String> {
+    let name = arg.get_long()?.to_uppercase().replace('-', "_");
+    Some(format!("{PREFIX}{name}"))
+}
+
+/// Our variables; an empty one is as good as none.
+pub(super) fn variables(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<BTreeMap<String, String>> {
+    let mut ours = BTreeMap::new();
+    for (name, text) in environment {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
+            continue;
+        };
+        if text.is_empty() {
+            continue;
+        }
+        let text = text.into_string().map_err(|text| Error::Option {
+            option: name.into(),
+            expected: "text in UTF-8".into(),
+            found: text.to_string_lossy().into_owned(),
+            hint: None,
+        })?;
+        ours.insert(name.to_owned(), text);
+    }
+    Ok(ours)
+}
+
+/// Whether a variable turns a flag on or off.
+fn switch(text: &str) -> Option<bool> {
+    match text.trim().to_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// The values in a variable: of an option that takes several at once between blanks, of one that
+/// may be repeated between commas.
+fn split(arg: &Arg, text: &str) -> Vec<Vec<OsString>> {
+    if values_at_once(arg) > 1 {
+        return vec![text.split_whitespace().map(OsString::from).collect()];
+    }
+    match arg.get_action() {
+        ArgAction::Append => {
+            let values = text.split(',').map(str::trim);
+            values.map(|value| vec![value.into()]).collect()
+        }
+        _ => vec![vec![text.into()]],
+    }
+}
