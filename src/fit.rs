@@ -150,6 +150,20 @@ impl FitStatus {
         }
     }
 
+    /// What it means, in a few words.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Converged => "no further step would make the fit better",
+            Self::MaxIterations => {
+                "the steps allowed were used up; the values are those of the last one"
+            }
+            Self::SingularCurvature => "the pixels do not determine the parameters",
+            Self::NotFinite => "the model or its sums stopped being finite numbers",
+            Self::TooFewPixels => "fewer usable pixels than parameters",
+            Self::Diverged => "no step made the fit better, or a parameter ran out of all bounds",
+        }
+    }
+
     /// The status called `name` in catalogues.
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.name() == name)

@@ -92,6 +92,7 @@ pub mod catalog;
 mod chart;
 pub mod constraints;
 pub mod cutout;
+mod date;
 pub mod detect;
 pub mod dual;
 pub mod error;
@@ -117,6 +118,7 @@ pub mod star;
 mod start;
 mod unroll;
 pub mod wcs;
+mod xml;
 
 pub use error::{Error, Result};
 

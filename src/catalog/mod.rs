@@ -44,6 +44,8 @@ use file::{FileFormat, FileWriter};
 pub use columns::{COLUMNS, Column, Kind, Unit};
 pub use done::DoneImages;
 pub use row::{Row, Value};
+#[cfg(feature = "sqlite")]
+pub(crate) use text::significant as rounded;
 
 /// What a catalogue keeps about the run that wrote it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -314,7 +316,7 @@ fn is_special(metadata: &Metadata) -> bool {
 ///
 /// [`Error::Io`] where a file can never be written: a folder, a file marked read-only (which
 /// replacing it would get round), a folder that does not exist.
-fn check_output(path: &Path) -> Result<Option<Metadata>> {
+pub(crate) fn check_output(path: &Path) -> Result<Option<Metadata>> {
     let refuse = |kind, why: String| Err(Error::io(path, io::Error::new(kind, why)));
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => refuse(

@@ -92,7 +92,7 @@ fn cell(value: Value<'_>, column: &Column) -> String {
 }
 
 /// A number to that many digits.
-fn significant(value: f64, digits: usize) -> String {
+pub(crate) fn significant(value: f64, digits: usize) -> String {
     let rounded = format!("{value:.*e}", digits - 1);
     let exponent = rounded
         .split_once('e')

@@ -1,12 +1,12 @@
 //! VOTable 1.4 (IVOA): XML, as TOPCAT, Aladin and astropy read it.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::provenance::Provenance;
 use super::table::Table;
 use super::{Kind, Value};
+use crate::xml::escaped;
 
 /// What follows the data.
 const END: &str = "</TABLE>\n</RESOURCE>\n</VOTABLE>\n";
@@ -99,44 +99,4 @@ fn text_type(texts: &[String]) -> String {
         "unicodeChar"
     };
     format!("datatype=\"{datatype}\" arraysize=\"{width}\"")
-}
-
-/// Text as XML has it, in an element or in quotes; what XML has no way to write is U+FFFD.
-fn escaped(text: &str) -> Cow<'_, str> {
-    let is_plain = |c: char| {
-        !matches!(
-            c,
-            '&' | '<' | '>' | '"' | '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}'
-        )
-    };
-    if text.chars().all(is_plain) {
-        return text.into();
-    }
-    let mut xml = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match c {
-            '&' => xml.push_str("&amp;"),
-            '<' => xml.push_str("&lt;"),
-            '>' => xml.push_str("&gt;"),
-            '"' => xml.push_str("&quot;"),
-            '\t' | '\n' | '\r' => {
-                let _ = write!(xml, "&#{};", u32::from(c));
-            }
-            c if is_plain(c) => xml.push(c),
-            _ => xml.push('\u{fffd}'),
-        }
-    }
-    xml.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_escaped() {
-        assert_eq!(escaped("a [b] 'c' \u{fc}"), "a [b] 'c' \u{fc}");
-        assert_eq!(escaped("<a & \"b\">"), "&lt;a &amp; &quot;b&quot;&gt;");
-        assert_eq!(escaped("1\n2\u{1}"), "1&#10;2\u{fffd}");
-    }
 }

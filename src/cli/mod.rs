@@ -9,6 +9,7 @@ mod matching;
 mod pages;
 mod progress;
 mod query;
+mod report;
 mod settings;
 mod show;
 mod simulate;
@@ -70,6 +71,8 @@ enum Command {
     Fit(Box<fit::FitArgs>),
     /// Find stars in a database: in a box of pixels, in a cone on the sky, by any SQL condition.
     Query(Box<query::QueryArgs>),
+    /// Show how good the fits of a database are: a page with pictures, maps and distributions.
+    Report(report::ReportArgs),
     /// Show one star: its pixels, its model and what is left, with its numbers.
     Show(show::ShowArgs),
     /// Link the stars of a database's images that are one object, for light curves.
@@ -133,6 +136,7 @@ fn run() -> Result<ExitCode> {
     match cli.command {
         Command::Fit(args) => fit::run(&args, cli.quiet),
         Command::Query(args) => query::run(*args, cli.quiet).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => report::run(args, cli.quiet).map(|()| ExitCode::SUCCESS),
         Command::Show(args) => show::run(&args, cli.quiet).map(|()| ExitCode::SUCCESS),
         Command::Match(args) => matching::run(&args, cli.quiet),
         Command::Simulate(args) => simulate::run(&args, cli.quiet).map(|()| ExitCode::SUCCESS),

@@ -15,6 +15,7 @@ mod options;
 mod post;
 mod recovery;
 mod reference_fits;
+mod report;
 mod resume;
 mod show;
 mod solvers;

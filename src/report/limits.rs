@@ -1,0 +1,43 @@
+//! How much a page may show.
+
+/// How much a page may show of each thing. A page that would be too large is made again with less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Longest side of a picture, dots; 0: no pictures.
+    pub(super) picture: usize,
+    /// Rows of each table of stars.
+    pub(super) rows: usize,
+    /// Frames in the ranking, frames that have a section of numbers, and frames that have their
+    /// figures.
+    pub(super) frames: usize,
+}
+
+impl Limits {
+    /// Unless there is no room for it.
+    pub(super) const FULL: Self = Self {
+        picture: 1024,
+        rows: 2000,
+        frames: 1000,
+    };
+
+    /// From all to what always has room.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let steps = [
+            (1024, 2000, 1000),
+            (800, 2000, 1000),
+            (640, 1000, 1000),
+            (512, 500, 500),
+            (400, 200, 500),
+            (256, 100, 200),
+            (128, 50, 100),
+            (64, 20, 50),
+            (0, 10, 50),
+            (0, 0, 20),
+        ];
+        steps.into_iter().map(|(picture, rows, frames)| Self {
+            picture,
+            rows,
+            frames,
+        })
+    }
+}

@@ -1,0 +1,260 @@
+//! Several images beside each other: how they change with time, and which are the best.
+
+use std::collections::HashMap;
+
+use super::ImageRecord;
+use super::figure::Figure;
+use super::numbers::printable;
+use super::plot::{Axis, Plot, Point};
+use super::scale::Scale;
+use super::statistics::{Summary, median_with_error};
+use super::svg::Svg;
+use crate::catalog::columns::flux_unit;
+use crate::catalog::rounded;
+use crate::date;
+
+/// Longest name in a tooltip, characters.
+const NAME: usize = 80;
+
+/// Most points of a plot, and most that have a tooltip and a link.
+const MOST_POINTS: usize = 5_000;
+const TITLED_POINTS: usize = 1_000;
+
+/// One image among others.
+#[derive(Debug, Clone)]
+pub(super) struct Frame {
+    pub(super) record: ImageRecord,
+    pub(super) summary: Summary,
+    /// Seconds of arc a pixel, in the middle of the image.
+    pub(super) scale: Option<f64>,
+    /// Seconds since 1970.
+    pub(super) time: Option<f64>,
+    /// FWHM times how many stars the best frame of its kind has for each of its own.
+    pub(super) weighted_fwhm: Option<f64>,
+    /// Place in the ranking, from 0.
+    pub(super) rank: usize,
+    /// Whether it is much worse than most.
+    pub(super) is_outlier: bool,
+}
+
+impl Frame {
+    pub(super) fn new(record: ImageRecord, summary: Summary, scale: Option<f64>) -> Self {
+        let time = record.info.header.date.as_deref().and_then(date::parse);
+        Self {
+            record,
+            summary,
+            scale,
+            time,
+            weighted_fwhm: None,
+            rank: 0,
+            is_outlier: false,
+        }
+    }
+}
+
+/// All frames, in their order by time.
+#[derive(Debug)]
+pub(super) struct Night {
+    pub(super) frames: Vec<Frame>,
+    /// Whether widths are in seconds of arc: all frames have a scale.
+    pub(super) in_arcsec: bool,
+    /// Whether all frames have a time.
+    has_time: bool,
+}
+
+impl Night {
+    pub(super) fn new(mut frames: Vec<Frame>) -> Self {
+        let has_time = frames.iter().all(|frame| frame.time.is_some());
+        if has_time {
+            let time = |frame: &Frame| frame.time.unwrap_or(0.0);
+            frames.sort_by(|a, b| time(a).total_cmp(&time(b)));
+        }
+        let mut night = Self {
+            in_arcsec: frames.iter().all(|frame| frame.scale.is_some()),
+            frames,
+            has_time,
+        };
+        night.rank();
+        night
+    }
+
+    /// The width of a frame in the unit of the night.
+    pub(super) fn fwhm(&self, frame: &Frame) -> Option<f64> {
+        let scale = if self.in_arcsec { frame.scale? } else { 1.0 };
+        frame.summary.fwhm.map(|fwhm| fwhm * scale)
+    }
+
+    pub(super) fn unit(&self) -> &'static str {
+        if self.in_arcsec { "arcsec" } else { "pix" }
+    }
+
+    /// Frames by rank, the best first.
+    pub(super) fn ranking(&self) -> Vec<&Frame> {
+        let mut ranking: Vec<&Frame> = self.frames.iter().collect();
+        ranking.sort_by_key(|frame| frame.rank);
+        ranking
+    }
+
+    /// Weighs widths by stars, among frames that are comparable: of one filter and exposure time.
+    fn rank(&mut self) {
+        let kind = |frame: &Frame| {
+            let header = &frame.record.info.header;
+            (header.filter.clone(), header.exposure.map(f64::to_bits))
+        };
+        let mut most = HashMap::new();
+        for frame in &self.frames {
+            let best: &mut usize = most.entry(kind(frame)).or_default();
+            *best = frame.summary.clean.max(*best);
+        }
+        let weighted = |frame: &Frame| {
+            let stars = frame.summary.clean as f64;
+            let best = *most.get(&kind(frame))? as f64;
+            let weighted = self.fwhm(frame)? * best / stars;
+            weighted.is_finite().then_some(weighted)
+        };
+        let weighted: Vec<Option<f64>> = self.frames.iter().map(weighted).collect();
+        let mut known: Vec<f64> = weighted.iter().copied().flatten().collect();
+        let limit = median_with_error(&mut known).and_then(|(middle, error)| {
+            let scatter = error? / 1.2533 * (known.len() as f64).sqrt();
+            Some(middle + (3.0 * scatter).max(0.05 * middle))
+        });
+        let mut order: Vec<usize> = (0..self.frames.len()).collect();
+        let last = |at: &usize| {
+            weighted
+                .get(*at)
+                .copied()
+                .flatten()
+                .unwrap_or(f64::INFINITY)
+        };
+        order.sort_by(|a, b| last(a).total_cmp(&last(b)));
+        for (rank, at) in order.into_iter().enumerate() {
+            if let (Some(frame), Some(weighted)) = (self.frames.get_mut(at), weighted.get(at)) {
+                frame.weighted_fwhm = *weighted;
+                frame.rank = rank;
+                frame.is_outlier = match (weighted, limit) {
+                    (Some(weighted), Some(limit)) => *weighted > limit,
+                    (None, _) => true,
+                    (Some(_), None) => false,
+                };
+            }
+        }
+    }
+
+    /// What changes from frame to frame; `href` is where a frame is in the page.
+    pub(super) fn figures(&self, href: &dyn Fn(&Frame) -> Option<String>) -> Vec<Figure> {
+        let unit = self.common_unit().unwrap_or("units of each image");
+        type Of<'a> = Box<dyn Fn(&Frame) -> Option<f64> + 'a>;
+        let all: [(&str, &str, String, &str, Of<'_>); 4] = [
+            (
+                "fwhm",
+                "FWHM",
+                format!("median FWHM, {}", self.unit()),
+                "Seeing, focus and tracking: the median of the clean stars of each frame.",
+                Box::new(|frame| self.fwhm(frame)),
+            ),
+            (
+                "ellipticity",
+                "Ellipticity",
+                "median ellipticity".to_owned(),
+                "Tracking and wind. Faint stars are never quite round: a frame is to be compared with its neighbours.",
+                Box::new(|frame| frame.summary.ellipticity),
+            ),
+            (
+                "stars",
+                "Stars",
+                "clean stars".to_owned(),
+                "Clouds, haze, dew and focus take stars away.",
+                Box::new(|frame| Some(frame.summary.clean as f64)),
+            ),
+            (
+                "background",
+                "Background",
+                format!("background, {unit}"),
+                "Twilight, the Moon, haze and passing lights.",
+                Box::new(|frame| frame.record.info.assumed.background),
+            ),
+        ];
+        let figures = all
+            .into_iter()
+            .filter_map(|(name, title, axis, caption, of)| {
+                let svg = self.figure(&axis, &*of, href)?;
+                Some(Figure::new(name, title, caption, svg))
+            });
+        figures.collect()
+    }
+
+    fn figure(
+        &self,
+        title: &str,
+        of: &dyn Fn(&Frame) -> Option<f64>,
+        href: &dyn Fn(&Frame) -> Option<String>,
+    ) -> Option<Svg> {
+        let frames = self.frames.iter().enumerate();
+        let values = frames.filter_map(|(at, frame)| {
+            let value = of(frame).filter(|value| value.is_finite())?;
+            let place = match frame.time {
+                Some(time) if self.has_time => time,
+                _ => (at + 1) as f64,
+            };
+            Some((place, value, frame))
+        });
+        let values: Vec<(f64, f64, &Frame)> = values.collect();
+        if values.is_empty() {
+            return None;
+        }
+        let every = values.len().div_ceil(MOST_POINTS);
+        let values: Vec<(f64, f64, &Frame)> = values.into_iter().step_by(every).collect();
+        let is_titled = values.len() <= TITLED_POINTS;
+        let places = values.iter().map(|(place, ..)| *place);
+        let x = if self.has_time {
+            Axis::new(Scale::around(Scale::time, places), "DATE-OBS")
+        } else {
+            let last = self.frames.len() as f64;
+            Axis::new(Scale::linear(0.5, last + 0.5), "frame, in their order")
+        };
+        let y = Scale::around(Scale::linear, values.iter().map(|(_, value, _)| *value));
+        let mut plot = Plot::sized(
+            210.0,
+            x,
+            Axis::new(y, title),
+            format!("{title} of each frame"),
+        );
+        let filter = |frame: &Frame| frame.record.info.header.filter.clone();
+        let first = values.first().map(|(.., frame)| filter(frame));
+        // A line from one filter to another would say nothing.
+        if values
+            .iter()
+            .all(|(.., frame)| Some(filter(frame)) == first)
+        {
+            plot.curve(
+                "curve",
+                values.iter().map(|(place, value, _)| (*place, *value)),
+            );
+        }
+        for odd in [false, true] {
+            let chosen = values.iter().filter(|(.., frame)| frame.is_outlier == odd);
+            let points = chosen.map(|(place, value, frame)| {
+                let name = || printable(&frame.record.info.name, NAME);
+                let title = || format!("{}: {}", name(), rounded(*value, 4));
+                Point {
+                    x: *place,
+                    y: *value,
+                    title: is_titled.then(title).unwrap_or_default(),
+                    href: is_titled.then(|| href(frame)).flatten(),
+                }
+            });
+            plot.points(if odd { "odd" } else { "dot" }, &points.collect::<Vec<_>>());
+        }
+        Some(plot.finish())
+    }
+
+    /// The unit of all frames, where they have the same.
+    fn common_unit(&self) -> Option<&str> {
+        let unit = |frame: &'_ Frame| -> String {
+            flux_unit(frame.record.info.header.unit.as_deref()).to_owned()
+        };
+        let first = self.frames.first()?;
+        let same = self.frames.iter().all(|frame| unit(frame) == unit(first));
+        same.then(|| flux_unit(first.record.info.header.unit.as_deref()))
+    }
+}

@@ -1,0 +1,276 @@
+//! Numbers of the stars of an image.
+
+use crate::catalog::{Row, rounded};
+use crate::fit::{FitStatus, Flags};
+use crate::moments::median;
+
+/// What the figures need of a star; NaN is null.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct StarValues {
+    pub(super) id: usize,
+    pub(super) status: FitStatus,
+    pub(super) flags: Flags,
+    /// As in the catalogue, which may count pixels from 1.
+    pub(super) x: f64,
+    pub(super) y: f64,
+    pub(super) ra: f64,
+    pub(super) dec: f64,
+    pub(super) flux: f64,
+    pub(super) flux_err: f64,
+    pub(super) mag: f64,
+    pub(super) fwhm: f64,
+    pub(super) major: f64,
+    pub(super) minor: f64,
+    pub(super) theta: f64,
+    pub(super) ellipticity: f64,
+    pub(super) snr: f64,
+    pub(super) reduced_chi2: f64,
+    pub(super) qfit: f64,
+}
+
+impl StarValues {
+    pub(super) fn new(row: &Row) -> Self {
+        let value = |name| row.get(name).unwrap_or(f64::NAN);
+        Self {
+            id: row.id,
+            status: row.status,
+            flags: row.flags,
+            x: value("x"),
+            y: value("y"),
+            ra: value("ra"),
+            dec: value("dec"),
+            flux: value("flux"),
+            flux_err: value("flux_err"),
+            mag: value("mag"),
+            fwhm: value("fwhm"),
+            major: value("fwhm_major"),
+            minor: value("fwhm_minor"),
+            theta: value("theta"),
+            ellipticity: value("ellipticity"),
+            snr: value("snr"),
+            reduced_chi2: value("reduced_chi2"),
+            qfit: value("qfit"),
+        }
+    }
+
+    /// For tooltips: what is known of it.
+    pub(super) fn title(&self) -> String {
+        let mut title = format!("star {}", self.id);
+        let numbers = [
+            ("FWHM", self.fwhm, " pix"),
+            ("flux", self.flux, ""),
+            ("S/N", self.snr, ""),
+        ];
+        let known = numbers
+            .into_iter()
+            .filter(|(_, value, _)| value.is_finite());
+        for (between, (name, value, unit)) in [": ", ", ", ", "].iter().zip(known) {
+            title.push_str(&format!("{between}{name} {}{unit}", rounded(value, 3)));
+        }
+        title
+    }
+
+    /// The ellipticity along and across x, and along and across the diagonal: unlike lengths and
+    /// angles these can be averaged. `None` for round models.
+    pub(super) fn elongation(&self) -> Option<[f64; 2]> {
+        let (sin, cos) = (2.0 * self.theta.to_radians()).sin_cos();
+        let parts = [self.ellipticity * cos, self.ellipticity * sin];
+        parts.iter().all(|part| part.is_finite()).then_some(parts)
+    }
+}
+
+/// Length and angle, degrees from +x to +y, of what [`StarValues::elongation`] gives.
+pub(super) fn direction([along, across]: [f64; 2]) -> (f64, f64) {
+    (along.hypot(across), across.atan2(along).to_degrees() / 2.0)
+}
+
+/// The stars of an image, counted.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Summary {
+    pub(super) stars: usize,
+    /// In the order of [`FitStatus::ALL`].
+    pub(super) by_status: [usize; FitStatus::ALL.len()],
+    /// In the order of [`Flags::TABLE`].
+    pub(super) by_flag: [usize; Flags::TABLE.len()],
+    /// Flags that do not keep a star from being clean.
+    pub(super) allowed: Flags,
+    pub(super) clean: usize,
+    /// Medians of the clean stars.
+    pub(super) fwhm: Option<f64>,
+    pub(super) ellipticity: Option<f64>,
+    pub(super) reduced_chi2: Option<f64>,
+}
+
+impl Summary {
+    pub(super) fn new(stars: &[StarValues]) -> Self {
+        let mut by_status = [0; FitStatus::ALL.len()];
+        let mut by_flag = [0; Flags::TABLE.len()];
+        for star in stars {
+            for (count, status) in by_status.iter_mut().zip(FitStatus::ALL) {
+                *count += usize::from(star.status == status);
+            }
+            for (count, (flag, ..)) in by_flag.iter_mut().zip(Flags::TABLE) {
+                *count += usize::from(star.flags.contains(flag));
+            }
+        }
+        let mut summary = Self {
+            stars: stars.len(),
+            by_status,
+            by_flag,
+            allowed: allowed(stars),
+            clean: 0,
+            fwhm: None,
+            ellipticity: None,
+            reduced_chi2: None,
+        };
+        let clean: Vec<&StarValues> = stars.iter().filter(|star| summary.is_clean(star)).collect();
+        let middle = |of: fn(&StarValues) -> f64| {
+            let values = clean.iter().map(|star| of(star));
+            let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
+            median(&mut values)
+        };
+        summary.fwhm = middle(|star| star.fwhm);
+        summary.ellipticity = middle(|star| star.ellipticity);
+        summary.reduced_chi2 = middle(|star| star.reduced_chi2);
+        summary.clean = clean.len();
+        summary
+    }
+
+    /// Whether a star says something about the image: its fit converged and nothing is wrong with
+    /// it.
+    pub(super) fn is_clean(&self, star: &StarValues) -> bool {
+        is_clean(star, self.allowed)
+    }
+
+    pub(super) fn converged(&self) -> usize {
+        let counts = self.by_status.iter().zip(FitStatus::ALL);
+        counts
+            .filter(|(_, status)| *status == FitStatus::Converged)
+            .map(|(count, _)| count)
+            .sum()
+    }
+}
+
+fn is_clean(star: &StarValues, allowed: Flags) -> bool {
+    star.status == FitStatus::Converged && star.flags.0 & !allowed.0 == 0
+}
+
+/// Where most stars are undersampled that is a fact about the image, and not about a star; where
+/// few are, they are hot pixels and cosmic rays.
+fn allowed(stars: &[StarValues]) -> Flags {
+    let clean = |allowed| stars.iter().filter(|star| is_clean(star, allowed)).count();
+    let (strict, lenient) = (clean(Flags::default()), clean(Flags::UNDERSAMPLED));
+    if lenient > 2 * strict {
+        Flags::UNDERSAMPLED
+    } else {
+        Flags::default()
+    }
+}
+
+/// A value that a part of sorted values is below of, between two of them in proportion.
+pub(super) fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
+    let place = part * sorted.len().checked_sub(1)? as f64;
+    let (below, above) = (place.floor(), place.ceil());
+    let (low, high) = (sorted.get(below as usize)?, sorted.get(above as usize)?);
+    let share = place - below;
+    Some(low * (1.0 - share) + high * share)
+}
+
+/// A median and its standard error, `sqrt(pi / 2)` that of a mean, from the median absolute
+/// deviation; none of fewer than five values.
+pub(super) fn median_with_error(values: &mut [f64]) -> Option<(f64, Option<f64>)> {
+    let n = values.len();
+    let middle = median(values)?;
+    let mut deviations: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
+    let deviation = median(&mut deviations)?;
+    let error = 1.2533 * 1.4826 * deviation / (n as f64).sqrt();
+    Some((middle, (n >= 5).then_some(error)))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A converged star without flags.
+    pub(in crate::report) fn star(id: usize, x: f64, y: f64, fwhm: f64) -> StarValues {
+        StarValues {
+            id,
+            status: FitStatus::Converged,
+            flags: Flags(0),
+            x,
+            y,
+            ra: f64::NAN,
+            dec: f64::NAN,
+            flux: 1000.0,
+            flux_err: 10.0,
+            mag: f64::NAN,
+            fwhm,
+            major: f64::NAN,
+            minor: f64::NAN,
+            theta: f64::NAN,
+            ellipticity: f64::NAN,
+            snr: 100.0,
+            reduced_chi2: 1.0,
+            qfit: f64::NAN,
+        }
+    }
+
+    #[test]
+    fn rows_are_read() {
+        let mut row = Row::new(3, FitStatus::MaxIterations, Flags(12));
+        row.set("fwhm", 2.5);
+        row.set("theta", 30.0);
+        row.set("ellipticity", 0.2);
+        let star = StarValues::new(&row);
+        assert_eq!((star.id, star.flags, star.fwhm), (3, Flags(12), 2.5));
+        assert!(star.flux.is_nan());
+        assert_eq!(star.title(), "star 3: FWHM 2.50 pix");
+        let (length, angle) = direction(star.elongation().unwrap());
+        assert!(
+            (length - 0.2).abs() < 1e-12 && (angle - 30.0).abs() < 1e-9,
+            "{angle}"
+        );
+    }
+
+    #[test]
+    fn only_clean_stars_have_medians() {
+        let mut stars: Vec<StarValues> = (0..5)
+            .map(|id| star(id, 0.0, 0.0, 2.0 + id as f64))
+            .collect();
+        stars[3].flags = Flags::SATURATED;
+        stars[4].status = FitStatus::MaxIterations;
+        let summary = Summary::new(&stars);
+        assert_eq!(
+            (summary.stars, summary.clean, summary.converged()),
+            (5, 3, 4)
+        );
+        assert_eq!(summary.fwhm, Some(3.0));
+        assert_eq!((summary.by_status[1], summary.by_flag[2]), (1, 1));
+        assert_eq!(Summary::new(&[]).fwhm, None);
+    }
+
+    #[test]
+    fn an_undersampled_image_has_clean_stars() {
+        let mut stars: Vec<StarValues> = (0..5).map(|id| star(id, 0.0, 0.0, 1.2)).collect();
+        stars[0].flags = Flags::UNDERSAMPLED;
+        assert_eq!(Summary::new(&stars).clean, 4);
+        for star in &mut stars {
+            star.flags = Flags::UNDERSAMPLED;
+        }
+        let summary = Summary::new(&stars);
+        assert_eq!((summary.clean, summary.allowed), (5, Flags::UNDERSAMPLED));
+    }
+
+    #[test]
+    fn quantiles_and_errors_are_those_of_the_values() {
+        assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 0.5), Some(2.5));
+        assert_eq!(quantile(&[1.0, 2.0, 3.0], 1.0), Some(3.0));
+        assert_eq!(quantile(&[], 0.5), None);
+        let mut values: Vec<f64> = (0..101).map(f64::from).collect();
+        let (middle, error) = median_with_error(&mut values).unwrap();
+        assert_eq!(middle, 50.0);
+        let expected = 1.2533 * 1.4826 * 25.0 / 101f64.sqrt();
+        assert!((error.unwrap() - expected).abs() < 1e-9);
+        assert_eq!(median_with_error(&mut [1.0, 2.0]).unwrap().1, None);
+    }
+}

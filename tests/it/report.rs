@@ -1,0 +1,662 @@
+//! The page of pictures: its numbers are those of the database, and it needs nothing else.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::cli::{Ran, count, folder, shipped, starfit};
+
+const CLEAN: &str = "status = 'converged' AND flags = 0";
+const HOSTILE: &str =
+    "</bdi></title><script>alert(1)</script><img src=\"http://evil\" onerror=\"x\">";
+
+fn values(database: &Path, sql: &str) -> Vec<f64> {
+    let connection = Connection::open(database).unwrap();
+    let mut statement = connection.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| row.get(0)).unwrap();
+    rows.collect::<rusqlite::Result<_>>().unwrap()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        (values[middle - 1] + values[middle]) / 2.0
+    }
+}
+
+fn execute(database: &Path, sql: &str) {
+    Connection::open(database)
+        .unwrap()
+        .execute_batch(sql)
+        .unwrap();
+}
+
+/// Runs `report` and returns the page, in which it looks for what no page may have.
+fn page(folder: &Path, args: &[&str]) -> (Ran, String) {
+    let mut all = vec!["report"];
+    all.extend(args);
+    let ran = starfit(folder, &all);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
+    let page = fs::read_to_string(folder.join("report.html")).unwrap();
+    assert!(page.len() < 5_000_000, "{}", page.len());
+    assert_eq!(complaint(&page), None);
+    assert!(is_numbers(&page), "{args:?}");
+    (ran, page)
+}
+
+/// Whether all that is drawn is somewhere; pixels are letters in which any word may be.
+fn is_numbers(markup: &str) -> bool {
+    let mut parts = markup.split(";base64,");
+    let first = parts.next().unwrap();
+    let others = parts.map(|part| part.split_once('"').unwrap().1);
+    let mut all = [first].into_iter().chain(others);
+    all.all(|part| !part.contains("NaN") && !part.contains("inf\"") && !part.contains(">inf"))
+}
+
+/// What a page has that it may not: anything that is fetched or runs, a link to nowhere, a name
+/// given twice, markup that does not end.
+fn complaint(page: &str) -> Option<String> {
+    let (tags, error) = tags(page);
+    if error.is_some() {
+        return error;
+    }
+    let (mut ids, mut links) = (HashSet::new(), HashSet::new());
+    for (name, attributes) in tags {
+        if matches!(
+            name.as_str(),
+            "script" | "img" | "iframe" | "object" | "embed" | "form"
+        ) {
+            return Some(format!("an element {name}"));
+        }
+        for (attribute, value) in attributes {
+            match attribute.as_str() {
+                "id" if !ids.insert(value.clone()) => {
+                    return Some(format!("{value} is there twice"));
+                }
+                "href" if value.starts_with('#') => {
+                    links.insert(value[1..].to_owned());
+                }
+                "href" if value.starts_with("data:") => {}
+                "href" | "src" | "srcset" | "action" | "xlink:href" => {
+                    return Some(format!("{attribute}={value}"));
+                }
+                _ if attribute.starts_with("on") => return Some(format!("{attribute}={value}")),
+                "style" if value.contains("url") => return Some(format!("{attribute}={value}")),
+                _ => {}
+            }
+        }
+    }
+    if page.contains("@import") || page.contains("url(") {
+        return Some("a style that fetches".to_owned());
+    }
+    links
+        .into_iter()
+        .find(|link| !ids.contains(link))
+        .map(|link| format!("{link} is nowhere"))
+}
+
+type Tag = (String, Vec<(String, String)>);
+
+/// The elements of HTML as this program writes it, or of XML, and what is wrong with it.
+fn tags(text: &str) -> (Vec<Tag>, Option<String>) {
+    /// Elements of HTML that have no end, and those whose end may be left out.
+    const SINGLE: [&str; 4] = ["meta", "link", "br", "!DOCTYPE"];
+    const OPEN: [&str; 4] = ["th", "td", "tr", "p"];
+    let is_xml = text.starts_with("<?xml");
+    let text = if is_xml {
+        text.split_once("?>").unwrap().1
+    } else {
+        text
+    };
+    let (mut tags, mut open): (Vec<Tag>, Vec<String>) = Default::default();
+    let mut rest = text;
+    let wrong = |tags, what: String| (tags, Some(what));
+    while let Some(at) = rest.find(['<', '&']) {
+        if rest[at..].starts_with('&') {
+            let end = rest[at..].find(';').unwrap_or(0);
+            let name = &rest[at + 1..(at + end).max(at + 1)];
+            if !matches!(name, "amp" | "lt" | "gt" | "quot") && !name.starts_with('#') {
+                return wrong(tags, format!("an entity {name:?}"));
+            }
+            rest = &rest[at + 1..];
+            continue;
+        }
+        let Some(length) = rest[at..].find('>') else {
+            return wrong(tags, "a tag without an end".to_owned());
+        };
+        let tag = &rest[at + 1..at + length];
+        rest = &rest[at + length + 1..];
+        if let Some(name) = tag.strip_prefix('/') {
+            while !is_xml
+                && open
+                    .last()
+                    .is_some_and(|last| last != name && OPEN.contains(&last.as_str()))
+            {
+                open.pop();
+            }
+            if open.pop().as_deref() != Some(name) {
+                return wrong(tags, format!("</{name}> of what is not open"));
+            }
+            continue;
+        }
+        let (tag, is_single) = match tag.strip_suffix('/') {
+            Some(tag) => (tag, true),
+            None => (tag, false),
+        };
+        let (name, mut given) = tag.split_once(' ').unwrap_or((tag, ""));
+        let name = name.trim();
+        let mut attributes: Vec<(String, String)> = Vec::new();
+        while name != "!DOCTYPE" && !given.trim().is_empty() {
+            let Some((attribute, value)) = given.split_once('=') else {
+                return wrong(tags, format!("{given:?} in <{name}>"));
+            };
+            let quoted = value
+                .strip_prefix('"')
+                .and_then(|value| value.split_once('"'));
+            let (value, after) = match quoted {
+                Some(quoted) => quoted,
+                None if !is_xml => value.split_once(' ').unwrap_or((value, "")),
+                None => return wrong(tags, format!("{given:?} in <{name}>")),
+            };
+            let attribute = attribute.trim().to_owned();
+            if attributes.iter().any(|(known, _)| *known == attribute) {
+                return wrong(tags, format!("two {attribute} in <{name}>"));
+            }
+            attributes.push((attribute, value.to_owned()));
+            given = after;
+        }
+        tags.push((name.to_owned(), attributes));
+        if name == "style" {
+            // Not markup.
+            rest = rest.find("</style>").map_or("", |end| &rest[end + 8..]);
+        } else if !is_single && (is_xml || !SINGLE.contains(&name)) {
+            open.push(name.to_owned());
+        }
+    }
+    open.retain(|name| is_xml || !OPEN.contains(&name.as_str()));
+    let error = (!open.is_empty()).then(|| format!("{open:?} do not end"));
+    (tags, error)
+}
+
+/// The figures of a folder by name; each is XML and needs nothing else.
+fn figures(folder: &Path) -> BTreeMap<String, String> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let figures = files.map(|file| {
+        let name = file.file_name().into_string().unwrap();
+        let svg = fs::read_to_string(file.path()).unwrap();
+        assert!(name.ends_with(".svg") && svg.starts_with("<?xml"), "{name}");
+        let (found, error) = tags(&svg);
+        assert_eq!(error, None, "{name}");
+        assert_eq!(
+            found.iter().filter(|(name, _)| name == "a").count(),
+            0,
+            "{name}"
+        );
+        assert_eq!(complaint(&svg), None, "{name}");
+        assert!(!svg.contains("var(") && is_numbers(&svg), "{name}");
+        (name, svg)
+    });
+    figures.collect()
+}
+
+#[test]
+fn what_no_page_may_have_is_seen() {
+    assert!(is_numbers("<a href=\"data:;base64,NaN\"/>"));
+    assert!(!is_numbers("<a href=\"data:;base64,x\" x=\"NaN\"/>") && !is_numbers("x=\"-inf\""));
+    let good = "<p id=\"a\">1 &lt; 2 <a href=\"#a\">a</a><br>x</p>";
+    assert_eq!(complaint(good), None);
+    for bad in [
+        "<script>x</script>",
+        "<img src=\"http://x/y.png\">",
+        "<a href=\"http://x\">x</a>",
+        "<a href=\"#b\">x</a>",
+        "<p id=\"a\"></p><p id=\"a\"></p>",
+        "<p onclick=\"x\"></p>",
+        "<b>x",
+        "<b>x</i></b>",
+        "<p>&nbsp</p>",
+        "<style>@import 'x'</style>",
+        "<p style=\"background:url(x)\"></p>",
+        "<p",
+    ] {
+        assert!(complaint(bad).is_some(), "{bad}");
+    }
+    for bad in [
+        "<a><b></a></b>",
+        "<a x=1/>",
+        "<a x=\"1\" x=\"2\"/>",
+        "<a>&bad;</a>",
+        "<a>",
+    ] {
+        assert!(
+            tags(&format!("<?xml version=\"1.0\"?>{bad}")).1.is_some(),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn a_page_has_the_numbers_of_the_database() {
+    let folder = folder();
+    let database = folder.path().join("starfit.db");
+    let image = shipped("panoptes.fits.fz");
+    let fit = [
+        "fit",
+        "-q",
+        &image,
+        "--model",
+        "elliptical-gaussian",
+        "--backend",
+        "cpu",
+    ];
+    assert_eq!(starfit(folder.path(), &fit).code, 0);
+    let (ran, page) = page(folder.path(), &["starfit.db", "--figures", "figures"]);
+    let says = "1 image, 1 with pictures, in report.html (";
+    assert!(
+        ran.stderr.starts_with(says) && ran.stderr.contains("10 figures in figures\n"),
+        "{}",
+        ran.stderr
+    );
+
+    // The tiles.
+    let tile = |name: &str, text: &str| {
+        let tile = format!("<dt>{name}</dt>\n<dd>{text}");
+        page.contains(&format!("{tile}<")) || page.contains(&format!("{tile} pix<"))
+    };
+    let of = |column: &str| {
+        median(values(
+            &database,
+            &format!("SELECT {column} FROM stars WHERE {CLEAN}"),
+        ))
+    };
+    let fwhm = of("fwhm");
+    assert!(tile("FWHM", &format!("{fwhm:.2}")), "{fwhm}");
+    assert!(!tile("FWHM", &format!("{:.2}", fwhm + 0.01)));
+    assert!(tile("ellipticity", &format!("{:.3}", of("ellipticity"))));
+    assert!(tile("χ²/dof", &format!("{:.2}", of("reduced_chi2"))));
+    let all = count(&database, "SELECT count(*) FROM stars");
+    let clean = count(
+        &database,
+        &format!("SELECT count(*) FROM stars WHERE {CLEAN}"),
+    );
+    assert!(tile("stars", &all.to_string()) && tile("clean", &clean.to_string()));
+    assert!(!tile("clean", &(clean + 1).to_string()));
+
+    // How fits ended, and flags.
+    let row = |name: &str, count: i64| {
+        page.contains(&format!("<td>{name}</td>\n<td class=\"n\">{count}</td>"))
+    };
+    for status in starfit::fit::FitStatus::ALL {
+        let sql = format!("SELECT count(*) FROM stars WHERE status = '{status}'");
+        let found = count(&database, &sql);
+        assert!(
+            row(status.name(), found) && !row(status.name(), found + 1),
+            "{status}: {found}"
+        );
+    }
+    for (flag, name, _) in starfit::fit::Flags::TABLE {
+        let sql = format!("SELECT count(*) FROM stars WHERE flags & {} <> 0", flag.0);
+        assert!(row(name, count(&database, &sql)), "{name}");
+    }
+
+    // Every star has a row, and one to each of its points.
+    assert_eq!(page.matches("<tr id=\"s0-").count() as i64, all);
+    assert!(page.matches("href=\"#s0-").count() > 2 * clean as usize);
+    for (place, order) in [("Best", ""), ("Worst", "DESC")] {
+        let sql =
+            format!("SELECT id FROM stars WHERE {CLEAN} ORDER BY reduced_chi2 {order} LIMIT 1");
+        let star = count(&database, &sql);
+        assert!(
+            page.contains(&format!("{place} fit: star {star}, ")),
+            "{place}: {star}"
+        );
+        assert!(!page.contains(&format!("{place} fit: star {}, ", star + 1)));
+    }
+
+    // In seconds of arc, too: 10.3 a pixel.
+    assert!(page.contains(" pix<small>22.8″</small>"));
+
+    let figures = figures(&folder.path().join("figures"));
+    let names: Vec<&str> = figures.keys().map(String::as_str).collect();
+    let expected = [
+        "ellipticity",
+        "flux-snr",
+        "fwhm",
+        "fwhm-map",
+        "image",
+        "reduced-chi2",
+        "residuals",
+        "triplet-best",
+        "triplet-median",
+        "triplet-worst",
+    ];
+    let mut expected = expected.map(|name| format!("panoptes.fits.fz-1-{name}.svg"));
+    expected.sort();
+    assert_eq!(names, expected);
+    let ellipses = figures["panoptes.fits.fz-1-image.svg"]
+        .matches("<ellipse ")
+        .count();
+    assert!(ellipses as i64 > clean, "{ellipses}");
+    // Widths on the map are those of the database: the cell in the lower left corner.
+    let side = 700.0 / 8.0;
+    let sql = format!(
+        "SELECT fwhm FROM stars WHERE {CLEAN} AND x < {0} AND y < {0}",
+        side - 0.5
+    );
+    let cell = values(&database, &sql);
+    let title = format!("pix, {} stars", cell.len());
+    let text = format!("FWHM {:.3} ± ", median(cell));
+    let map = &figures["panoptes.fits.fz-1-fwhm-map.svg"];
+    assert!(
+        map.contains(&text) && map.contains(&title),
+        "{text}, {title}"
+    );
+
+    // Other databases and outputs.
+    for (args, says) in [
+        (&["none.db"][..], "none.db"),
+        (
+            &["starfit.db", "--image", "panoptes"],
+            "panoptes.fits.fz[1]",
+        ),
+        (&["starfit.db", "--run", "7"], "--run"),
+        (&["starfit.db", "-o", "none/report.html"], "does not exist"),
+        (
+            &["starfit.db", "-o", "starfit.db"],
+            "another file than the database",
+        ),
+        (&["starfit.db", "--figures", "report.html"], "report.html"),
+        (&["report.html"], "expected an SQLite database"),
+    ] {
+        let mut all = vec!["report"];
+        all.extend(args);
+        let ran = starfit(folder.path(), &all);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}");
+        assert!(ran.stderr.contains(says), "{args:?}: {}", ran.stderr);
+    }
+    assert_eq!(
+        fs::read_to_string(folder.path().join("report.html")).unwrap(),
+        page
+    );
+}
+
+/// Five frames of different widths and numbers of stars, in `night.db`.
+fn night(folder: &Path) {
+    let mut fit = vec!["fit", "-q", "--backend", "cpu", "-o", "night.db"];
+    let frames = [
+        ("a.fits", "3.4", "60"),
+        ("b.fits", "2.4", "60"),
+        ("c.fits", "2.6", "20"),
+        ("d.fits", "2.8", "60"),
+        ("e.fits", "3.0", "60"),
+    ];
+    for (name, fwhm, stars) in frames {
+        let simulate = [
+            "simulate", "-q", name, "--stars", stars, "--fwhm", fwhm, "--width", "200", "--height",
+            "160", "--snr", "30:300",
+        ];
+        let ran = starfit(folder, &simulate);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        fit.push(name);
+    }
+    assert_eq!(starfit(folder, &fit).code, 0);
+}
+
+#[test]
+fn a_night_is_ranked() {
+    let folder = folder();
+    night(folder.path());
+    let database = folder.path().join("night.db");
+    execute(
+        &database,
+        "UPDATE images SET filter = 'V', date = '2026-01-02T0' || image_id || ':00:00'",
+    );
+    fs::remove_file(folder.path().join("b.fits")).unwrap();
+    let mut changed = fs::read(folder.path().join("c.fits")).unwrap();
+    changed.push(0);
+    fs::write(folder.path().join("c.fits"), changed).unwrap();
+
+    // FWHM times most stars over stars.
+    let mut frames: Vec<(f64, usize, String)> = Vec::new();
+    let stars = |id: i64| {
+        let sql = format!("SELECT fwhm FROM stars WHERE {CLEAN} AND image_id = {id}");
+        values(&database, &sql)
+    };
+    let most = (1..=5).map(|id| stars(id).len()).max().unwrap();
+    for (id, name) in (1..).zip(["a", "b", "c", "d", "e"]) {
+        let widths = stars(id);
+        let n = widths.len();
+        frames.push((
+            median(widths) * most as f64 / n as f64,
+            n,
+            format!("{name}.fits[0]"),
+        ));
+    }
+    frames.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // Negative control: few stars and not the width alone make the last one.
+    assert_eq!(frames[4].2, "c.fits[0]");
+
+    let (ran, page) = page(folder.path(), &["night.db", "--figures", "figures"]);
+    assert!(
+        ran.stderr.contains("5 images, 1 with pictures"),
+        "{}",
+        ran.stderr
+    );
+    let ranking = page.split("<h3>Ranking</h3>").nth(1).unwrap();
+    let ranking = ranking.split("</table>").next().unwrap();
+    let mut before = 0;
+    for (rank, (weighted, n, name)) in (1..).zip(&frames) {
+        let at = ranking.find(&format!("<bdi>{name}</bdi>")).unwrap();
+        assert!(at > before, "{name} is {rank}");
+        before = at;
+        let row = &ranking[at..at + ranking[at..].find("</tr>").unwrap()];
+        assert!(row.contains(&format!(">{n}<")), "{row}");
+        let written: f64 = row
+            .split("<td class=\"n\">")
+            .nth(1)
+            .unwrap()
+            .split('<')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(
+            (written / weighted - 1.0).abs() < 0.006,
+            "{row}: {weighted}"
+        );
+    }
+    // Best, median and worst have figures, the others numbers.
+    let shown = [0, 2, 4].map(|rank| frames[rank].2.as_str());
+    assert_eq!(shown, ["b.fits[0]", "e.fits[0]", "c.fits[0]"]);
+    assert_eq!(page.matches("What the map says").count(), 3);
+    assert!(page.contains("b.fits: is gone since it was fitted"));
+    assert!(page.contains("c.fits: has changed since it was fitted"));
+    assert!(!page.contains("e.fits: "));
+    assert_eq!(page.matches(" --image ").count(), 3);
+    let figures = figures(&folder.path().join("figures"));
+    for (name, is_there) in [
+        ("night-fwhm.svg", true),
+        ("night-stars.svg", true),
+        ("night-background.svg", true),
+        ("e.fits-0-image.svg", true),
+        ("e.fits-0-residuals.svg", true),
+        ("b.fits-0-image.svg", false),
+        ("b.fits-0-fwhm-map.svg", true),
+        ("a.fits-0-fwhm.svg", false),
+    ] {
+        assert_eq!(figures.contains_key(name), is_there, "{name}");
+    }
+    assert!(figures["night-fwhm.svg"].contains(">02:00<"));
+
+    // One image by its name, without a night.
+    let (ran, one) = self::page(folder.path(), &["night.db", "--image", "a.fits"]);
+    assert!(
+        ran.stderr.contains("1 image, 1 with pictures"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!one.contains("Ranking") && one.contains("Image and fits"));
+}
+
+#[test]
+fn what_a_file_says_is_text() {
+    let folder = folder();
+    night(folder.path());
+    let database = folder.path().join("night.db");
+    let hostile = HOSTILE.replace('\'', "''");
+    for (table, column) in [
+        ("images", "date"),
+        ("images", "filter"),
+        ("images", "unit"),
+        ("images", "wcs"),
+        ("images", "name"),
+        ("images", "path"),
+        ("runs", "version"),
+        ("runs", "command_line"),
+        ("runs", "backend"),
+        ("runs", "adapter"),
+        ("runs", "started"),
+    ] {
+        execute(
+            &database,
+            &format!("UPDATE {table} SET {column} = '{hostile}'"),
+        );
+    }
+    let settings = format!(
+        "UPDATE runs SET settings = json_set(settings, '$.solver', '{hostile}', '$.model', '{hostile}')"
+    );
+    execute(&database, &settings);
+    let (_, page) = page(folder.path(), &["night.db", "--figures", "figures"]);
+    assert!(page.contains("&lt;script&gt;alert(1)"));
+    // Negative control: as markup it would be seen.
+    assert!(
+        complaint(
+            &page
+                .replace("&lt;", "<")
+                .replace("&gt;", ">")
+                .replace("&quot;", "\"")
+        )
+        .is_some()
+    );
+    let figures = figures(&folder.path().join("figures"));
+    assert!(figures.len() > 10, "{:?}", figures.keys());
+    for name in figures.keys() {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        assert!(name.chars().all(is_plain), "{name}");
+    }
+}
+
+#[test]
+fn odd_stars_make_a_page() {
+    let folder = folder();
+    night(folder.path());
+    let database = folder.path().join("night.db");
+    for (change, says) in [
+        ("UPDATE stars SET flux = -flux, snr = -snr", "5 images"),
+        (
+            "UPDATE stars SET fwhm = 2.5, reduced_chi2 = 1, flux = 7, snr = 9",
+            "5 images",
+        ),
+        (
+            "UPDATE stars SET fwhm = 9e999, flux = 9e999, snr = -9e999, reduced_chi2 = 1e308",
+            "5 images",
+        ),
+        ("UPDATE stars SET x = 1e300, y = -1e300", "5 images"),
+        (
+            "UPDATE stars SET flux = NULL, snr = NULL, fwhm = NULL, reduced_chi2 = NULL",
+            "5 images",
+        ),
+        (
+            "UPDATE stars SET status = 'singular', flags = 1023",
+            "5 images",
+        ),
+        (
+            "UPDATE images SET width = 0, height = 0, sky_level = NULL, sky_noise = 9e999",
+            "5 images",
+        ),
+        ("DELETE FROM stars WHERE id > 0", "5 images"),
+        ("DELETE FROM stars", "5 images"),
+        ("DELETE FROM images WHERE image_id > 1", "1 image"),
+        ("DELETE FROM images", "0 images"),
+    ] {
+        execute(&database, change);
+        let (ran, page) = page(folder.path(), &["night.db", "--figures", "figures"]);
+        assert!(ran.stderr.contains(says), "{change}: {}", ran.stderr);
+        assert!(page.contains("<h1>"), "{change}");
+    }
+    figures(&folder.path().join("figures"));
+}
+
+#[test]
+fn ready_cutouts_have_no_map() {
+    let folder = folder();
+    let simulate = [
+        "simulate",
+        "-q",
+        "stack.npy",
+        "--stack",
+        "40",
+        "--model",
+        "moffat",
+    ];
+    assert_eq!(starfit(folder.path(), &simulate).code, 0);
+    let fit = [
+        "fit",
+        "-q",
+        "stack.npy",
+        "--model",
+        "moffat",
+        "--gain",
+        "1.5",
+        "--backend",
+        "cpu",
+    ];
+    assert_eq!(starfit(folder.path(), &fit).code, 0);
+    let (_, page) = page(folder.path(), &["starfit.db"]);
+    assert!(page.contains("40 cutouts of 15 × 15 pix"));
+    assert!(!page.contains("FWHM over the field") && !page.contains("Image and fits"));
+    assert!(page.contains("Best fit: star ") && page.contains("noise of the pixel"));
+}
+
+#[test]
+fn a_page_is_never_too_large() {
+    let folder = folder();
+    let simulate = [
+        "simulate",
+        "-q",
+        "wide.fits",
+        "--stars",
+        "50",
+        "--width",
+        "800",
+        "--height",
+        "800",
+        "--snr",
+        "20:200",
+    ];
+    assert_eq!(starfit(folder.path(), &simulate).code, 0);
+    let mut fit = vec!["fit", "-q", "--backend", "cpu", "-o", "many.db"];
+    let names: Vec<String> = (0..7).map(|at| format!("wide{at}.fits")).collect();
+    for name in &names {
+        fs::copy(folder.path().join("wide.fits"), folder.path().join(name)).unwrap();
+        fit.push(name);
+    }
+    assert_eq!(starfit(folder.path(), &fit).code, 0);
+    let mut args = vec!["many.db"];
+    args.extend(names.iter().flat_map(|name| ["--image", name.as_str()]));
+    let (ran, page) = page(folder.path(), &args);
+    assert!(
+        ran.stderr.contains("7 images, 7 with pictures"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(page.matches("Image and fits").count(), 7);
+    // One alone is shown in full: seven of these would be too large.
+    let (_, one) = self::page(folder.path(), &["many.db", "--image", "wide0.fits"]);
+    assert!(7 * one.len() > 5_000_000, "{}", one.len());
+}
