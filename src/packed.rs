@@ -41,24 +41,11 @@ impl PackedBlock {
         self.width = chunk.width;
         // One sweep through memory, which a processor foresees, leaves the stars in the cache.
         scratch.clear();
-        match chunk.values {
-            ValuesOf::Single(values) => {
-                (0..LANES).for_each(|lane| {
-                    scale_into(
-                        &values[places(lane)],
-                        &chunk.stars[star_of(lane)].scale,
-                        scratch,
-                    );
-                });
-            }
-            ValuesOf::Double(values) => {
-                (0..LANES).for_each(|lane| {
-                    scale_into(
-                        &values[places(lane)],
-                        &chunk.stars[star_of(lane)].scale,
-                        scratch,
-                    );
-                });
+        for lane in 0..LANES {
+            let scale = &chunk.stars[star_of(lane)].scale;
+            match chunk.values {
+                ValuesOf::Single(values) => scale_into(&values[places(lane)], scale, scratch),
+                ValuesOf::Double(values) => scale_into(&values[places(lane)], scale, scratch),
             }
         }
         interleave(scratch, &mut self.data);

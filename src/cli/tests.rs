@@ -47,12 +47,17 @@ fn examples_of_help_are_right() {
 }
 
 #[test]
-fn examples_of_the_readme_are_right() {
-    let readme = include_str!("../../README.md");
-    let blocks = readme.split("```").skip(1).step_by(2);
+fn examples_of_the_documents_are_right() {
+    let documents = [
+        include_str!("../../README.md"),
+        include_str!("../../docs/fitting.md"),
+        include_str!("../../docs/catalogue.md"),
+    ];
+    let blocks = |text: &'static str| text.split("```").skip(1).step_by(2);
+    let blocks = documents.into_iter().flat_map(blocks);
     let blocks = blocks.filter_map(|block| block.strip_prefix("sh\n"));
     let examples: Vec<Vec<String>> = blocks.flat_map(commands).collect();
-    assert!(examples.len() > 30, "{}", examples.len());
+    assert!(examples.len() > 40, "{}", examples.len());
     for example in examples {
         assert_eq!(fault(&example), None, "{example:?}");
     }
