@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..ImageInfo::new(&image)
     };
     catalog.write(&info, &measured.rows)?;
-    // Nothing is there before this.
+    // A database has each image as soon as it is written; any other file appears only now.
     catalog.finish()?;
     println!(
         "{} stars of {} in {output}",

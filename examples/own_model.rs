@@ -4,7 +4,7 @@
 //!
 //! The arithmetic is written once, for `f64` and for registers of several stars alike, and once
 //! more in WGSL for the GPU. A model that is to be known by its name on the command line is one
-//! file in `src/model`, one in `shaders/model` and one line in `MODELS`.
+//! file in `src/model`, one in `shaders/model`, one line in `MODELS` and a recipe of test stars.
 
 use std::f64::consts::TAU;
 

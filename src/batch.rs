@@ -31,7 +31,8 @@ pub struct Batch {
     values: Values,
     /// Weights relative to the largest of each star, or the level that counts stand on (see
     /// [`Poisson`](crate::estimator::Poisson)); 0 = unused. Of a star with a
-    /// [uniform weight](BatchStar::uniform_weight) they are not written, and take no memory.
+    /// [uniform weight](BatchStar::uniform_weight) they are not written; in a batch that is
+    /// [built](Self::build) such pages take no memory.
     weight: Vec<f64>,
     /// The stars, in order.
     pub stars: Vec<BatchStar>,

@@ -67,6 +67,7 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         times: StageTimes::default(),
         write: Duration::ZERO,
         skipped: 0,
+        is_cut_short: false,
     };
     let done = if args.resume {
         job.outputs.done_images()?
@@ -88,7 +89,7 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     if job.images == 0 {
         return job.end_without_images(failed);
     }
-    if super::is_interrupted() {
+    if job.is_cut_short {
         job.say_interrupted();
         return Ok(ExitCode::from(ABORTED));
     }
@@ -112,6 +113,8 @@ struct Job {
     write: Duration,
     /// Images that were done already.
     skipped: usize,
+    /// Whether Ctrl-C has left something undone.
+    is_cut_short: bool,
 }
 
 impl Job {
@@ -126,6 +129,7 @@ impl Job {
             let queues = inputs::start(scope, work, &paths);
             for (index, input) in inputs.into_iter().enumerate() {
                 if super::is_interrupted() {
+                    self.is_cut_short = true;
                     break;
                 }
                 let images = self.images;
@@ -148,7 +152,6 @@ impl Job {
 
     /// Takes what becomes of one input.
     fn input(&mut self, work: &Work<'_>, queue: &Receiver<Message>) -> Result<()> {
-        // Nothing comes where the user has pressed Ctrl-C before there was anything.
         while let Ok(Message { said, found }) = queue.recv() {
             log::say(&said);
             match found {
@@ -166,6 +169,8 @@ impl Job {
                 Found::End => return Ok(()),
             }
         }
+        // Without an end: the user has pressed Ctrl-C.
+        self.is_cut_short = true;
         Ok(())
     }
 
@@ -221,7 +226,7 @@ impl Job {
         } else if !self.quiet {
             let unit = image.header.unit.as_deref().unwrap_or("adu");
             let line = tally.of_image(measured, unit);
-            progress::aside(|| eprintln!("{}: {line}", image.name));
+            progress::aside(|| say!("{}: {line}", image.name));
         }
         tracing::info!(
             "{}: {}",

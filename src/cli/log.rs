@@ -56,9 +56,11 @@ struct Out;
 impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         KEPT.with_borrow_mut(|kept| match kept {
-            Some(kept) => kept.write(bytes),
-            None => progress::aside(|| io::stderr().write(bytes)),
-        })
+            Some(kept) => kept.extend(bytes),
+            // An error would be told where it just arose.
+            None => drop(progress::aside(|| io::stderr().write_all(bytes))),
+        });
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -64,7 +64,7 @@ pub(super) fn run(args: &MatchArgs, quiet: bool) -> Result<ExitCode> {
     let first = matched.images.first().map_or("", |image| &image.name);
     for image in &matched.images {
         match image.placement {
-            Placement::Registered(found) if !quiet => eprintln!(
+            Placement::Registered(found) if !quiet => say!(
                 "{}: registered to {first} by {}, rms {:.3} pix",
                 image.name,
                 count(found.n_stars, "star"),
@@ -94,7 +94,7 @@ fn report(matched: &Matched, start: Instant) {
     let is_placed = |placement| placement != Placement::Unregistered;
     let placed = matched.images.iter();
     let placed = placed.filter(|image| is_placed(image.placement)).count();
-    eprintln!(
+    say!(
         "{} of {} in {}, {} of them in several, in {:.1} s",
         count(matched.n_objects, "object"),
         count(matched.n_stars, "star"),

@@ -1,5 +1,12 @@
 //! The commands, one file each.
 
+/// `eprintln!`, but for readers who have gone away: the work is done all the same.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::cli::write_line(format_args!($($text)*))
+    };
+}
+
 mod backend;
 mod bench;
 mod fit;
@@ -15,6 +22,7 @@ mod show;
 mod simulate;
 mod summary;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -127,6 +135,7 @@ fn run() -> Result<ExitCode> {
         std::env::vars_os(),
     )?;
     if settings.is_printed() {
+        settings.check()?;
         settings.print(&mut std::io::stdout().lock())?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -180,9 +189,9 @@ fn print_error(error: &anyhow::Error) {
     }
     let hint = error.downcast_ref().and_then(starfit::Error::hint);
     progress::aside(|| {
-        eprintln!("error: {message}");
+        say!("error: {message}");
         if let Some(hint) = hint {
-            eprintln!("hint: {hint}");
+            say!("hint: {hint}");
         }
     });
 }
@@ -201,6 +210,10 @@ fn heed_interrupts(quiet: bool) {
     if let Err(error) = heeded {
         tracing::debug!("Ctrl-C ends the run at once: {error}");
     }
+}
+
+fn write_line(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 fn is_interrupted() -> bool {

@@ -29,7 +29,7 @@ pub(super) fn answer_interrupt() {
     if !*is_answered {
         *is_answered = true;
         hide();
-        eprintln!("Ctrl-C: the image in hand is finished first; once more stops at once");
+        say!("Ctrl-C: the image in hand is finished first; once more stops at once");
     }
 }
 
@@ -120,7 +120,7 @@ impl Progress {
             Shown::Nothing => {}
             Shown::Lines(pace) => {
                 if pace.is_due(elapsed) {
-                    eprintln!("{}", course.line(elapsed));
+                    say!("{}", course.line(elapsed));
                 }
             }
             Shown::Bars { things, stars } => {
@@ -254,7 +254,7 @@ impl Course {
         let done = self.done as f64 + part;
         let (worked, left) = (done - self.skipped as f64, self.total as f64 - done);
         let seconds = elapsed.as_secs_f64() * left / worked;
-        (worked > 0.0).then(|| Duration::try_from_secs_f64(seconds).ok())?
+        (worked > 0.0 && left > 0.0).then(|| Duration::try_from_secs_f64(seconds).ok())?
     }
 
     fn parts(&self, elapsed: Duration) -> Parts {

@@ -93,7 +93,7 @@ pub(super) fn run(args: QueryArgs, quiet: bool) -> Result<()> {
         } else {
             format!(" written to {}", args.output.display())
         };
-        eprintln!("{}{to}", super::summary::count(rows as usize, "star"));
+        say!("{}{to}", super::summary::count(rows as usize, "star"));
     }
     Ok(())
 }

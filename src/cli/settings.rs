@@ -62,18 +62,22 @@ impl Setting {
     fn words(&self) -> Vec<OsString> {
         let mut words = Vec::new();
         for values in &self.occurrences {
-            let mut values = values.iter();
-            if let Some(long) = self.arg.get_long() {
-                let mut word = OsString::from(format!("--{long}"));
-                // What begins with a hyphen is a value all the same.
-                if let (1, Some(value)) = (values_at_once(&self.arg), values.as_slice().first()) {
-                    word.push("=");
-                    word.push(value);
-                    values.next();
+            let name = self.arg.get_long().map(|long| format!("--{long}"));
+            match name {
+                // What begins with a hyphen is a value all the same, and so is each part of a list
+                // that was typed between commas.
+                Some(name) if values_at_once(&self.arg) == 1 && !values.is_empty() => {
+                    words.extend(values.iter().map(|value| {
+                        let mut word = OsString::from(format!("{name}="));
+                        word.push(value);
+                        word
+                    }));
                 }
-                words.push(word);
+                name => {
+                    words.extend(name.map(OsString::from));
+                    words.extend(values.iter().cloned());
+                }
             }
-            words.extend(values.cloned());
         }
         words
     }
@@ -91,7 +95,7 @@ pub(super) struct Settings {
     typed: Vec<OsString>,
     settings: Vec<Setting>,
     is_printed: bool,
-    /// Variables that set nothing.
+    /// What to say of variables that set nothing here.
     unknown: Vec<String>,
 }
 
@@ -172,18 +176,30 @@ impl Settings {
             unknown: Vec::new(),
         };
         all.settings = all.values(matches, ValueSource::CommandLine, Origin::CommandLine);
-        let variables = environment::variables(environment)?;
+        let variables = environment::variables(environment);
         let file = matches.get_one(FILE).cloned();
+        // A shell that asks for completions as it starts has no use for settings.
+        let has_options = settings_of(all.subcommand()).any(|arg| !arg.is_positional());
         let named = || variables.get(&format!("{PREFIX}CONFIG"));
-        let file = file.or_else(|| named().map(PathBuf::from));
-        let set = all.set_by(&variables)?;
+        let named = || named().filter(|_| has_options).map(PathBuf::from);
+        let file = file.or_else(named);
+        let (set, elsewhere) = all.set_by(&variables)?;
         all.add(set);
         if let Some(path) = file {
             let set = file::read(&all, &path)?;
             all.add(set);
         }
-        all.unknown = all.unknown_of(&variables);
+        all.unknown = elsewhere;
+        all.unknown.extend(all.unknown_of(&variables));
         Ok(all)
+    }
+
+    /// Refuses settings that contradict each other. Something may be missing still.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.matches() {
+            Err(error) if error.kind() != ErrorKind::MissingRequiredArgument => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Whether they are to be printed, and nothing else done.
@@ -304,6 +320,12 @@ impl Settings {
 
     /// What a setting of `command` should be where its own values are wrong, whatever the others.
     fn fault(&self, command: &Command, setting: &Setting) -> Option<String> {
+        let count = values_at_once(&setting.arg);
+        // To clap too many are inputs.
+        let is_wrong = |values: &Vec<OsString>| values.len() != count;
+        if count > 1 && setting.occurrences.iter().any(is_wrong) {
+            return Some(format!("{count} values"));
+        }
         let words = std::iter::once(OsString::new())
             .chain(setting.arg.is_positional().then(|| "--".into()))
             .chain(setting.words());
@@ -317,7 +339,9 @@ impl Settings {
         match error.kind() {
             ArgumentConflict | MissingRequiredArgument | MissingSubcommand => None,
             WrongNumberOfValues => Some(format!("{} values", text(ContextKind::ExpectedNumValues))),
-            InvalidValue => Some(format!("one of {}", text(ContextKind::ValidValue))),
+            InvalidValue if !text(ContextKind::ValidValue).is_empty() => {
+                Some(format!("one of {}", text(ContextKind::ValidValue)))
+            }
             _ => {
                 let cause = std::error::Error::source(&error)
                     .unwrap_or(&error)

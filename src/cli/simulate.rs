@@ -194,7 +194,7 @@ pub(super) fn run(args: &SimulateArgs, quiet: bool) -> Result<()> {
     };
     drop(spinner);
     if !quiet {
-        eprintln!(
+        say!(
             "wrote {what} to {}, the truth to {}",
             out.display(),
             truth_path(out).display()

@@ -23,7 +23,7 @@ use crate::unroll::unroll;
 #[derive(Debug, Clone, Copy)]
 pub struct Conic;
 
-/// The derivatives less what a wider star of the same flux loses in height (see [`lower`]): by which
+/// The derivatives less what a wider star of the same flux loses in height (see [`add_row_and_column`]): by which
 /// parameter, and the powers of `u` and of `dy`.
 pub(crate) const TERMS: [(usize, usize, usize); 7] = [
     (AMPLITUDE, 0, 0),

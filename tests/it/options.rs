@@ -7,6 +7,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use starfit::io::fits::write_stack;
+use starfit::simulate::Stack;
 
 use crate::cli::{count, folder, shipped, starfit};
 
@@ -257,6 +259,44 @@ fn bars_are_on_a_terminal_only_and_leave_the_lines_alone() {
     assert!(!ran.stderr.contains(['\u{1b}', '\r']), "{}", ran.stderr);
 }
 
+/// A run that is interrupted that many times once it has written 100 kB to a file whose name has
+/// `sign` in it: what it says and its exit code.
+#[cfg(unix)]
+fn interrupted(folder: &Path, args: &[&str], sign: &str, times: usize) -> (String, Option<i32>) {
+    let child = Command::new(assert_cmd::cargo::cargo_bin("starfit"))
+        .args(args)
+        .current_dir(folder)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let written = || {
+        let files = fs::read_dir(folder).unwrap().flatten();
+        let files = files.filter(|file| file.file_name().to_string_lossy().contains(sign));
+        let sizes = files.filter_map(|file| Some(file.metadata().ok()?.len()));
+        sizes.max().unwrap_or(0)
+    };
+    let begun = Instant::now();
+    while written() < 100_000 {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        sleep(Duration::from_millis(5));
+    }
+    for _ in 0..times {
+        let kill = Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+        sleep(Duration::from_millis(10));
+    }
+    let output = child.wait_with_output().unwrap();
+    (
+        String::from_utf8(output.stderr).unwrap(),
+        output.status.code(),
+    )
+}
+
+/// The last words of a run that can be resumed.
+const RESUME: &str = "hint: the same command with --resume does the rest\n";
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_finishes_the_image_in_hand_and_a_second_one_does_not() {
@@ -266,41 +306,15 @@ fn ctrl_c_finishes_the_image_in_hand_and_a_second_one_does_not() {
     let run = |times: usize, output: &str| {
         let mut args = vec!["fit", "--backend", "cpu", "-o", output];
         args.extend([image.as_str(); 200]);
-        let child = Command::new(assert_cmd::cargo::cargo_bin("starfit"))
-            .args(args)
-            .current_dir(folder)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // Until it heeds signals: it has written an image.
-        let begun = Instant::now();
-        let database = folder.join(format!("{output}-wal"));
-        while fs::metadata(&database).map_or(0, |file| file.len()) < 100_000 {
-            assert!(begun.elapsed() < Duration::from_secs(60));
-            sleep(Duration::from_millis(20));
-        }
-        sleep(Duration::from_millis(100));
-        for _ in 0..times {
-            let id = child.id().to_string();
-            assert!(
-                Command::new("kill")
-                    .args(["-INT", &id])
-                    .status()
-                    .unwrap()
-                    .success()
-            );
-            sleep(Duration::from_millis(10));
-        }
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(130));
-        String::from_utf8(output.stderr).unwrap()
+        let (stderr, code) = interrupted(folder, &args, &format!("{output}-wal"), times);
+        assert_eq!(code, Some(130));
+        stderr
     };
     let answer = "Ctrl-C: the image in hand is finished first; once more stops at once\n";
     let stderr = run(1, "once.db");
     assert!(stderr.contains(answer), "{stderr}");
-    let hint = "hint: the same command with --resume does the rest\n";
     assert!(
-        stderr.contains("interrupted: ") && stderr.ends_with(hint),
+        stderr.contains("interrupted: ") && stderr.ends_with(RESUME),
         "{stderr}"
     );
     let whole = "SELECT count(*) FROM images WHERE n_stars = 1856";
@@ -309,6 +323,42 @@ fn ctrl_c_finishes_the_image_in_hand_and_a_second_one_does_not() {
     let stderr = run(2, "twice.db");
     assert!(!stderr.contains("interrupted: "), "{stderr}");
     assert_eq!(count(&folder.join("twice.db"), whole), 1);
+}
+
+/// The last input is finished, and then nothing has been cut short: no file is thrown away.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_in_the_last_stack_loses_nothing() {
+    const STARS: usize = 60_000;
+    let folder = folder();
+    let folder = folder.path();
+    let stack = folder.join("stack.npy");
+    Stack::w2(STARS, 1).write(&stack).unwrap();
+    let args = ["fit", "--backend", "cpu", "-o", "out.csv", "stack.npy"];
+    // The temporary file beside the one to come.
+    let (stderr, code) = interrupted(folder, &args, ".tmp", 1);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(!stderr.contains("interrupted: "), "{stderr}");
+    let written = fs::read_to_string(folder.join("out.csv")).unwrap();
+    assert_eq!(written.lines().count(), 1 + STARS);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_between_the_planes_of_a_cube() {
+    const PLANES: i64 = 2000;
+    let folder = folder();
+    let folder = folder.path();
+    let planes = ndarray::Array3::from_shape_fn((PLANES as usize, 64, 64), |(plane, y, x)| {
+        ((plane * 31 + y * 17 + x * 7) % 11) as f32
+    });
+    write_stack(folder.join("cube.fits"), &planes, &[]).unwrap();
+    let args = ["fit", "--backend", "cpu", "-o", "out.db", "cube.fits"];
+    let (stderr, code) = interrupted(folder, &args, "out.db-wal", 1);
+    assert_eq!(code, Some(130), "{stderr}");
+    assert!(stderr.ends_with(RESUME), "{stderr}");
+    let images = count(&folder.join("out.db"), "SELECT count(*) FROM images");
+    assert!((1..PLANES).contains(&images), "{images}");
 }
 
 #[test]

@@ -98,7 +98,8 @@ fn monomials(degree: usize) -> Names {
         .collect()
 }
 
-/// The terms of the derivatives of the elliptical Gaussian, with what a wider star loses in height.
+/// The terms of the derivatives of the elliptical Gaussian, with what a wider star loses in height, in
+/// the order of `factors` in its shader.
 fn terms() -> [(usize, usize, usize); TERMS.len() + 2] {
     let lower = [(LN_WIDTH_X, 0, 0), (LN_WIDTH_Y, 0, 0)];
     let mut terms = [(AMPLITUDE, 0, 0); TERMS.len() + 2];

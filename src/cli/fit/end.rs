@@ -14,14 +14,14 @@ impl Job {
     pub(super) fn end_without_images(self, failed: usize) -> Result<ExitCode> {
         self.outputs.abandon()?;
         if is_interrupted() {
-            eprintln!("interrupted: nothing was written");
+            say!("interrupted: nothing was written");
             return Ok(ExitCode::from(ABORTED));
         }
         if self.skipped == 0 {
             return Ok(ExitCode::from(FAILED));
         }
         if !self.quiet {
-            eprintln!(
+            say!(
                 "nothing written: {}",
                 summary::count_done_already(self.skipped)
             );
@@ -41,7 +41,7 @@ impl Job {
             .map(|path| path.display().to_string())
             .collect();
         if databases.is_empty() {
-            eprintln!(
+            say!(
                 "interrupted: no catalogue is kept; a database (-o FILE.db) would be, for --resume"
             );
             return;
@@ -52,7 +52,7 @@ impl Job {
         } else {
             " and databases alone as outputs"
         };
-        eprintln!(
+        say!(
             "interrupted: {} done, kept in {}\nhint: the same command with --resume{alone} does the rest",
             summary::count(self.images, "image"),
             databases.join(", "),
@@ -77,7 +77,7 @@ impl Job {
         } else {
             format!(" of {} images", self.images)
         };
-        eprintln!(
+        say!(
             "{} ({} fitted){of} written to {} in {:.1} s ({}: {}; {why})",
             summary::count(self.tally.rows(), "star"),
             self.tally.fitted(),
@@ -88,14 +88,14 @@ impl Job {
         );
         // Of one image its own line has said it.
         if self.images > 1 {
-            eprintln!("all images: {}", self.tally.of_all());
+            say!("all images: {}", self.tally.of_all());
         }
-        eprintln!("{}", summary::of_times(&self.times, self.write));
+        say!("{}", summary::of_times(&self.times, self.write));
         if self.skipped > 0 {
-            eprintln!("{}", summary::count_done_already(self.skipped));
+            say!("{}", summary::count_done_already(self.skipped));
         }
         if let Some(database) = database {
-            eprintln!(
+            say!(
                 "look at the best: starfit query {} --where 'flags = 0' --order 'snr desc' --limit 10",
                 database.display()
             );

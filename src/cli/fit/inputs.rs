@@ -140,6 +140,9 @@ impl Work<'_> {
             Ok(Opened::Stack(stack)) => send(Found::Stack(stack)),
             Ok(Opened::Planes(file, planes)) => {
                 for plane in planes {
+                    if is_interrupted() {
+                        return Ok(());
+                    }
                     let (name, source) = file.identify(plane);
                     if self.is_done(&name, &source) {
                         send(Found::Done)?;

@@ -10,9 +10,13 @@ use starfit::Error;
 use super::{Origin, PREFIX, Setting, Settings, is_setting, nearest, settings_of, values_at_once};
 
 impl Settings {
-    /// What the environment sets.
-    pub(super) fn set_by(&self, variables: &BTreeMap<String, String>) -> Result<Vec<Setting>> {
-        let mut settings = Vec::new();
+    /// What the environment sets, and what to say of variables that are right for other commands
+    /// only: options of one name need not mean the same.
+    pub(super) fn set_by(
+        &self,
+        variables: &BTreeMap<String, OsString>,
+    ) -> Result<(Vec<Setting>, Vec<String>)> {
+        let (mut settings, mut elsewhere) = (Vec::new(), Vec::new());
         for arg in self
             .subcommand()
             .get_arguments()
@@ -25,11 +29,12 @@ impl Settings {
             let wrong = |expected: String| Error::Option {
                 option: name.clone(),
                 expected,
-                found: text.clone(),
+                found: text.to_string_lossy().into_owned(),
                 hint: Some(format!(
                     "{name} is an environment variable; unset it, or set it right"
                 )),
             };
+            let text = text.to_str().ok_or_else(|| wrong("text in UTF-8".into()))?;
             let given = |values| Setting {
                 arg: arg.clone(),
                 occurrences: values,
@@ -55,16 +60,37 @@ impl Settings {
                 continue;
             }
             let setting = given(split(arg, text));
-            if let Some(expected) = self.fault(self.subcommand(), &setting) {
-                return Err(wrong(expected).into());
+            match self.fault(self.subcommand(), &setting) {
+                None => settings.push(setting),
+                Some(expected) if self.is_right_elsewhere(&name, text) => elsewhere.push(format!(
+                    "{name}: {text} is nothing for {}, which expects {expected}",
+                    self.name
+                )),
+                Some(expected) => return Err(wrong(expected).into()),
             }
-            settings.push(setting);
         }
-        Ok(settings)
+        Ok((settings, elsewhere))
+    }
+
+    /// Whether another command has a use for a variable.
+    fn is_right_elsewhere(&self, name: &str, text: &str) -> bool {
+        let commands = self.built.get_subcommands();
+        let mut others = commands.filter(|command| command.get_name() != self.name);
+        others.any(|command| {
+            let mut args = command.get_arguments().filter(|arg| is_setting(arg));
+            args.any(|arg| {
+                let setting = || Setting {
+                    arg: arg.clone(),
+                    occurrences: split(arg, text),
+                    origin: Origin::Variable(name.to_owned()),
+                };
+                variable(arg).as_deref() == Some(name) && self.fault(command, &setting()).is_none()
+            })
+        })
     }
 
     /// What to say of variables that look like ours.
-    pub(super) fn unknown_of(&self, variables: &BTreeMap<String, String>) -> Vec<String> {
+    pub(super) fn unknown_of(&self, variables: &BTreeMap<String, OsString>) -> Vec<String> {
         let commands = std::iter::once(&self.built).chain(self.built.get_subcommands());
         let mut known: Vec<String> = commands
             .flat_map(|command| settings_of(command).filter_map(variable))
@@ -90,24 +116,12 @@ fn variable(arg: &Arg) -> Option<String> {
 /// Our variables; an empty one is as good as none.
 pub(super) fn variables(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<BTreeMap<String, String>> {
-    let mut ours = BTreeMap::new();
-    for (name, text) in environment {
-        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
-            continue;
-        };
-        if text.is_empty() {
-            continue;
-        }
-        let text = text.into_string().map_err(|text| Error::Option {
-            option: name.into(),
-            expected: "text in UTF-8".into(),
-            found: text.to_string_lossy().into_owned(),
-            hint: None,
-        })?;
-        ours.insert(name.to_owned(), text);
-    }
-    Ok(ours)
+) -> BTreeMap<String, OsString> {
+    let ours = environment.into_iter().filter_map(|(name, text)| {
+        let name = name.into_string().ok()?;
+        (name.starts_with(PREFIX) && !text.is_empty()).then_some((name, text))
+    });
+    ours.collect()
 }
 
 /// Whether a variable turns a flag on or off.

@@ -71,7 +71,9 @@ impl Settings {
         };
         if let Some(setting) = of(set) {
             let value = value(&setting)?;
-            writeln!(out, "{name} = {value}  # {}", setting.origin)?;
+            // The name of a file may have more than one line.
+            let origin = setting.origin.to_string().replace(char::is_control, "?");
+            writeln!(out, "{name} = {value}  # {origin}")?;
         } else if let Some(setting) = of(unused) {
             let value = value(&setting)?;
             writeln!(

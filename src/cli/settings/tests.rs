@@ -359,3 +359,73 @@ fn what_is_printed_is_read_back() {
         assert_eq!(values(&printed), values(&String::from_utf8(again).unwrap()));
     }
 }
+
+#[test]
+fn lists_that_are_typed_survive_other_settings() {
+    let line = "starfit query a.db --columns id,x --order snr";
+    for variables in [vec![], vec![("STARFIT_LIMIT", "2")]] {
+        let settings = read(line, &variables, "").unwrap();
+        assert_eq!(value(&settings, "columns"), "id x");
+        assert_eq!(value(&settings, "database"), "a.db");
+    }
+}
+
+#[test]
+fn variables_of_other_commands_are_left_out() {
+    let backend = [("STARFIT_BACKEND", "auto")];
+    let fit = read("starfit fit a", &backend, "").unwrap();
+    assert_eq!(value(&fit, "backend"), "auto");
+    let bench = read("starfit bench", &backend, "").unwrap();
+    assert!(bench.matches().is_ok());
+    assert!(
+        bench.unknown[0].starts_with("STARFIT_BACKEND: auto is nothing for bench"),
+        "{:?}",
+        bench.unknown
+    );
+    // What no command has a use for is an error everywhere.
+    assert!(read("starfit bench", &[("STARFIT_BACKEND", "cuda")], "").is_err());
+}
+
+#[test]
+fn commands_without_settings_read_no_file_unasked() {
+    let none = [("STARFIT_CONFIG", "none.toml")];
+    for line in ["starfit models", "starfit completions bash"] {
+        assert!(read(line, &none, "").is_ok(), "{line}");
+    }
+    assert!(read("starfit fit a", &none, "").is_err());
+}
+
+#[test]
+fn what_is_printed_is_free_of_contradictions() {
+    let loud = [("STARFIT_QUIET", "1"), ("STARFIT_VERBOSE", "1")];
+    assert!(
+        read("starfit fit --print-config", &loud, "")
+            .unwrap()
+            .check()
+            .is_err()
+    );
+    assert!(
+        read("starfit fit --print-config", &loud[..1], "")
+            .unwrap()
+            .check()
+            .is_ok()
+    );
+    let error = read("starfit query a.db", &[("STARFIT_BOX", "1 2 3 4 5")], "").unwrap_err();
+    assert!(error.contains("4 values"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn only_settings_have_to_be_text() {
+    use std::os::unix::ffi::OsStringExt;
+    let read = |name: &str| {
+        let text = OsString::from_vec(vec![0xff]);
+        Settings::read(
+            command(),
+            vec!["starfit".into(), "fit".into(), "a".into()],
+            [(name.into(), text)],
+        )
+    };
+    assert!(read("STARFIT_DATA").is_ok());
+    assert!(read("STARFIT_MODEL").is_err());
+}
