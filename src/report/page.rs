@@ -9,9 +9,9 @@ use super::html::Html;
 use super::night::{Frame, Night};
 use super::numbers::printable;
 use super::section::Section;
-use super::statistics::{StarValues, Summary};
-use super::{ImageRecord, Limits, Records, pixels, theme};
-use crate::catalog::{check_output, rounded};
+use super::statistics::StarValues;
+use super::{ImageRecord, Limits, Records, pixels, ranking, theme};
+use crate::catalog::check_output;
 use crate::error::{Error, Result};
 use crate::io::replace_file;
 use crate::wcs::Wcs;
@@ -41,7 +41,9 @@ pub struct Written {
     pub images: usize,
     /// Images that have their figures.
     pub shown: usize,
-    /// Those of them that have no pictures, and why.
+    /// Those of them that have pictures.
+    pub pictures: usize,
+    /// Images whose pixels are not what they were, and why.
     pub unavailable: Vec<(String, String)>,
     /// Figures written as files of their own.
     pub figures: usize,
@@ -81,6 +83,7 @@ impl Report {
             .into_iter()
             .map(|(number, frame)| Section::read(&records, frame, number, night.frames.len()));
         let page = Page {
+            report: self,
             database: database
                 .file_name()
                 .unwrap_or_default()
@@ -89,11 +92,12 @@ impl Report {
             night: &night,
             sections: sections.collect::<Result<_>>()?,
         };
-        let html = page.html();
+        let (html, limits) = page.html();
         let mut written = Written {
             bytes: html.len(),
             images: night.frames.len(),
-            shown: page.sections.len(),
+            shown: page.shown(&limits).len(),
+            pictures: page.pictures(&limits),
             unavailable: page.unavailable(),
             figures: 0,
         };
@@ -108,13 +112,15 @@ impl Report {
         Ok(written)
     }
 
-    /// The frames that have pictures: those that were named, or the best, the median and the worst.
+    /// The frames that have figures: the best of those that were named, or the best, the median and
+    /// the worst.
     fn shown(&self, night: &Night) -> HashSet<usize> {
         let frames = night.frames.len();
-        if !self.images.is_empty() || frames <= SHOWN {
-            return (0..frames).collect();
-        }
-        let ranks = [0, (frames - 1) / 2, frames - 1];
+        let ranks = if !self.images.is_empty() || frames <= SHOWN {
+            (0..frames.min(Limits::SHOWN)).collect()
+        } else {
+            vec![0, (frames - 1) / 2, frames - 1]
+        };
         let chosen = night.frames.iter().enumerate();
         let chosen = chosen.filter(|(_, frame)| ranks.contains(&frame.rank));
         chosen.map(|(number, _)| number).collect()
@@ -123,11 +129,7 @@ impl Report {
 
 /// An image and the numbers of its stars.
 fn frame(records: &Records, record: ImageRecord) -> Result<Frame> {
-    let mut stars = Vec::new();
-    records.each_star(&record, |row| {
-        stars.push(StarValues::new(&row));
-        Ok(())
-    })?;
+    let stars = StarValues::read(records, &record)?;
     let wcs = record
         .info
         .wcs
@@ -141,11 +143,12 @@ fn frame(records: &Records, record: ImageRecord) -> Result<Frame> {
         .and_then(|wcs| wcs.pixel_scale(x, y));
     let scale = scale.map(|degrees| 3600.0 * degrees);
     let scale = scale.filter(|scale| scale.is_finite() && *scale > 0.0);
-    Ok(Frame::new(record, Summary::new(&stars), scale))
+    Ok(Frame::new(record, &stars, scale))
 }
 
 /// All that is shown.
 struct Page<'a> {
+    report: &'a Report,
     /// Its name.
     database: String,
     night: &'a Night,
@@ -154,17 +157,31 @@ struct Page<'a> {
 
 impl Page<'_> {
     /// As much of it as there is room for.
-    fn html(&self) -> String {
-        let mut html = String::new();
+    fn html(&self) -> (String, Limits) {
+        let mut page = (String::new(), Limits::FULL);
         for limits in Limits::all() {
-            html = self.within(&limits);
-            if html.len() < LARGEST_PAGE {
+            page = (self.within(&limits), limits);
+            if page.0.len() < LARGEST_PAGE {
                 break;
             }
         }
-        html
+        page
     }
 
+    /// The sections that there is room for.
+    fn shown(&self, limits: &Limits) -> &[Section<'_>] {
+        let room = self.sections.len().min(limits.frames);
+        self.sections.get(..room).unwrap_or_default()
+    }
+
+    /// How many of them have pictures.
+    fn pictures(&self, limits: &Limits) -> usize {
+        let shown = self.shown(limits).iter();
+        let available = shown.filter(|section| section.why_not().is_none()).count();
+        if limits.picture > 0 { available } else { 0 }
+    }
+
+    /// The page; one that is too large for any use ends early.
     fn within(&self, limits: &Limits) -> String {
         let mut html = Html::default();
         let title = format!("starfit report of {}", printable(&self.database, 100));
@@ -179,14 +196,20 @@ impl Page<'_> {
         html.push("<style>\n")
             .push(&theme::page_css())
             .push("</style>\n</head>\n<body>\n<main>\n");
-        self.write_head(&mut html);
+        self.write_head(&mut html, limits);
         if self.night.frames.len() > 1 {
             self.write_night(&mut html, limits);
         }
-        for section in self.sections.iter().take(limits.frames) {
+        for section in self.shown(limits) {
             section.write(&mut html, limits);
+            if html.len() > LARGEST_PAGE {
+                break;
+            }
         }
         for (number, frame) in self.night.frames.iter().enumerate() {
+            if html.len() > LARGEST_PAGE {
+                break;
+            }
             if !self.is_shown(number, limits) && frame.rank < limits.frames {
                 self.write_brief(&mut html, frame, number);
             }
@@ -198,7 +221,7 @@ impl Page<'_> {
         html.into_string()
     }
 
-    fn write_head(&self, html: &mut Html) {
+    fn write_head(&self, html: &mut Html, limits: &Limits) {
         html.push("<header>\n")
             .open("h1", &[])
             .text("Fits of ")
@@ -221,22 +244,48 @@ impl Page<'_> {
         let lenient = |frame: &Frame| frame.summary.allowed.0 != 0;
         if frames.iter().any(lenient) {
             about.push_str(
-                " Where most stars are undersampled (FWHM under 1.5 pix), that flag is not held against them.",
+                " Most stars are undersampled (FWHM under 1.5 pix): that flag is not held against them.",
             );
         }
         html.element("p", &[], &about);
-        if self.sections.len() < frames.len() {
-            html.element(
-                "p",
-                &[],
-                &format!(
-                    "{} images have pictures: the best, the median and the worst by the ranking. \
-                 starfit report --image NAME shows others.",
-                    self.sections.len()
-                ),
-            );
-        }
+        html.element("p", &[], &self.left_out(limits).concat());
         html.close("header");
+    }
+
+    /// What is not in the page, a sentence each.
+    fn left_out(&self, limits: &Limits) -> Vec<String> {
+        let mut sentences = Vec::new();
+        let (shown, pictures) = (self.shown(limits).len(), self.pictures(limits));
+        let frames = self.night.frames.len();
+        if shown < frames {
+            let which = if self.report.images.is_empty() {
+                "the best, the median and the worst"
+            } else {
+                "the best"
+            };
+            sentences.push(format!(
+                "{shown} images have figures, {which} by the ranking: \
+                 starfit report --image NAME shows others. "
+            ));
+        }
+        if limits.picture > 0 && pictures < shown {
+            sentences.push(format!(
+                "Without pictures, as the pixels are not there any more: {}. ",
+                shown - pictures
+            ));
+        }
+        if *limits != Limits::FULL {
+            let pictures = match limits.picture {
+                0 => "there are no pictures".to_owned(),
+                side => format!("pictures are not wider than {side} dots"),
+            };
+            let megabytes = LARGEST_PAGE / 1_000_000;
+            sentences.push(format!(
+                "To keep the page under {megabytes} MB, {pictures}, and tables are of {} stars. ",
+                limits.rows
+            ));
+        }
+        sentences
     }
 
     fn write_night(&self, html: &mut Html, limits: &Limits) {
@@ -248,13 +297,13 @@ impl Page<'_> {
             figure.write(html);
         }
         html.close("div");
-        self.write_ranking(html, limits);
+        ranking::write(html, self.night, limits.frames, &href);
         html.close("section");
     }
 
     /// Whether a frame has its figures in the page.
     fn is_shown(&self, number: usize, limits: &Limits) -> bool {
-        let mut shown = self.sections.iter().take(limits.frames);
+        let mut shown = self.shown(limits).iter();
         shown.any(|section| section.number() == number)
     }
 
@@ -267,84 +316,6 @@ impl Page<'_> {
             .position(|other| std::ptr::eq(other, frame))?;
         (self.is_shown(number, limits) || frame.rank < limits.frames)
             .then(|| format!("#image-{number}"))
-    }
-
-    fn write_ranking(&self, html: &mut Html, limits: &Limits) {
-        let unit = self.night.unit();
-        html.element("h3", &[], "Ranking");
-        html.open("p", &[("class", "about")]);
-        html.text(
-            "The best first, by the weighted FWHM = median FWHM × N_best / N, where N is the number of clean stars \
-             of the frame and N_best the most that any frame of the same filter and exposure time has: \
-             a frame that lost half its stars to haze counts as one that is twice as wide. \
-             Frames more than 3 σ (of the median absolute deviation) and 5\u{a0}% above the median are marked: \
-             throw these away first.",
-        );
-        let frames = self.night.ranking();
-        if frames.len() > limits.frames {
-            html.text(&format!(
-                " The first {} of {}.",
-                limits.frames,
-                frames.len()
-            ));
-        }
-        html.close("p");
-        html.open("div", &[("class", "scroll tall"), ("tabindex", "0")])
-            .open("table", &[]);
-        html.push("<thead><tr>");
-        let heads = [
-            ("n", "rank".to_owned()),
-            ("", "image".to_owned()),
-            ("n", format!("weighted FWHM, {unit}")),
-            ("n", format!("FWHM, {unit}")),
-            ("n", "clean stars".to_owned()),
-            ("n", "ellipticity".to_owned()),
-            ("n", "background".to_owned()),
-            ("", "date".to_owned()),
-            ("", "filter".to_owned()),
-            ("n", "exposure, s".to_owned()),
-        ];
-        for (class, head) in heads {
-            html.element("th", &[("class", class)], &head);
-        }
-        html.push("</tr></thead><tbody>\n");
-        for frame in frames.into_iter().take(limits.frames) {
-            self.write_ranked(html, frame, limits);
-        }
-        html.push("</tbody>").close("table").close("div");
-    }
-
-    fn write_ranked(&self, html: &mut Html, frame: &Frame, limits: &Limits) {
-        let number =
-            |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| rounded(value, 3));
-        let info = &frame.record.info;
-        let class = if frame.is_outlier { "outlier" } else { "" };
-        html.open("tr", &[("class", class)]);
-        html.element("td", &[("class", "n")], &(frame.rank + 1).to_string());
-        html.open("td", &[]);
-        match self.href(frame, limits) {
-            Some(href) => html
-                .open("a", &[("href", &href)])
-                .name(&info.name)
-                .close("a"),
-            None => html.name(&info.name),
-        };
-        html.close("td");
-        for value in [
-            number(frame.weighted_fwhm),
-            number(self.night.fwhm(frame)),
-            frame.summary.clean.to_string(),
-            number(frame.summary.ellipticity),
-            number(info.assumed.background),
-        ] {
-            html.element("td", &[("class", "n")], &value);
-        }
-        for text in [&info.header.date, &info.header.filter] {
-            let text = printable(text.as_deref().unwrap_or("–"), 40);
-            html.open("td", &[]).name(&text).close("td");
-        }
-        html.element("td", &[("class", "n")], &number(info.header.exposure));
-        html.close("tr");
     }
 
     /// Names of images without pictures, and why.
@@ -369,11 +340,14 @@ impl Page<'_> {
         head::open(html, frame, number, self.night.frames.len());
         html.open("p", &[("class", "about")]);
         match pixels::check_unchanged(&info.source) {
-            Ok(()) => html
-                .text("For pictures: starfit report ")
-                .name(&self.database)
-                .text(" --image ")
-                .name(&info.name),
+            Ok(()) => {
+                html.text("For pictures: starfit report ")
+                    .name(&quoted(&self.database));
+                if let Some(run) = self.report.run {
+                    html.text(&format!(" --run {run}"));
+                }
+                html.text(" --image ").name(&quoted(&info.name))
+            }
             Err(why) => html.text("No pictures: ").name(&why.to_string()),
         };
         html.close("p").close("section");
@@ -381,65 +355,22 @@ impl Page<'_> {
 
     fn write_figures(&self, folder: &mut Folder<'_>) -> Result<()> {
         if self.night.frames.len() > 1 {
-            for figure in self.night.figures(&|_| None) {
-                folder.write("night", &figure)?;
-            }
+            folder.write("night", &self.night.figures(&|_| None))?;
         }
         for section in &self.sections {
             let Some(frame) = self.night.frames.get(section.number()) else {
                 continue;
             };
-            for figure in section.figures_of_file() {
-                folder.write(&frame.record.info.name, &figure)?;
-            }
+            folder.write(&frame.record.info.name, &section.figures_of_file())?;
         }
         Ok(())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::catalog::{self, ImageInfo, Row, RunInfo};
-    use crate::fit::{FitStatus, Flags};
-
-    #[test]
-    fn many_frames_have_room() {
-        let folder = tempfile::tempdir().unwrap();
-        let database = folder.path().join("a.db");
-        let mut writer = catalog::create(&database, &RunInfo::default()).unwrap();
-        for at in 0..1_200 {
-            let mut image = ImageInfo {
-                name: format!("x.fits[{at}]"),
-                width: 100,
-                height: 100,
-                ..ImageInfo::default()
-            };
-            image.source.path = format!("gone/{}{at}.fits", "<&\">".repeat(60)).into();
-            image.header.filter = Some("<&\">".repeat(1_000));
-            let rows = (0..20).map(|id| {
-                let mut row = Row::new(id, FitStatus::Converged, Flags(0));
-                for (name, value) in [("x", 50.0), ("y", 50.0), ("flux", 9.0), ("snr", 8.0)] {
-                    row.set(name, value + id as f64);
-                }
-                row.set("fwhm", 2.0 + 0.01 * (id + at) as f64);
-                row
-            });
-            writer.write(&image, &rows.collect::<Vec<_>>()).unwrap();
-        }
-        writer.finish().unwrap();
-        let output = folder.path().join("a.html");
-        for images in [vec![], vec!["x.fits".to_owned()]] {
-            let shown = if images.is_empty() { 3 } else { 1_200 };
-            let report = Report { images, run: None };
-            let written = report.write(&database, &output, None).unwrap();
-            assert_eq!((written.images, written.shown), (1_200, shown));
-            assert_eq!(written.unavailable.len(), shown);
-            let page = std::fs::read_to_string(&output).unwrap();
-            assert!(page.len() == written.bytes && page.len() < LARGEST_PAGE);
-            assert!(page.trim_end().ends_with("</html>") && page.contains("gone since"));
-            // As much as there is room for, not as little as possible.
-            assert!(page.len() > LARGEST_PAGE / 8, "{}", page.len());
-        }
-    }
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
+
+#[cfg(test)]
+mod tests;
