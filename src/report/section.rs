@@ -290,3 +290,6 @@ fn examples<'a>(
         .filter_map(|(name, at)| Some((name, *sorted.get(at)?)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

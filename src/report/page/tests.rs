@@ -53,7 +53,7 @@ fn commands_can_be_pasted() {
 #[test]
 fn the_database_is_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("a.html");
+    let database = folder.path().join("a.db");
     let writer = catalog::create(&database, &RunInfo::default()).unwrap();
     writer.finish().unwrap();
     let before = std::fs::read(&database).unwrap();
