@@ -27,7 +27,7 @@ pub(super) struct ReportArgs {
     /// Images as this run fitted them [default: the newest of each image].
     #[arg(long, value_name = "N")]
     run: Option<i64>,
-    /// The page, HTML that needs no other file.
+    /// The page, .html, which needs no other file.
     #[arg(short, long, value_name = "FILE", default_value = "report.html")]
     output: PathBuf,
     /// Write each figure into this folder as well, as SVG.

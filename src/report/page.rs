@@ -248,7 +248,9 @@ impl Page<'_> {
             );
         }
         html.element("p", &[], &about);
-        html.element("p", &[], &self.left_out(limits).concat());
+        for sentence in self.left_out(limits) {
+            html.element("p", &[], &sentence);
+        }
         html.close("header");
     }
 
@@ -265,12 +267,12 @@ impl Page<'_> {
             };
             sentences.push(format!(
                 "{shown} images have figures, {which} by the ranking: \
-                 starfit report --image NAME shows others. "
+                 starfit report --image NAME shows others."
             ));
         }
         if limits.picture > 0 && pictures < shown {
             sentences.push(format!(
-                "Without pictures, as the pixels are not there any more: {}. ",
+                "Without pictures, as the pixels are not there any more: {}.",
                 shown - pictures
             ));
         }
@@ -281,7 +283,7 @@ impl Page<'_> {
             };
             let megabytes = LARGEST_PAGE / 1_000_000;
             sentences.push(format!(
-                "To keep the page under {megabytes} MB, {pictures}, and tables are of {} stars. ",
+                "To keep the page under {megabytes} MB, {pictures}, and tables are of {} stars.",
                 limits.rows
             ));
         }

@@ -38,7 +38,7 @@ fn many_frames_have_room() {
         assert!(page.len() == written.bytes && page.len() < LARGEST_PAGE);
         assert!(page.trim_end().ends_with("</html>") && page.contains("gone since"));
         assert!(page.contains(&format!("<p>{shown} images have figures, the best")));
-        assert!(page.contains(&format!("not there any more: {shown}. ")));
+        assert!(page.contains(&format!("not there any more: {shown}.</p>")));
         // As much as there is room for, not as little as possible.
         assert!(page.len() > LARGEST_PAGE / 8, "{}", page.len());
     }
