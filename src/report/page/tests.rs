@@ -1,3 +1,4 @@
+use super::document::quoted;
 use super::*;
 use crate::catalog::{self, ImageInfo, Row, RunInfo};
 use crate::fit::{FitStatus, Flags};
