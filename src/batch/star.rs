@@ -93,7 +93,7 @@ pub struct BatchStar {
     /// Flags of the cutout.
     pub flags: Flags,
     /// Whether its pixels are the lowest one and integers of 16 bits above it.
-    pub(crate) is_integer: bool,
+    pub is_integer: bool,
     /// The lowest of the pixels in use.
     pub(crate) lowest: f64,
     /// By what weights are divided.

@@ -299,6 +299,14 @@ fn pixel(star: &StoredStar, placement: &Placement) -> Option<(Point, [f64; 2])> 
     Some((map.apply(star.pixel()), [x_err, y_err]))
 }
 
+/// Whether exposure times are the same to a hundredth: what cameras write is measured.
+pub(crate) fn is_same_exposure(a: Option<f64>, b: Option<f64>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => (a - b).abs() <= 0.01 * a.max(b),
+        (a, b) => a == b,
+    }
+}
+
 /// The filters with images whose fluxes have different units, or exposure times that differ by
 /// more than a hundredth.
 fn without_flux(images: &[StoredImage], placements: &[Placement]) -> Vec<String> {
@@ -312,11 +320,7 @@ fn without_flux(images: &[StoredImage], placements: &[Placement]) -> Vec<String>
             first.push(image);
             continue;
         };
-        let same_exposure = match (image.exposure, other.exposure) {
-            (Some(a), Some(b)) => (a - b).abs() <= 0.01 * a.max(b),
-            (a, b) => a == b,
-        };
-        let is_same = image.unit == other.unit && same_exposure;
+        let is_same = image.unit == other.unit && is_same_exposure(image.exposure, other.exposure);
         if !is_same && !differ.contains(&image.filter) {
             differ.push(image.filter.clone());
         }

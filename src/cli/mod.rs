@@ -23,6 +23,7 @@ mod simulate;
 mod summary;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -236,6 +237,25 @@ fn parse_estimator(name: &str) -> Result<Estimator, String> {
         .into_iter()
         .find(|estimator| estimator.name() == name)
         .ok_or_else(|| format!("expected one of {}", names()))
+}
+
+/// Sees whether an output has one of these endings: any other file, as an image or a database, is
+/// not to be replaced by it.
+fn check_ending(output: &Path, endings: &[&str], hint: Option<&str>) -> starfit::Result<()> {
+    let ending = output.extension();
+    let is_one = |known: &&str| ending.is_some_and(|ending| ending.eq_ignore_ascii_case(known));
+    if endings.iter().any(is_one) {
+        return Ok(());
+    }
+    Err(starfit::Error::Option {
+        option: format!("output {}", output.display()),
+        expected: format!("the ending .{}", endings.join(" or .")),
+        found: ending.map_or_else(
+            || "none".to_owned(),
+            |ending| format!(".{}", ending.to_string_lossy()),
+        ),
+        hint: hint.map(str::to_owned),
+    })
 }
 
 /// The model called `name`.

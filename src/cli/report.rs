@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use starfit::report::Report;
+use starfit::report::{Report, printable};
 
+use super::check_ending;
 use super::summary::count;
 
 /// What to show.
@@ -26,7 +27,7 @@ pub(super) struct ReportArgs {
     /// Images as this run fitted them [default: the newest of each image].
     #[arg(long, value_name = "N")]
     run: Option<i64>,
-    /// The page, HTML that needs no other file.
+    /// The page, .html, which needs no other file.
     #[arg(short, long, value_name = "FILE", default_value = "report.html")]
     output: PathBuf,
     /// Write each figure into this folder as well, as SVG.
@@ -36,26 +37,27 @@ pub(super) struct ReportArgs {
 
 /// Writes the page, and says what is in it.
 pub(super) fn run(args: ReportArgs, quiet: bool) -> Result<()> {
+    check_ending(&args.output, &["html", "htm"], None)?;
     let report = Report {
         images: args.images,
         run: args.run,
     };
     let written = report.write(&args.database, &args.output, args.figures.as_deref())?;
     for (_, why) in &written.unavailable {
-        tracing::warn!("no pictures: {why}");
+        tracing::warn!("no pictures: {}", printable(why, 400));
     }
     if quiet {
         return Ok(());
     }
-    let shown = written.shown - written.unavailable.len();
-    eprintln!(
-        "{}, {shown} with pictures, in {} ({:.1} MB)",
+    say!(
+        "{}, {} with pictures, in {} ({:.1} MB)",
         count(written.images, "image"),
+        written.pictures,
         args.output.display(),
         written.bytes as f64 / 1e6
     );
     if let Some(folder) = &args.figures {
-        eprintln!(
+        say!(
             "{} in {}",
             count(written.figures, "figure"),
             folder.display()

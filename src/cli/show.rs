@@ -1,7 +1,7 @@
 //! `starfit show`.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
@@ -19,6 +19,7 @@ use starfit::report::{
 use starfit::solver::LevenbergMarquardt;
 use starfit::star::{Star, StarList};
 
+use super::check_ending;
 use super::fit::{number, odd, positive};
 
 /// Which star to show, and where.
@@ -92,7 +93,8 @@ struct Found {
 /// Shows a star in the terminal, or writes its picture.
 pub(super) fn run(args: &ShowArgs, quiet: bool) -> Result<()> {
     if let Some(output) = &args.output {
-        check_output(output)?;
+        let hint = "without -o the star is shown in the terminal";
+        check_ending(output, &["png"], Some(hint))?;
     }
     let found = match (args.id, args.at.as_deref()) {
         (Some(id), _) => args.stored(id)?,
@@ -117,25 +119,9 @@ pub(super) fn run(args: &ShowArgs, quiet: bool) -> Result<()> {
     }
     portrait.picture().write_png(output)?;
     if !quiet {
-        eprintln!("{} written to {}", portrait.name(), output.display());
+        say!("{} written to {}", portrait.name(), output.display());
     }
     Ok(())
-}
-
-fn check_output(output: &Path) -> starfit::Result<()> {
-    let ending = output.extension();
-    if ending.is_some_and(|ending| ending.eq_ignore_ascii_case("png")) {
-        return Ok(());
-    }
-    Err(Error::Option {
-        option: format!("output {}", output.display()),
-        expected: "the ending .png".to_owned(),
-        found: ending.map_or_else(
-            || "none".to_owned(),
-            |ending| format!(".{}", ending.to_string_lossy()),
-        ),
-        hint: Some("without -o the star is shown in the terminal".to_owned()),
-    })
 }
 
 impl ShowArgs {
@@ -188,7 +174,7 @@ impl ShowArgs {
         })
     }
 
-    /// The star of an image that is nearest to a place, fitted now.
+    /// The star of an image that a fit from a place ends at, fitted now.
     fn fitted(&self, (x, y): (f64, f64)) -> Result<Found> {
         if is_npy(&self.input) {
             return Err(Error::Unsupported {

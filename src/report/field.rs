@@ -116,6 +116,8 @@ impl FieldMap {
     pub(super) fn svg(&self, label: &str) -> Svg {
         const SIDE: f64 = 480.0;
         const LEGEND: f64 = 30.0;
+        /// Cells that are smaller have no number but in their tooltips.
+        const LEGIBLE: f64 = 24.0;
         let scale = SIDE / self.width.max(self.height);
         let (width, height) = (self.width * scale, self.height * scale);
         let (w, h) = (width / self.columns as f64, height / self.rows as f64);
@@ -132,8 +134,8 @@ impl FieldMap {
                 "x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"",
                 short(left + 1.0),
                 short(top + 1.0),
-                short(w - 2.0),
-                short(h - 2.0)
+                short((w - 2.0).max(0.0)),
+                short((h - 2.0).max(0.0))
             );
             let Some(cell) = cell else {
                 let title = format!("fewer than {LEAST} clean stars");
@@ -152,6 +154,9 @@ impl FieldMap {
                 let (dx, dy) = (half(length) * cos, -half(length) * sin);
                 let from = (center.0 - dx, center.1 - dy);
                 svg.line(whisker(ink), from, (center.0 + dx, center.1 + dy));
+            }
+            if size < LEGIBLE {
+                continue;
             }
             let font = short((size * 0.2).clamp(9.0, 18.0));
             let text = format!(
@@ -257,6 +262,22 @@ mod tests {
         assert_eq!(FieldMap::new(&[], (10, 10), 0.0), None);
         assert_eq!(FieldMap::new(&all, (0, 10), 0.0), None);
         assert!(!map.svg("map").inline().contains("NaN"));
+    }
+
+    #[test]
+    fn strips_have_a_map() {
+        let mut stars = stars(8, |_, _| 2.0);
+        for star in &mut stars {
+            star.x *= 300.0;
+        }
+        let all: Vec<&StarValues> = stars.iter().collect();
+        let text = |size| FieldMap::new(&all, size, 0.0).unwrap().svg("map").inline();
+        let strip = text((30_000, 80));
+        assert!(
+            strip.contains("<rect") && !strip.contains("=\"-"),
+            "{strip}"
+        );
+        assert!(!strip.contains("px\"") && text((30_000, 20_000)).contains("px\""));
     }
 
     #[test]

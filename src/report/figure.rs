@@ -73,12 +73,14 @@ impl Figure {
     }
 }
 
-/// A folder of figures; no two have the same name, and none leaves the folder.
+/// A folder of figures; no two images share the beginning of their files' names, and no file leaves
+/// the folder.
 #[derive(Debug)]
 pub(super) struct Folder<'a> {
     path: &'a Path,
-    /// In lower case, as some file systems do not tell cases apart.
+    /// Beginnings of names, in lower case, as some file systems do not tell cases apart.
     taken: HashSet<String>,
+    written: usize,
 }
 
 impl<'a> Folder<'a> {
@@ -92,35 +94,42 @@ impl<'a> Folder<'a> {
         Ok(Self {
             path,
             taken: HashSet::new(),
+            written: 0,
         })
     }
 
-    /// Writes a figure of the image of that name.
+    /// Writes all figures of an image of that name.
     ///
     /// # Errors
     ///
     /// [`Error::Io`].
-    pub(super) fn write(&mut self, image: &str, figure: &Figure) -> Result<()> {
-        let path = self.path.join(self.file_name(image, &figure.name));
-        replace_file(&path, |out| {
-            let written = out.write_all(figure.svg.file().as_bytes());
-            written.map_err(|error| Error::io(&path, error))
-        })
+    pub(super) fn write(&mut self, image: &str, figures: &[Figure]) -> Result<()> {
+        let stem = self.stem(image);
+        for figure in figures {
+            let path = self.path.join(format!("{stem}-{}.svg", figure.name));
+            replace_file(&path, |out| {
+                let written = out.write_all(figure.svg.file().as_bytes());
+                written.map_err(|error| Error::io(&path, error))
+            })?;
+            self.written += 1;
+        }
+        Ok(())
     }
 
     pub(super) fn written(&self) -> usize {
-        self.taken.len()
+        self.written
     }
 
-    fn file_name(&mut self, image: &str, figure: &str) -> String {
-        let stem = safe(image);
-        let mut name = format!("{stem}-{figure}.svg");
+    /// What the names of an image's files begin with, and of no other one's.
+    fn stem(&mut self, image: &str) -> String {
+        let safe = safe(image);
+        let mut stem = safe.clone();
         let mut number = 2;
-        while !self.taken.insert(name.to_lowercase()) {
-            name = format!("{stem}-{number}-{figure}.svg");
+        while !self.taken.insert(stem.to_lowercase()) {
+            stem = format!("{safe}-{number}");
             number += 1;
         }
-        name
+        stem
     }
 }
 
@@ -163,14 +172,29 @@ mod tests {
         assert!(safe(&"x".repeat(1000)).len() <= 100);
         let folder = tempfile::tempdir().unwrap();
         let mut folder = Folder::open(folder.path()).unwrap();
-        let names = ["a[0]", "a[0]", "A[0]", "a 0"].map(|image| folder.file_name(image, "map"));
-        let expected = [
-            "a-0-map.svg",
-            "a-0-2-map.svg",
-            "A-0-3-map.svg",
-            "a-0-4-map.svg",
-        ];
-        assert_eq!(names, expected);
+        let names = ["a[0]", "a[0][2]", "a[0]", "A[0]", "a 0"].map(|image| folder.stem(image));
+        assert_eq!(names, ["a-0", "a-0-2", "a-0-3", "A-0-4", "a-0-5"]);
+    }
+
+    #[test]
+    fn images_of_one_name_do_not_mix() {
+        let folder = tempfile::tempdir().unwrap();
+        let figure = |name: &str, label: &str| Figure::new(name, "", "", Svg::new(1.0, 1.0, label));
+        let mut figures = Folder::open(folder.path()).unwrap();
+        // Of the first there are no pixels.
+        figures.write("m.fits", &[figure("map", "first")]).unwrap();
+        let second = [figure("map", "second"), figure("image", "second")];
+        figures.write("m.fits", &second).unwrap();
+        assert_eq!(figures.written(), 3);
+        for (name, label) in [
+            ("m.fits-map.svg", "first"),
+            ("m.fits-2-map.svg", "second"),
+            ("m.fits-2-image.svg", "second"),
+        ] {
+            let svg = fs::read_to_string(folder.path().join(name)).unwrap();
+            assert!(svg.contains(label), "{name}");
+        }
+        assert!(!folder.path().join("m.fits-image.svg").exists());
     }
 
     #[test]
@@ -180,7 +204,7 @@ mod tests {
         let figure = Figure::new("map", "Map", "A map.", Svg::new(10.0, 10.0, "map"));
         Folder::open(&path)
             .unwrap()
-            .write("a.fits[0]", &figure)
+            .write("a.fits[0]", &[figure])
             .unwrap();
         let svg = fs::read_to_string(path.join("a.fits-0-map.svg")).unwrap();
         assert!(svg.starts_with("<?xml") && svg.trim_end().ends_with("</svg>"));

@@ -159,11 +159,17 @@ mod tests {
         assert_eq!(histogram.total(), 1002);
         assert_eq!((histogram.below, histogram.above), (1, 1));
         assert!((histogram.median - 4.995).abs() < 1e-9);
-        // An even distribution fills bins evenly; those at the ends are partly empty.
-        let (first, last) = (1, histogram.counts.len() - 1);
-        for count in &histogram.counts[first..last] {
-            assert!((0..=200).contains(count), "{histogram:?}");
+        // 100 values to a unit of length from 0 to 10, and none elsewhere.
+        let width = histogram.bin_width();
+        for (at, count) in histogram.counts.iter().enumerate() {
+            let [from, to] = [0.0, width].map(|more| histogram.low + at as f64 * width + more);
+            let expected = 100.0 * (to.clamp(0.0, 10.0) - from.clamp(0.0, 10.0));
+            assert!(
+                (*count as f64 - expected).abs() <= 1.0,
+                "{at}: {expected}, {histogram:?}"
+            );
         }
+        assert_eq!(histogram.counts.iter().sum::<usize>(), 1000);
         assert!(histogram.left_out().contains("1 beyond the right"));
     }
 

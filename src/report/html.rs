@@ -58,6 +58,11 @@ impl Html {
         self
     }
 
+    /// Bytes so far.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn into_string(self) -> String {
         self.0
     }

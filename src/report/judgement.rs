@@ -79,8 +79,12 @@ fn wider(a: &Cell, b: &Cell) -> Option<(f64, f64)> {
     (ratio.is_finite() && error.is_finite()).then_some((ratio - 1.0, error))
 }
 
+fn is_significant((difference, error): (f64, f64)) -> bool {
+    difference.abs() > SIGNIFICANT * error
+}
+
 fn is_told((difference, error): (f64, f64)) -> bool {
-    difference.abs() > SIGNIFICANT * error && difference.abs() > WORTH_TELLING
+    is_significant((difference, error)) && difference.abs() >= WORTH_TELLING
 }
 
 fn percent(part: f64) -> String {
@@ -126,8 +130,13 @@ pub(super) fn sentences(
 /// Corners beside the centre.
 fn compared((difference, error): (f64, f64)) -> String {
     if !is_told((difference, error)) {
+        let how = if is_significant((difference, error)) {
+            format!("differ by less than {:.0}\u{a0}%", 100.0 * WORTH_TELLING)
+        } else {
+            "are equally wide within the errors".to_owned()
+        };
         return format!(
-            "Corners and centre are equally wide within the errors ({:+.1} \u{b1} {:.1}\u{a0}%).",
+            "Corners and centre {how} ({:+.1} \u{b1} {:.1}\u{a0}%).",
             100.0 * difference,
             100.0 * error
         )
@@ -233,6 +242,17 @@ mod tests {
         assert!(said[0].contains("centre 2.0; bottom left 2.0"), "{said:?}");
         assert!(contains(&said, "equally wide"), "{said:?}");
         assert_eq!(said.len(), 2, "{said:?}");
+    }
+
+    #[test]
+    fn a_difference_within_its_error_is_not_a_small_one() {
+        assert!(compared((0.008, 0.004)).contains("equally wide within the errors (+0.8 ± 0.4"));
+        let small = compared((-0.008, 0.001));
+        assert!(
+            small.contains("differ by less than 1\u{a0}% (−0.8 ± 0.1"),
+            "{small}"
+        );
+        assert!(compared((0.02, 0.001)).contains("2\u{a0}% wider"));
     }
 
     #[test]

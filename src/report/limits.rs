@@ -13,6 +13,10 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    /// Images that have their figures at most: with their pixels and stars they are in memory
+    /// together, and of more there is no room for a picture each.
+    pub(super) const SHOWN: usize = 40;
+
     /// Unless there is no room for it.
     pub(super) const FULL: Self = Self {
         picture: 1024,

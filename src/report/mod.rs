@@ -25,6 +25,7 @@ mod picture;
 mod pixels;
 mod plot;
 mod portrait;
+mod ranking;
 mod record;
 mod scale;
 mod scene;

@@ -1,17 +1,18 @@
 //! Several images beside each other: how they change with time, and which are the best.
 
-use std::collections::HashMap;
-
 use super::ImageRecord;
 use super::figure::Figure;
 use super::numbers::printable;
 use super::plot::{Axis, Plot, Point};
 use super::scale::Scale;
-use super::statistics::{Summary, median_with_error};
+use super::statistics::{StarValues, Summary, median_with_error};
 use super::svg::Svg;
 use crate::catalog::columns::flux_unit;
+use crate::catalog::objects::is_same_exposure;
 use crate::catalog::rounded;
 use crate::date;
+use crate::fit::Flags;
+use crate::image::Header;
 
 /// Longest name in a tooltip, characters.
 const NAME: usize = 80;
@@ -25,6 +26,8 @@ const TITLED_POINTS: usize = 1_000;
 pub(super) struct Frame {
     pub(super) record: ImageRecord,
     pub(super) summary: Summary,
+    /// What it is where undersampled stars are clean, too.
+    lenient: Summary,
     /// Seconds of arc a pixel, in the middle of the image.
     pub(super) scale: Option<f64>,
     /// Seconds since 1970.
@@ -38,11 +41,12 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub(super) fn new(record: ImageRecord, summary: Summary, scale: Option<f64>) -> Self {
+    pub(super) fn new(record: ImageRecord, stars: &[StarValues], scale: Option<f64>) -> Self {
         let time = record.info.header.date.as_deref().and_then(date::parse);
         Self {
             record,
-            summary,
+            summary: Summary::new(stars, Flags::default()),
+            lenient: Summary::new(stars, Flags::UNDERSAMPLED),
             scale,
             time,
             weighted_fwhm: None,
@@ -52,27 +56,37 @@ impl Frame {
     }
 }
 
-/// All frames, in their order by time.
+/// All frames, in their order by time; those without one are last.
 #[derive(Debug)]
 pub(super) struct Night {
     pub(super) frames: Vec<Frame>,
     /// Whether widths are in seconds of arc: all frames have a scale.
     pub(super) in_arcsec: bool,
-    /// Whether all frames have a time.
-    has_time: bool,
+    /// Whether figures are over time, and not over the order of the frames.
+    is_timed: bool,
 }
 
 impl Night {
     pub(super) fn new(mut frames: Vec<Frame>) -> Self {
-        let has_time = frames.iter().all(|frame| frame.time.is_some());
-        if has_time {
-            let time = |frame: &Frame| frame.time.unwrap_or(0.0);
-            frames.sort_by(|a, b| time(a).total_cmp(&time(b)));
+        let time = |frame: &Frame| frame.time.unwrap_or(f64::INFINITY);
+        frames.sort_by(|a, b| time(a).total_cmp(&time(b)));
+        let mut times: Vec<f64> = frames.iter().filter_map(|frame| frame.time).collect();
+        times.dedup();
+        // Planes of a cube, and frames of which only the day is known, would lie on one line.
+        let is_timed = times.len() > 1 && 2 * times.len() >= frames.len();
+        // Where most stars are undersampled that is a fact about the optics, and not about a star;
+        // where few are, they are hot pixels and cosmic rays. Of all frames together: one that is
+        // a little sharper than the next is not to have twice its stars.
+        let clean = |of: fn(&Frame) -> usize| frames.iter().map(of).sum::<usize>();
+        if clean(|frame| frame.lenient.clean) > 2 * clean(|frame| frame.summary.clean) {
+            for frame in &mut frames {
+                std::mem::swap(&mut frame.summary, &mut frame.lenient);
+            }
         }
         let mut night = Self {
             in_arcsec: frames.iter().all(|frame| frame.scale.is_some()),
             frames,
-            has_time,
+            is_timed,
         };
         night.rank();
         night
@@ -97,52 +111,64 @@ impl Night {
 
     /// Weighs widths by stars, among frames that are comparable: of one filter and exposure time.
     fn rank(&mut self) {
-        let kind = |frame: &Frame| {
-            let header = &frame.record.info.header;
-            (header.filter.clone(), header.exposure.map(f64::to_bits))
-        };
-        let mut most = HashMap::new();
-        for frame in &self.frames {
-            let best: &mut usize = most.entry(kind(frame)).or_default();
-            *best = frame.summary.clean.max(*best);
-        }
-        let weighted = |frame: &Frame| {
-            let stars = frame.summary.clean as f64;
-            let best = *most.get(&kind(frame))? as f64;
-            let weighted = self.fwhm(frame)? * best / stars;
-            weighted.is_finite().then_some(weighted)
-        };
-        let weighted: Vec<Option<f64>> = self.frames.iter().map(weighted).collect();
-        let mut known: Vec<f64> = weighted.iter().copied().flatten().collect();
-        let limit = median_with_error(&mut known).and_then(|(middle, error)| {
-            let scatter = error? / 1.2533 * (known.len() as f64).sqrt();
-            Some(middle + (3.0 * scatter).max(0.05 * middle))
-        });
-        let mut order: Vec<usize> = (0..self.frames.len()).collect();
-        let last = |at: &usize| {
-            weighted
-                .get(*at)
-                .copied()
-                .flatten()
-                .unwrap_or(f64::INFINITY)
-        };
-        order.sort_by(|a, b| last(a).total_cmp(&last(b)));
-        for (rank, at) in order.into_iter().enumerate() {
-            if let (Some(frame), Some(weighted)) = (self.frames.get_mut(at), weighted.get(at)) {
-                frame.weighted_fwhm = *weighted;
-                frame.rank = rank;
-                frame.is_outlier = match (weighted, limit) {
-                    (Some(weighted), Some(limit)) => *weighted > limit,
-                    (None, _) => true,
-                    (Some(_), None) => false,
-                };
+        for kind in self.kinds() {
+            let frames = || kind.iter().filter_map(|at| self.frames.get(*at));
+            let best = frames().map(|frame| frame.summary.clean).max();
+            let best = best.unwrap_or_default() as f64;
+            let weighted = frames().map(|frame| {
+                let weighted = self.fwhm(frame)? * best / frame.summary.clean as f64;
+                weighted.is_finite().then_some(weighted)
+            });
+            let weighted: Vec<Option<f64>> = weighted.collect();
+            let mut known: Vec<f64> = weighted.iter().copied().flatten().collect();
+            let limit = median_with_error(&mut known).and_then(|(middle, error)| {
+                let scatter = error? / 1.2533 * (known.len() as f64).sqrt();
+                Some(middle + (3.0 * scatter).max(0.05 * middle))
+            });
+            for (at, weighted) in kind.into_iter().zip(weighted) {
+                if let Some(frame) = self.frames.get_mut(at) {
+                    frame.weighted_fwhm = weighted;
+                    frame.is_outlier = match (weighted, limit) {
+                        (Some(weighted), Some(limit)) => weighted > limit,
+                        (None, _) => true,
+                        (Some(_), None) => false,
+                    };
+                }
             }
         }
+        let mut ranking: Vec<&mut Frame> = self.frames.iter_mut().collect();
+        let weighted = |frame: &Frame| frame.weighted_fwhm.unwrap_or(f64::INFINITY);
+        ranking.sort_by(|a, b| weighted(a).total_cmp(&weighted(b)));
+        for (rank, frame) in ranking.into_iter().enumerate() {
+            frame.rank = rank;
+        }
+    }
+
+    /// The places of frames of one filter and exposure time each.
+    fn kinds(&self) -> Vec<Vec<usize>> {
+        let mut kinds: Vec<(&Header, Vec<usize>)> = Vec::new();
+        for (at, frame) in self.frames.iter().enumerate() {
+            let header = &frame.record.info.header;
+            let known = kinds.iter_mut().find(|(first, _)| {
+                is_same_exposure(first.exposure, header.exposure) && first.filter == header.filter
+            });
+            match known {
+                Some((_, places)) => places.push(at),
+                None => kinds.push((header, vec![at])),
+            }
+        }
+        kinds.into_iter().map(|(_, places)| places).collect()
     }
 
     /// What changes from frame to frame; `href` is where a frame is in the page.
     pub(super) fn figures(&self, href: &dyn Fn(&Frame) -> Option<String>) -> Vec<Figure> {
-        let unit = self.common_unit().unwrap_or("units of each image");
+        let unit = self.common_unit();
+        let unit = unit.as_deref().unwrap_or("units of each image");
+        let timeless = self.frames.iter().filter(|frame| frame.time.is_none());
+        let left_out = match timeless.count() {
+            n if n > 0 && self.is_timed => format!(" Frames without a DATE-OBS are left out: {n}."),
+            _ => String::new(),
+        };
         type Of<'a> = Box<dyn Fn(&Frame) -> Option<f64> + 'a>;
         let all: [(&str, &str, String, &str, Of<'_>); 4] = [
             (
@@ -178,7 +204,12 @@ impl Night {
             .into_iter()
             .filter_map(|(name, title, axis, caption, of)| {
                 let svg = self.figure(&axis, &*of, href)?;
-                Some(Figure::new(name, title, caption, svg))
+                Some(Figure::new(
+                    name,
+                    title,
+                    format!("{caption}{left_out}"),
+                    svg,
+                ))
             });
         figures.collect()
     }
@@ -192,9 +223,10 @@ impl Night {
         let frames = self.frames.iter().enumerate();
         let values = frames.filter_map(|(at, frame)| {
             let value = of(frame).filter(|value| value.is_finite())?;
-            let place = match frame.time {
-                Some(time) if self.has_time => time,
-                _ => (at + 1) as f64,
+            let place = if self.is_timed {
+                frame.time?
+            } else {
+                (at + 1) as f64
             };
             Some((place, value, frame))
         });
@@ -206,7 +238,7 @@ impl Night {
         let values: Vec<(f64, f64, &Frame)> = values.into_iter().step_by(every).collect();
         let is_titled = values.len() <= TITLED_POINTS;
         let places = values.iter().map(|(place, ..)| *place);
-        let x = if self.has_time {
+        let x = if self.is_timed {
             Axis::new(Scale::around(Scale::time, places), "DATE-OBS")
         } else {
             let last = self.frames.len() as f64;
@@ -249,12 +281,18 @@ impl Night {
     }
 
     /// The unit of all frames, where they have the same.
-    fn common_unit(&self) -> Option<&str> {
-        let unit = |frame: &'_ Frame| -> String {
-            flux_unit(frame.record.info.header.unit.as_deref()).to_owned()
-        };
-        let first = self.frames.first()?;
-        let same = self.frames.iter().all(|frame| unit(frame) == unit(first));
-        same.then(|| flux_unit(first.record.info.header.unit.as_deref()))
+    fn common_unit(&self) -> Option<String> {
+        let units = self
+            .frames
+            .iter()
+            .map(|frame| &frame.record.info.header.unit);
+        let mut units = units.map(|unit| flux_unit(unit.as_deref()));
+        let first = units.next()?;
+        units
+            .all(|unit| unit == first)
+            .then(|| printable(first, 30))
     }
 }
+
+#[cfg(test)]
+mod tests;

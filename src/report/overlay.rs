@@ -55,10 +55,10 @@ pub(super) fn figure<'a>(
         (along(star.x), rows as f64 - along(star.y))
     };
     // A fit to nothing may be wider than the image.
-    let longest = rows.max(columns) as f64 / 4.0;
-    let largest = shown
-        .fwhm
-        .map_or(longest, |fwhm| (WIDEST * size * fwhm / factor).min(longest));
+    let widest = match shown.fwhm {
+        Some(fwhm) => WIDEST * fwhm,
+        None => factor * rows.max(columns) as f64 / 4.0,
+    };
     let (mut drawn, mut too_wide) = (0, 0);
     for star in stars {
         let (x, y) = place(star);
@@ -73,7 +73,7 @@ pub(super) fn figure<'a>(
         if numbers.iter().any(|number| !number.is_finite()) || radii.0 <= 0.0 || !is_inside {
             continue;
         }
-        if radii.0 > largest {
+        if axes.0 > widest {
             too_wide += 1;
             continue;
         }
@@ -101,8 +101,8 @@ pub(super) fn figure<'a>(
         factor => format!(", {factor} pixels to a dot"),
     };
     let mut caption = format!(
-        "zscale levels, asinh stretch{shrunk}; x goes to the right, y up. {drawn} fits, as ellipses with half axes of \
-         {size} FWHM: clean ones in orange, flagged or unfinished ones in blue. A click on one leads to its row."
+        "zscale levels, asinh stretch{shrunk}; x goes to the right, y up. the {drawn} fits of the table of stars, as ellipses \
+         with half axes of {size} FWHM: clean ones in blue, others in orange; a click on one leads to its row."
     );
     if too_wide > 0 {
         caption.push_str(&format!(
@@ -237,6 +237,24 @@ mod tests {
             (&[0xff, 0xef, 0xbe], "/+++"),
         ] {
             assert_eq!(base64(bytes), text);
+        }
+    }
+
+    #[test]
+    fn wide_stars_of_small_images_are_drawn() {
+        let pixels = Array2::from_shape_fn((31, 31), |(y, x)| (x + y) as f64);
+        let stars = [star(3, 15.0, 15.0, 8.5), star(4, 15.0, 15.0, 70.0)];
+        for (fwhm, drawn) in [(Some(8.0), 1), (Some(9.0), 2), (None, 0)] {
+            let shown = Shown {
+                pixels: &pixels,
+                factor: 1,
+                first: 0.0,
+                fwhm,
+            };
+            let figure = figure(&shown, stars.iter(), 1000, |_| true, &|_| None).unwrap();
+            let circles = figure.svg.inline().matches("<circle").count();
+            assert_eq!(circles, drawn, "{fwhm:?}");
+            assert_eq!(figure.caption.contains("far wider"), drawn < 2);
         }
     }
 

@@ -1,6 +1,8 @@
 //! What a database says of its images and their stars.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::settings::FitSettings;
 use crate::catalog::query::{Chosen, Query, Select, Session, value};
@@ -24,8 +26,8 @@ pub struct ImageRecord {
     pub image_id: i64,
     /// Number of its run.
     pub run_id: i64,
-    /// The run that fitted it.
-    pub run: RunInfo,
+    /// The run that fitted it, shared with its other images.
+    pub run: Arc<RunInfo>,
     /// When that run started, ISO 8601 in UTC.
     pub started: String,
     /// The same run's settings as far as they say what the numbers mean.
@@ -78,18 +80,32 @@ impl Records {
             ..Query::default()
         };
         let ids = self.session.images(&query)?;
-        let records = ids.into_iter().map(|id| self.image(id));
+        let mut runs = HashMap::new();
+        let records = ids.into_iter().map(|id| self.image(id, &mut runs));
         // Another program may have fitted it again in between.
         records.filter_map(Result::transpose).collect()
     }
 
-    fn image(&self, image_id: i64) -> Result<Option<ImageRecord>> {
+    /// An image; `runs` are those that are known already.
+    fn image(
+        &self,
+        image_id: i64,
+        runs: &mut HashMap<i64, (Arc<RunInfo>, String)>,
+    ) -> Result<Option<ImageRecord>> {
         let fail = |error: rusqlite::Error| self.session.error(&error);
         let Some((info, run_id, n_stars)) = self.session.image(image_id).map_err(fail)? else {
             return Ok(None);
         };
-        let Some((run, started)) = self.session.run(run_id).map_err(fail)? else {
-            return Ok(None);
+        let (run, started) = match runs.get(&run_id) {
+            Some(known) => known.clone(),
+            None => {
+                let Some((run, started)) = self.session.run(run_id).map_err(fail)? else {
+                    return Ok(None);
+                };
+                let run = (Arc::new(run), started);
+                runs.insert(run_id, run.clone());
+                run
+            }
         };
         Ok(Some(ImageRecord {
             image_id,
@@ -114,20 +130,6 @@ impl Records {
         take: impl FnMut(Row) -> Result<()>,
     ) -> Result<()> {
         self.select(image, None, take)
-    }
-
-    /// All stars of an image, by y and x.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Records::each_star`].
-    pub fn stars(&self, image: &ImageRecord) -> Result<Vec<Row>> {
-        let mut stars = Vec::new();
-        self.each_star(image, |star| {
-            stars.push(star);
-            Ok(())
-        })?;
-        Ok(stars)
     }
 
     /// The star of this number in an image.
@@ -250,6 +252,7 @@ mod tests {
         let records = Records::open(&written(folder.path())).unwrap();
         let images = records.images(&[], None).unwrap();
         assert_eq!(images.len(), 2);
+        assert!(Arc::ptr_eq(&images[0].run, &images[1].run));
         let image = &records.images(&["b.fits".into()], Some(1)).unwrap()[0];
         assert_eq!((image.info.name.as_str(), image.image_id), ("b.fits[1]", 2));
         assert_eq!(
@@ -260,10 +263,15 @@ mod tests {
         assert_eq!(image.info.assumed.gain, Some(1.5));
         assert_eq!(image.info.header.filter.as_deref(), Some("V"));
         assert_eq!(image.settings.model.unwrap().name(), "moffat");
-        let stars = records.stars(image).unwrap();
-        assert_eq!(stars.len() as u64, image.n_stars);
+        let mut ids = Vec::new();
+        let taken = records.each_star(image, |star| {
+            ids.push(star.id);
+            Ok(())
+        });
+        taken.unwrap();
+        assert_eq!(ids.len() as u64, image.n_stars);
         let star = records.star(image, 0).unwrap();
-        assert!(stars.iter().any(|other| other.id == star.id));
+        assert!(ids.contains(&star.id));
         assert_eq!((star.flags, star.get("dof")), (Flags(5), Some(220.0)));
         assert_eq!(image.position(&star), Some((3.5, 5.5)));
         let star = records.star(image, 1).unwrap();

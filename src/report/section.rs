@@ -1,6 +1,7 @@
 //! All that the page says of one image.
 
 mod plots;
+mod residuals;
 mod tables;
 
 use std::collections::{BTreeMap, HashSet};
@@ -12,10 +13,11 @@ use super::head;
 use super::html::Html;
 use super::night::Frame;
 use super::statistics::StarValues;
-use super::{ImageRecord, Limits, Records, ResidualUnit, Scene, Triplet, judgement, shrink};
+use super::{ImageRecord, Limits, Records, Scene, Triplet, judgement, shrink};
 use crate::catalog::rounded;
 use crate::error::Result;
 use crate::estimator::Estimator;
+use residuals::Residuals;
 
 /// Stars whose pixels are looked at for the distribution of residuals, and their pixels.
 const RESIDUAL_STARS: usize = 1_000;
@@ -41,10 +43,7 @@ struct Pictures {
     /// The image, shrunk by this; none of a stack.
     image: Option<(Array2<f64>, usize)>,
     triplets: Vec<Example>,
-    /// In units of the noise, or not.
-    residuals: Vec<f64>,
-    unit: Option<ResidualUnit>,
-    stars: usize,
+    residuals: Option<Residuals>,
     notes: Vec<String>,
 }
 
@@ -69,11 +68,7 @@ impl<'a> Section<'a> {
         number: usize,
         frames: usize,
     ) -> Result<Self> {
-        let mut stars = Vec::new();
-        records.each_star(&frame.record, |row| {
-            stars.push(StarValues::new(&row));
-            Ok(())
-        })?;
+        let mut stars = StarValues::read(records, &frame.record)?;
         let brightness = |star: &StarValues| match star.snr {
             snr if snr.is_finite() => snr,
             _ => f64::NEG_INFINITY,
@@ -132,52 +127,44 @@ impl<'a> Section<'a> {
         let clean = self.clean();
         let examples = examples(&clean, |star| self.misfit(star));
         let assumed = self.record().info.assumed.size;
-        let pixels = (assumed.0 * assumed.1).max(1);
+        let pixels = assumed.0.saturating_mul(assumed.1).max(1);
         let most = (RESIDUAL_PIXELS / pixels).clamp(1, RESIDUAL_STARS);
         let sampled = clean.iter().step_by(clean.len().div_ceil(most).max(1));
         let sampled: HashSet<usize> = sampled.map(|star| star.id).collect();
-        let mut pictures = Pictures {
-            image,
-            triplets: Vec::new(),
-            residuals: Vec::new(),
-            unit: None,
-            stars: 0,
-            notes: scene.notes().to_vec(),
-        };
+        let mut residuals = residuals::Sample::default();
         let mut triplets = BTreeMap::new();
         records.each_star(self.record(), |row| {
             let is_example = examples.iter().any(|(_, star)| star.id == row.id);
-            if !is_example && !sampled.contains(&row.id) {
+            // Cutouts may be larger than the database says.
+            let is_sampled = sampled.contains(&row.id) && residuals.pixels() < RESIDUAL_PIXELS;
+            if !is_example && !is_sampled {
                 return Ok(());
             }
             // A cutout that cannot be read any more is as good as none.
             let Ok(triplet) = Triplet::new(scene, &row) else {
                 return Ok(());
             };
-            if let Some(model) = triplet.model.as_ref().filter(|_| sampled.contains(&row.id)) {
-                let used = model
-                    .residual
-                    .iter()
-                    .filter(|residual| residual.is_finite());
-                pictures.residuals.extend(used);
-                pictures.unit = Some(model.unit);
-                pictures.stars += 1;
+            if let Some(model) = triplet.model.as_ref().filter(|_| is_sampled) {
+                residuals.add(model);
             }
             if is_example {
                 triplets.insert(row.id, triplet);
             }
             Ok(())
         })?;
-        for (place, star) in examples {
-            if let Some(triplet) = triplets.remove(&star.id) {
-                pictures.triplets.push(Example {
-                    place,
-                    star: *star,
-                    triplet,
-                });
-            }
-        }
-        Ok(pictures)
+        let triplets = examples.into_iter().filter_map(|(place, star)| {
+            Some(Example {
+                place,
+                star: *star,
+                triplet: triplets.remove(&star.id)?,
+            })
+        });
+        Ok(Pictures {
+            image,
+            triplets: triplets.collect(),
+            residuals: residuals.finish(),
+            notes: scene.notes().to_vec(),
+        })
     }
 
     /// By what fits are judged: chi-square where it has a meaning, else the residuals as a part of
@@ -303,3 +290,6 @@ fn examples<'a>(
         .filter_map(|(name, at)| Some((name, *sorted.get(at)?)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

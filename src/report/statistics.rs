@@ -1,8 +1,10 @@
 //! Numbers of the stars of an image.
 
 use crate::catalog::{Row, rounded};
+use crate::error::Result;
 use crate::fit::{FitStatus, Flags};
 use crate::moments::median;
+use crate::report::{ImageRecord, Records};
 
 /// What the figures need of a star; NaN is null.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,6 +53,20 @@ impl StarValues {
             reduced_chi2: value("reduced_chi2"),
             qfit: value("qfit"),
         }
+    }
+
+    /// All stars of an image, by y and x.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Records::each_star`].
+    pub(super) fn read(records: &Records, record: &ImageRecord) -> Result<Vec<Self>> {
+        let mut stars = Vec::new();
+        records.each_star(record, |row| {
+            stars.push(Self::new(&row));
+            Ok(())
+        })?;
+        Ok(stars)
     }
 
     /// For tooltips: what is known of it.
@@ -102,7 +118,8 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn new(stars: &[StarValues]) -> Self {
+    /// Of stars that these flags do not keep from being clean.
+    pub(super) fn new(stars: &[StarValues], allowed: Flags) -> Self {
         let mut by_status = [0; FitStatus::ALL.len()];
         let mut by_flag = [0; Flags::TABLE.len()];
         for star in stars {
@@ -117,7 +134,7 @@ impl Summary {
             stars: stars.len(),
             by_status,
             by_flag,
-            allowed: allowed(stars),
+            allowed,
             clean: 0,
             fwhm: None,
             ellipticity: None,
@@ -139,7 +156,7 @@ impl Summary {
     /// Whether a star says something about the image: its fit converged and nothing is wrong with
     /// it.
     pub(super) fn is_clean(&self, star: &StarValues) -> bool {
-        is_clean(star, self.allowed)
+        star.status == FitStatus::Converged && star.flags.0 & !self.allowed.0 == 0
     }
 
     pub(super) fn converged(&self) -> usize {
@@ -148,22 +165,6 @@ impl Summary {
             .filter(|(_, status)| *status == FitStatus::Converged)
             .map(|(count, _)| count)
             .sum()
-    }
-}
-
-fn is_clean(star: &StarValues, allowed: Flags) -> bool {
-    star.status == FitStatus::Converged && star.flags.0 & !allowed.0 == 0
-}
-
-/// Where most stars are undersampled that is a fact about the image, and not about a star; where
-/// few are, they are hot pixels and cosmic rays.
-fn allowed(stars: &[StarValues]) -> Flags {
-    let clean = |allowed| stars.iter().filter(|star| is_clean(star, allowed)).count();
-    let (strict, lenient) = (clean(Flags::default()), clean(Flags::UNDERSAMPLED));
-    if lenient > 2 * strict {
-        Flags::UNDERSAMPLED
-    } else {
-        Flags::default()
     }
 }
 
@@ -239,26 +240,23 @@ pub(super) mod tests {
             .collect();
         stars[3].flags = Flags::SATURATED;
         stars[4].status = FitStatus::MaxIterations;
-        let summary = Summary::new(&stars);
+        let summary = Summary::new(&stars, Flags::default());
         assert_eq!(
             (summary.stars, summary.clean, summary.converged()),
             (5, 3, 4)
         );
         assert_eq!(summary.fwhm, Some(3.0));
         assert_eq!((summary.by_status[1], summary.by_flag[2]), (1, 1));
-        assert_eq!(Summary::new(&[]).fwhm, None);
+        assert_eq!(Summary::new(&[], Flags::default()).fwhm, None);
     }
 
     #[test]
-    fn an_undersampled_image_has_clean_stars() {
+    fn allowed_flags_leave_a_star_clean() {
         let mut stars: Vec<StarValues> = (0..5).map(|id| star(id, 0.0, 0.0, 1.2)).collect();
         stars[0].flags = Flags::UNDERSAMPLED;
-        assert_eq!(Summary::new(&stars).clean, 4);
-        for star in &mut stars {
-            star.flags = Flags::UNDERSAMPLED;
-        }
-        let summary = Summary::new(&stars);
-        assert_eq!((summary.clean, summary.allowed), (5, Flags::UNDERSAMPLED));
+        stars[1].flags = Flags(Flags::UNDERSAMPLED.0 | Flags::SATURATED.0);
+        assert_eq!(Summary::new(&stars, Flags::default()).clean, 3);
+        assert_eq!(Summary::new(&stars, Flags::UNDERSAMPLED).clean, 4);
     }
 
     #[test]

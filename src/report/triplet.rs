@@ -166,7 +166,6 @@ impl Triplet {
     pub fn panels(&self, magnification: usize) -> Vec<Picture> {
         let (rows, columns) = self.data.dim();
         let panel = Panel {
-            corner: (0, 0),
             first: (self.first.0 as f64, self.first.1 as f64),
             columns,
             rows,
@@ -190,21 +189,6 @@ impl Triplet {
             picture
         };
         self.layers().into_iter().map(draw).collect()
-    }
-
-    /// The panels side by side, that many dots apart.
-    pub fn picture(&self, magnification: usize, gap: usize, paper: Color) -> Picture {
-        let panels = self.panels(magnification);
-        let widths = panels.iter().map(Picture::width);
-        let width = widths.sum::<usize>() + gap * (panels.len() - 1);
-        let height = panels.iter().map(Picture::height).max().unwrap_or(0);
-        let mut picture = Picture::new(width, height, paper);
-        let mut left = 0;
-        for panel in &panels {
-            picture.paste(panel, (left, 0));
-            left += panel.width() + gap;
-        }
-        picture
     }
 }
 
@@ -258,7 +242,8 @@ impl ModelStar {
         }
     }
 
-    /// Sum of the squares of the residuals, in their unit: chi-square where that is the noise.
+    /// Sum of the squares of the residuals, in their unit: chi-square where that is the noise. Where it
+    /// is not the catalogue's, these are not the pixels that were fitted.
     pub fn chi2(&self) -> f64 {
         let used = self.residual.iter().filter(|residual| residual.is_finite());
         used.map(|residual| residual * residual).sum()

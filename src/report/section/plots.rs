@@ -2,17 +2,18 @@
 
 use std::collections::HashSet;
 
-use super::{Example, Pictures, Section};
+use super::residuals::Residuals;
+use super::{Example, Section};
 use crate::catalog::columns::flux_unit;
 use crate::catalog::rounded;
 use crate::report::figure::{Figure, Layout};
-use crate::report::histogram::{Histogram, normal};
+use crate::report::histogram::Histogram;
 use crate::report::numbers::printable;
 use crate::report::overlay::{self, Shown};
 use crate::report::plot::{Axis, Plot, Point};
 use crate::report::scale::Scale;
-use crate::report::statistics::{StarValues, quantile};
-use crate::report::{FieldMap, Limits, ResidualUnit};
+use crate::report::statistics::StarValues;
+use crate::report::{FieldMap, Limits};
 
 /// Most points of a plot that are not in the table, for each row of it.
 const PLAIN_POINTS: usize = 10;
@@ -51,8 +52,9 @@ impl Section<'_> {
             figures.extend(self.map(&clean));
         }
         figures.extend(self.histograms(&clean));
-        figures.extend(pictures.and_then(|pictures| self.residuals(pictures)));
-        figures.extend(self.flux(limits, href));
+        let residuals = pictures.and_then(|pictures| pictures.residuals.as_ref());
+        figures.extend(residuals.map(Residuals::figure));
+        figures.extend(self.flux(limits, href, linked));
         if let Some(pictures) = pictures.filter(|_| limits.picture > 0) {
             figures.extend(pictures.triplets.iter().map(|example| {
                 let Example {
@@ -100,7 +102,7 @@ impl Section<'_> {
         if self.frame.summary.ellipticity.is_some() {
             caption.push_str(
                 " The lines are as long as the ellipticity that the stars have in common, along their \
-                 major axis: all in one direction speaks of tracking, pointing to the centre of coma.",
+                 major axis: all in one direction speaks of tracking, to or from the centre means coma.",
             );
         }
         let figure = Figure::new(
@@ -162,31 +164,12 @@ impl Section<'_> {
         figures
     }
 
-    fn residuals(&self, pictures: &Pictures) -> Option<Figure> {
-        const LIMIT: f64 = 6.0;
-        let histogram = Histogram::symmetric(&pictures.residuals, LIMIT, 60)?;
-        let axis = match pictures.unit? {
-            ResidualUnit::Noise => "(data − model) / noise of the pixel",
-            ResidualUnit::Rms(_) => "(data − model) / rms of the star's residuals",
-        };
-        let width = robust_width(&pictures.residuals);
-        let width = width.map_or_else(String::new, |width| {
-            format!(
-                " Half of the central 68 % is {}, of the normal distribution 1.",
-                rounded(width, 3)
-            )
-        });
-        let caption = format!(
-            "{} pixels of {} clean stars, and the normal distribution that they follow where model and noise are right.{width}{}",
-            pictures.residuals.len(),
-            pictures.stars,
-            histogram.left_out()
-        );
-        let svg = histogram.svg(axis, "pixels", Some(normal));
-        Some(Figure::new("residuals", "Residuals", caption, svg))
-    }
-
-    fn flux(&self, limits: &Limits, href: &dyn Fn(usize) -> Option<String>) -> Option<Figure> {
+    fn flux(
+        &self,
+        limits: &Limits,
+        href: &dyn Fn(usize) -> Option<String>,
+        linked: &HashSet<usize>,
+    ) -> Option<Figure> {
         /// Fits of less say nothing, but would take most of the axis.
         const LEAST: f64 = 0.1;
         let is_shown = |star: &&StarValues| {
@@ -208,35 +191,27 @@ impl Section<'_> {
             ),
             "flux against S/N",
         );
-        let point = |star: &StarValues, href: Option<String>| Point {
+        let point = |star: &StarValues, title: String| Point {
             x: star.flux,
             y: star.snr,
-            title: match &href {
-                Some(_) => star.title(),
-                None => String::new(),
-            },
-            href,
+            title,
+            href: href(star.id),
         };
-        let (linked, others): (Vec<_>, Vec<_>) = shown
-            .iter()
-            .map(|star| (*star, href(star.id)))
-            .partition(|(_, href)| href.is_some());
+        let (rows, others): (Vec<&StarValues>, Vec<&StarValues>) =
+            shown.iter().partition(|star| linked.contains(&star.id));
+        let has_others = !others.is_empty();
         let every = others
             .len()
             .div_ceil((PLAIN_POINTS * limits.rows).max(100))
             .max(1);
         let others = others.into_iter().step_by(every);
-        plot.points(
-            "dot",
-            &others
-                .map(|(star, _)| point(star, None))
-                .collect::<Vec<_>>(),
-        );
-        let is_clean = |star: &StarValues| self.frame.summary.is_clean(star);
-        let (clean, odd): (Vec<_>, Vec<_>) =
-            linked.into_iter().partition(|(star, _)| is_clean(star));
+        let others = others.map(|star| point(star, String::new()));
+        plot.points("dot", &others.collect::<Vec<_>>());
+        let (clean, odd): (Vec<&StarValues>, Vec<&StarValues>) = rows
+            .into_iter()
+            .partition(|star| self.frame.summary.is_clean(star));
         for (class, stars) in [("odd", odd), ("dot", clean)] {
-            let points = stars.into_iter().map(|(star, href)| point(star, href));
+            let points = stars.into_iter().map(|star| point(star, star.title()));
             plot.points(class, &points.collect::<Vec<_>>());
         }
         let with_values = self
@@ -245,7 +220,7 @@ impl Section<'_> {
             .filter(|star| star.flux.is_finite())
             .count();
         let mut caption = String::from(
-            "Clean stars in blue, others in orange; a point leads to its star in the table. \
+            "Stars of the table: clean ones in blue, others in orange; a click on one leads to its row. \
              Faint stars are limited by the sky: S/N goes with the flux; bright ones by their own photons, where the gain is known: with its root.",
         );
         if with_values > shown.len() {
@@ -254,10 +229,12 @@ impl Section<'_> {
                 with_values - shown.len()
             ));
         }
-        if every > 1 {
-            caption.push_str(&format!(
-                " Of those outside the table one in {every} is shown."
-            ));
+        if has_others {
+            caption.push_str(" Stars outside the table are grey");
+            caption.push_str(&match every {
+                1 => ".".to_owned(),
+                _ => format!(": one in {every} of them."),
+            });
         }
         Some(Figure::new(
             "flux-snr",
@@ -266,13 +243,4 @@ impl Section<'_> {
             plot.finish(),
         ))
     }
-}
-
-/// Half the distance between the quantiles that one standard deviation on both sides of the mean
-/// of a normal distribution lies between.
-fn robust_width(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let [low, high] = [0.158_655, 0.841_345].map(|part| quantile(&sorted, part));
-    Some(0.5 * (high? - low?))
 }
