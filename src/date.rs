@@ -31,6 +31,7 @@ pub(crate) fn iso(seconds: i64) -> String {
 
 /// The time that DATE-OBS says: `2026-01-02T03:04:05.678`, with a space or a Z as well, or a day
 /// alone, which is its beginning; `02/01/97` of before 2000. `None` for anything else.
+#[cfg(feature = "report")]
 pub(crate) fn parse(text: &str) -> Option<f64> {
     let text = text.trim().trim_end_matches('Z');
     let (day, time) = text.split_once(['T', ' ']).unwrap_or((text, "0:0:0"));
@@ -100,6 +101,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "report")]
     #[test]
     fn dates_are_read_as_headers_have_them() {
         for (text, seconds) in [
