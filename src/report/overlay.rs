@@ -101,7 +101,7 @@ pub(super) fn figure<'a>(
         factor => format!(", {factor} pixels to a dot"),
     };
     let mut caption = format!(
-        "zscale levels, asinh stretch{shrunk}; x goes to the right, y up. the {drawn} fits of the table of stars, as ellipses \
+        "zscale levels, asinh stretch{shrunk}; x goes to the right, y up. The {drawn} fits of the table of stars, as ellipses \
          with half axes of {size} FWHM: clean ones in blue, others in orange; a click on one leads to its row."
     );
     if too_wide > 0 {
