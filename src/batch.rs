@@ -17,7 +17,7 @@ use crate::kernel::Pixels;
 use crate::packed::PackedBlock;
 pub use star::{BatchStar, Scale, Start};
 use values::Values;
-pub(crate) use values::{Value, ValuesOf};
+pub(crate) use values::{Value, ValuesOf, with_values};
 
 /// Cutouts of one height and width.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ impl Batch {
         Self {
             width,
             height,
-            values: Values::Single(Vec::new()),
+            values: Values::Short(Vec::new()),
             weight: Vec::new(),
             stars: Vec::new(),
         }
@@ -75,10 +75,13 @@ impl Batch {
         if batch.pixels_per_star() == 0 {
             return Err(batch.wrong_shape(width, height));
         }
-        let built = match batch.built(n, &cut, Values::Single) {
-            Err(Failure::Inexact) => batch.built(n, &cut, Values::Double),
-            built => built,
-        };
+        let mut built = batch.built(n, &cut, Values::Short);
+        if let Err(Failure::Inexact) = built {
+            built = batch.built(n, &cut, Values::Single);
+        }
+        if let Err(Failure::Inexact) = built {
+            built = batch.built(n, &cut, Values::Double);
+        }
         built.map_err(|failure| match failure {
             Failure::Star(error) => error,
             Failure::Inexact => unreachable!("f64 holds every value"),
@@ -279,16 +282,10 @@ impl<'a> Chunk<'a> {
         let scaled = |value: f64| (value - pedestal) / range;
         Pixels {
             width: self.width,
-            data: match self.values {
-                ValuesOf::Single(values) => {
-                    let values = values[places.clone()].iter();
-                    values.map(|&value| scaled(value.into())).collect()
-                }
-                ValuesOf::Double(values) => {
-                    let values = values[places.clone()].iter();
-                    values.map(|&value| scaled(value)).collect()
-                }
-            },
+            data: with_values!(self.values, values => {
+                let values = values[places.clone()].iter();
+                values.map(|&value| scaled(value.into())).collect()
+            }),
             weight: match star.uniform_weight {
                 Some(weight) => Cow::Owned(vec![weight; n]),
                 None => Cow::Borrowed(&self.weight[places]),

@@ -4,8 +4,8 @@ use crate::block::{LANES, LaneMask, ParameterRows, Row, lane_of, lanes_of, set_l
 use crate::constraints::Constraints;
 use crate::dual::Dual;
 use crate::kernel::NormalEquations;
-use crate::model::{MAX_PARAMETERS, Model, Packed, Parameter, Parameters, RATIO};
-use crate::solver::cholesky;
+use crate::model::{MAX_PARAMETERS, Model, Packed, Parameter, Parameters, RATIO, Role};
+use crate::solver::{Linear, cholesky};
 
 /// Coordinates of a model's parameters.
 #[derive(Debug, Clone)]
@@ -93,6 +93,19 @@ impl Chart {
         };
         let mut coordinates = self.coordinates.iter();
         ratio.zip(coordinates.position(|c| c.name == "theta"))
+    }
+
+    /// Where among the coordinates flux and background are, of which the flux has the scale of the
+    /// pixels and the background their zero: a model is linear in them.
+    pub(crate) fn linear(&self) -> Option<Linear> {
+        let place = |role| {
+            let mut coordinates = self.coordinates.iter();
+            let first = coordinates.position(|coordinate| coordinate.role == role)?;
+            let is_only = coordinates.all(|coordinate| coordinate.role != role);
+            is_only.then_some(first)
+        };
+        let (flux, background) = (place(Role::Flux)?, place(Role::Background)?);
+        Some(Linear { flux, background })
     }
 
     /// The coordinates of a star with these columns.

@@ -155,6 +155,9 @@ impl Finisher<'_> {
         if unit != 0 {
             self.fill_sandwich(sandwich, &information.inverse, &residuals.sandwich);
         }
+        let covariances = sandwich;
+        self.scale(stars.clone(), covariances, &information.inverse);
+        let covariances = &covariances[..packed_index(n - 1, n - 1) + 1];
         let chi2 = exact_chi2.as_ref().unwrap_or(&state.equations.chi2);
         for ((lane, star), fit) in stars.enumerate().zip(fits) {
             let scaled = lane_of(parameters, lane);
@@ -162,16 +165,12 @@ impl Finisher<'_> {
             if valued >> lane & 1 == 0 {
                 continue;
             }
-            let covariance = match unit >> lane & 1 == 1 {
-                true => &*sandwich,
-                false => &information.inverse,
-            };
             let scale = &self.chunk.stars[star].scale;
             fit.chi2 = chi2[lane] * scale.weight;
             fit.absolute_residuals = residuals.absolute[lane] * scale.range;
             fit.central_residual = residuals.central[lane] * scale.range;
             self.set_flags(fit, &scaled);
-            self.set_errors(fit, star, lane, state, information, covariance);
+            self.set_errors(fit, lane, state, information, covariances);
         }
     }
 
@@ -219,6 +218,38 @@ impl Finisher<'_> {
         }));
     }
 
+    /// Turns sandwiches, or the inverse curvature where the noise is known, into the covariances of
+    /// the image's units.
+    fn scale(&self, stars: Range<usize>, covariances: &mut Packed<Row>, inverse: &Packed<Row>) {
+        let parameters = self.model.parameters();
+        let mut noise = Row::filled(0.0);
+        let mut factors = [Row::filled(0.0); MAX_PARAMETERS];
+        let mut is_known = [false; LANES];
+        for (lane, star) in self.chunk.stars[stars].iter().enumerate() {
+            is_known[lane] = star.weighting != Weighting::Unit;
+            noise[lane] = match star.weighting {
+                Weighting::Unit => 1.0,
+                Weighting::InverseVariance | Weighting::Counts { .. } => star.scale.weight.recip(),
+            };
+            for (factor, parameter) in factors.iter_mut().zip(parameters) {
+                factor[lane] = star.scale.factor(parameter.role);
+            }
+        }
+        for j in 0..parameters.len() {
+            for k in 0..=j {
+                let at = packed_index(j, k);
+                let (result, inverse) = (&mut covariances[at], &inverse[at]);
+                for lane in 0..LANES {
+                    let value = match is_known[lane] {
+                        true => inverse[lane],
+                        false => result[lane],
+                    };
+                    result[lane] = value * noise[lane] * factors[j][lane] * factors[k][lane];
+                }
+            }
+        }
+    }
+
     /// How the fit ended, and where.
     fn set_end(
         &self,
@@ -229,20 +260,35 @@ impl Finisher<'_> {
         scaled: &Parameters,
     ) {
         let star = &self.chunk.stars[star];
-        let mut flags = star.flags;
-        let starts_outside = state.starts_outside >> lane & 1 == 1;
-        flags.set(Flags::CENTROID_OUTSIDE, starts_outside);
         let coordinates = 0..self.chart.coordinates().len();
         let is_free = |j: &usize| state.fixed[*j] >> lane & 1 == 0;
-        *fit = Fit {
-            status: state.statuses[lane],
+        // Written in place, number by number: a whole one would be made elsewhere and copied.
+        let Fit {
+            status,
             flags,
-            parameters: star.scale.to_image(self.model.parameters(), scaled),
-            n_pixels: star.n_pixels,
-            n_free: coordinates.filter(is_free).count(),
-            n_iterations: state.iterations[lane] as u32,
-            ..Fit::UNFITTED
-        };
+            parameters,
+            covariance,
+            held,
+            chi2,
+            n_pixels,
+            n_free,
+            n_iterations,
+            absolute_residuals,
+            central_residual,
+        } = fit;
+        *status = state.statuses[lane];
+        *flags = star.flags;
+        let starts_outside = state.starts_outside >> lane & 1 == 1;
+        flags.set(Flags::CENTROID_OUTSIDE, starts_outside);
+        *parameters = star.scale.to_image(self.model.parameters(), scaled);
+        *covariance = None;
+        *held = 0;
+        *chi2 = f64::NAN;
+        *n_pixels = star.n_pixels;
+        *n_free = coordinates.filter(is_free).count();
+        *n_iterations = state.iterations[lane] as u32;
+        *absolute_residuals = f64::NAN;
+        *central_residual = f64::NAN;
     }
 
     /// Status and flags, as far as the values tell.
@@ -269,14 +315,11 @@ impl Finisher<'_> {
     fn set_errors(
         &self,
         fit: &mut Fit,
-        star: usize,
         lane: usize,
         state: &StarBlock,
         information: &Information,
-        covariance: &Packed<Row>,
+        covariances: &[Row],
     ) {
-        let parameters = self.model.parameters();
-        let star = &self.chunk.stars[star];
         let mut at_bound = 0;
         for (j, held) in information.held.iter().enumerate() {
             let free = held & !state.fixed[j];
@@ -293,20 +336,9 @@ impl Finisher<'_> {
             };
             return;
         }
-        let scale = match star.weighting {
-            Weighting::Unit => 1.0,
-            Weighting::InverseVariance | Weighting::Counts { .. } => star.scale.weight.recip(),
-        };
-        let factors: Parameters = std::array::from_fn(|j| match parameters.get(j) {
-            Some(parameter) => star.scale.factor(parameter.role),
-            None => 1.0,
-        });
-        let scaled = fit.covariance.insert([0.0; MAX_PACKED]);
-        for j in 0..parameters.len() {
-            for k in 0..=j {
-                let at = packed_index(j, k);
-                scaled[at] = covariance[at][lane] * scale * factors[j] * factors[k];
-            }
+        let packed = fit.covariance.insert([0.0; MAX_PACKED]);
+        for (value, row) in packed.iter_mut().zip(covariances) {
+            *value = row[lane];
         }
     }
 }

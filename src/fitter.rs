@@ -173,7 +173,6 @@ impl Fitter {
     ///
     /// Those of [`fit`](Self::fit); what is in `fits` then means nothing.
     pub fn fit_into(&self, batch: &Batch, fits: &mut Vec<Fit>) -> Result<()> {
-        self.check(&batch.stars)?;
         let constraints = batch.stars.iter().map(|star| star.constraints.as_deref());
         let chart = Chart::new(self.model, constraints.flatten());
         let most = self.backend.chunk_size(self.model, batch.pixels_per_star());
@@ -215,6 +214,7 @@ impl Fitter {
     }
 
     fn fit_chunk(&self, chunk: Chunk<'_>, chart: &Chart, fits: &mut [Fit]) -> Result<()> {
+        self.check(chunk.stars)?;
         let level = Level::new();
         let mut tally = Tally {
             stars: chunk.len() as u64,
@@ -251,6 +251,10 @@ impl Fitter {
                 refuses: self.estimator == Estimator::Poisson,
                 coordinates: chart.coordinates(),
                 angle: chart.angle(),
+                linear: match self.estimator.is_quadratic() {
+                    true => chart.linear(),
+                    false => None,
+                },
             },
             tally: &mut tally,
         };

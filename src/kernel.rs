@@ -169,7 +169,7 @@ impl<T: Real> ResidualSums<T> {
             let row = inverse[packed_index(J, J)].mul_add(gradient[J], row * 2.0);
             leverage = row.mul_add(gradient[J], leverage);
         });
-        let score = Self::score(residual, weight, leverage);
+        let score = weight * residual / Self::rest(weight, leverage);
         add_products::<P, T>(&mut self.sandwich, score * score, gradient);
     }
 
@@ -179,12 +179,11 @@ impl<T: Real> ResidualSums<T> {
         weight.if_positive(residual.abs(), weight.constant(0.0))
     }
 
-    /// `w r / (1 - h)` of a pixel whose leverage is `weight` times `leverage`.
+    /// What a pixel's leverage leaves of 1, which is `weight` times `leverage`.
     #[inline(always)]
-    fn score(residual: T, weight: T, leverage: T) -> T {
+    fn rest(weight: T, leverage: T) -> T {
         // A pixel that alone determines a parameter has a leverage of 1 and no residual.
-        let rest = (-(weight * leverage) + 1.0).at_least(1e-6);
-        weight * residual / rest
+        (-(weight * leverage) + 1.0).at_least(1e-6)
     }
 }
 

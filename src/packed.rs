@@ -6,7 +6,7 @@ use std::ops::Range;
 use fearless_simd::Level;
 use fearless_simd::prelude::*;
 
-use crate::batch::{Chunk, Scale, Value, ValuesOf};
+use crate::batch::{Chunk, Scale, Value, with_values};
 use crate::block::{LANES, Row};
 use crate::level::vectorized;
 use crate::real::Lanes;
@@ -41,14 +41,17 @@ impl PackedBlock {
         self.width = chunk.width;
         // One sweep through memory, which a processor foresees, leaves the stars in the cache.
         scratch.clear();
+        let (mut pedestals, mut factors) = (Row::filled(0.0), Row::filled(0.0));
         for lane in 0..LANES {
-            let scale = &chunk.stars[star_of(lane)].scale;
-            match chunk.values {
-                ValuesOf::Single(values) => scale_into(&values[places(lane)], scale, scratch),
-                ValuesOf::Double(values) => scale_into(&values[places(lane)], scale, scratch),
-            }
+            let Scale {
+                pedestal, range, ..
+            } = chunk.stars[star_of(lane)].scale;
+            factors[lane] = range.recip() as f32;
+            pedestals[lane] = with_values!(chunk.values, values => {
+                take(&values[places(lane)], pedestal, scratch)
+            });
         }
-        interleave(scratch, &mut self.data);
+        interleave(scratch, &pedestals, &factors, &mut self.data);
         let mut weights = Row::filled(0.0);
         let is_uniform = (0..LANES).all(|lane| {
             let weight = chunk.stars[star_of(lane)].uniform_weight;
@@ -66,7 +69,8 @@ impl PackedBlock {
                     None => scratch.extend(chunk.weight[places(lane)].iter().map(|&w| w as f32)),
                 }
             }
-            interleave(scratch, &mut self.weight);
+            let (zero, one) = (Row::filled(0.0), Row::filled(1.0));
+            interleave(scratch, &zero, &one, &mut self.weight);
         }
     }
 
@@ -99,24 +103,36 @@ impl PackedBlock {
     }
 }
 
-/// Adds the pixels of a star to `out`, scaled.
-fn scale_into<V: Value>(values: &[V], scale: &Scale, out: &mut Vec<f32>) {
-    let (pedestal, factor) = (scale.pedestal, scale.range.recip());
+/// Adds the pixels of a star to `out`, and gives what is to be subtracted from them: the pedestal,
+/// unless it or they are no `f32` and it is subtracted here.
+fn take<V: Value>(values: &[V], pedestal: f64, out: &mut Vec<f32>) -> f32 {
     vectorized!(Level::new(), _simd => {
+        if V::IS_SINGLE && f32::holds(pedestal) {
+            out.extend(values.iter().map(|&value| value.single()));
+            return pedestal as f32;
+        }
         let values = values.iter().map(|&value| value.into());
-        out.extend(values.map(|value: f64| ((value - pedestal) * factor) as f32));
-    });
+        out.extend(values.map(|value: f64| (value - pedestal) as f32));
+        0.0
+    })
 }
 
-/// Writes the first number of each of the sixteen `stars`, then the second, over what is in `rows`.
-fn interleave(stars: &[f32], rows: &mut Vec<Row<f32>>) {
+/// Writes the first number of each of the sixteen `stars`, then the second, over what is in `rows`;
+/// of each the difference to its star's pedestal, times its factor.
+fn interleave(stars: &[f32], pedestals: &Row<f32>, factors: &Row<f32>, rows: &mut Vec<Row<f32>>) {
     rows.resize(stars.len() / LANES, Row::filled(0.0));
-    vectorized!(Level::new(), simd => in_tiles(simd, stars, rows));
+    vectorized!(Level::new(), simd => in_tiles(simd, stars, pedestals, factors, rows));
 }
 
 /// Tile by tile of as many pixels as stars, which are transposed in registers.
 #[inline(always)]
-fn in_tiles<S: Simd>(simd: S, stars: &[f32], rows: &mut [Row<f32>]) {
+fn in_tiles<S: Simd>(
+    simd: S,
+    stars: &[f32],
+    pedestals: &Row<f32>,
+    factors: &Row<f32>,
+    rows: &mut [Row<f32>],
+) {
     let (length, pixels) = (S::f32s::LEN, rows.len());
     for first in (0..LANES).step_by(length) {
         let mut at = 0;
@@ -125,7 +141,8 @@ fn in_tiles<S: Simd>(simd: S, stars: &[f32], rows: &mut [Row<f32>]) {
                 // Smaller than a tile.
                 for (pixel, row) in rows.iter_mut().enumerate() {
                     for lane in first..first + length {
-                        row[lane] = stars[lane * pixels + pixel];
+                        let value = stars[lane * pixels + pixel];
+                        row[lane] = (value - pedestals[lane]) * factors[lane];
                     }
                 }
                 break;
@@ -134,8 +151,10 @@ fn in_tiles<S: Simd>(simd: S, stars: &[f32], rows: &mut [Row<f32>]) {
             let start = at.min(last);
             let mut tile = [S::f32s::splat(simd, 0.0); LANES];
             for lane in 0..length {
-                let values = &stars[(first + lane) * pixels + start..][..length];
-                tile[lane] = S::f32s::from_slice(simd, values);
+                let star = first + lane;
+                let values = &stars[star * pixels + start..][..length];
+                let values = S::f32s::from_slice(simd, values);
+                tile[lane] = (values - pedestals[star]) * factors[star];
             }
             let tile = transposed::<S>(tile);
             for (row, values) in rows[start..start + length].iter_mut().zip(tile) {

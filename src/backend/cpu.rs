@@ -49,7 +49,7 @@ impl Backend for CpuBackend {
 
     /// As many as stay in a core's cache from one step to the next, with what is computed of them.
     fn chunk_size(&self, _model: &dyn Model, pixels: usize) -> usize {
-        const BYTES: usize = 1 << 20;
+        const BYTES: usize = 1 << 17;
         (BYTES / (pixels.max(1) * size_of::<f32>())).clamp(LANES, 1024)
     }
 

@@ -78,15 +78,7 @@ impl Query {
             region.check()?;
         }
         let session = Session::open(database)?;
-        let same = |path: &Path| path.canonicalize().ok();
-        if same(output).is_some_and(|output| same(database) == Some(output)) {
-            return Err(Error::Option {
-                option: format!("output {}", output.display()),
-                expected: "another file than the database".to_owned(),
-                found: "the database".to_owned(),
-                hint: None,
-            });
-        }
+        session.check_output(output)?;
         let file_format = format.file_format(output)?;
         let output = file::open(file_format, output)?;
         match format {

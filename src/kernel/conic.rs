@@ -424,7 +424,7 @@ fn residual_sums<S: Simd, const SANDWICH: bool>(
             absolute = absolute + ResidualSums::absolute(residual, weight);
             if SANDWICH {
                 let leverage = value_of_form(&leverages, u, g);
-                let score = ResidualSums::score(residual, weight, leverage);
+                let score = weight * residual / ResidualSums::rest(weight, leverage);
                 row_sandwich.add(u, g, score * score);
             }
         }

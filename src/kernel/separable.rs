@@ -115,68 +115,81 @@ fn add_products<T: Real>(products: &mut [T; PRODUCTS], column: &Line<T>, weight:
     products[at] = products[at] + weight;
 }
 
-/// Adds the products of a row to the matrix of the parameters.
+/// The products of the basis at one place.
 #[inline(always)]
-fn add_to_matrix<T: Real>(
-    matrix: &mut Packed<T>,
-    factors: &[T; TERMS.len()],
-    products: &[T; PRODUCTS],
-) {
+fn products<T: Real>(line: &Line<T>) -> [T; PRODUCTS] {
+    let one = line.value.constant(1.0);
+    let mut products = [one.constant(0.0); PRODUCTS];
+    add_products(&mut products, line, one);
+    products
+}
+
+/// Pairs of terms.
+const PAIRS: usize = TERMS.len() * (TERMS.len() + 1) / 2;
+
+/// Adds to the sum of each pair of terms what a row has, from the products of the basis along it and
+/// those of its own functions.
+#[inline(always)]
+fn add_pairs<T: Real>(pairs: &mut [T; PAIRS], along: &[T; PRODUCTS], across: &[T; PRODUCTS]) {
     unroll!(A in TERMS.len() => {
         unroll!(B in A + 1 => {
-        let ((j, f, _), (k, g, _)) = (TERMS[A], TERMS[B]);
-        let product = products[packed_index(f, g)] * factors[A];
-        // Both orders of two terms of one parameter.
-        let product = if A != B && j == k {
-            product * 2.0
-        } else {
-            product
-        };
-        let at = packed_index(j, k);
-        matrix[at] = product.mul_add(factors[B], matrix[at]);
-    });
+            let ((_, f, row_f), (_, g, row_g)) = (TERMS[A], TERMS[B]);
+            let at = packed_index(A, B);
+            pairs[at] = along[packed_index(f, g)]
+                .mul_add(across[packed_index(row_f, row_g)], pairs[at]);
+        });
     });
 }
 
-/// The matrix of the parameters where the products of every row are the same, from those and the
-/// products of the rows' own basis.
+/// The matrix of the parameters from the sums of the pairs.
 #[inline(always)]
-fn matrix_of_products<T: Real>(
-    flux: T,
-    columns: &[T; PRODUCTS],
-    rows: &[T; PRODUCTS],
-) -> Packed<T> {
+fn matrix_of_pairs<T: Real>(flux: T, pairs: &[T; PAIRS]) -> Packed<T> {
     let scales = scales(flux);
     let mut matrix = [flux.constant(0.0); MAX_PACKED];
     unroll!(A in TERMS.len() => {
         unroll!(B in A + 1 => {
-            let ((j, f, row_f), (k, g, row_g)) = (TERMS[A], TERMS[B]);
-            let product = columns[packed_index(f, g)] * rows[packed_index(row_f, row_g)];
-            let product = if A != B && j == k { product * 2.0 } else { product };
+            let ((j, ..), (k, ..)) = (TERMS[A], TERMS[B]);
+            let pair = pairs[packed_index(A, B)];
+            // Both orders of two terms of one parameter.
+            let pair = if A != B && j == k { pair * 2.0 } else { pair };
             let at = packed_index(j, k);
-            matrix[at] = (product * scales[A]).mul_add(scales[B], matrix[at]);
+            matrix[at] = (pair * scales[A]).mul_add(scales[B], matrix[at]);
         });
     });
     matrix
 }
 
-/// A quadratic form of the parameters' derivatives as one of the basis, in one row.
+/// A quadratic form of the parameters' derivatives as one of the terms.
 #[inline(always)]
-fn form_of_basis<T: Real>(matrix: &Packed<T>, factors: &[T; TERMS.len()]) -> [T; PRODUCTS] {
-    let mut form = [factors[0].constant(0.0); PRODUCTS];
+fn form_of_pairs<T: Real>(flux: T, matrix: &Packed<T>) -> [T; PAIRS] {
+    let scales = scales(flux);
+    let mut form = [flux; PAIRS];
     unroll!(A in TERMS.len() => {
         unroll!(B in A + 1 => {
-        let ((j, f, _), (k, g, _)) = (TERMS[A], TERMS[B]);
-        let scaled = matrix[packed_index(j, k)] * factors[A];
-        let scaled = if A != B { scaled * 2.0 } else { scaled };
-        let at = packed_index(f, g);
-        form[at] = scaled.mul_add(factors[B], form[at]);
-    });
+            let ((j, ..), (k, ..)) = (TERMS[A], TERMS[B]);
+            let scaled = matrix[packed_index(j, k)] * scales[A] * scales[B];
+            form[packed_index(A, B)] = if A != B { scaled * 2.0 } else { scaled };
+        });
     });
     form
 }
 
-/// The value of such a form at one column.
+/// Such a form in one row, as a form of the basis.
+#[inline(always)]
+fn form_of_row<T: Real>(form: &[T; PAIRS], across: &[T; PRODUCTS]) -> [T; PRODUCTS] {
+    let mut row = [form[0].constant(0.0); PRODUCTS];
+    unroll!(A in TERMS.len() => {
+        unroll!(B in A + 1 => {
+            let ((_, f, row_f), (_, g, row_g)) = (TERMS[A], TERMS[B]);
+            let at = packed_index(f, g);
+            row[at] = form[packed_index(A, B)]
+                .mul_add(across[packed_index(row_f, row_g)], row[at]);
+        });
+    });
+    row
+}
+
+/// The value of a form of the basis at one column.
 #[inline(always)]
 fn value_of_form<T: Real>(form: &[T; PRODUCTS], column: &Line<T>) -> T {
     let basis = [column.value, column.by_center, column.by_width];
@@ -285,8 +298,8 @@ impl<P: Separable> Kernel<P> for ByLines {
     fn operations<E: Estimate>(work: &Work) -> u64 {
         let (pixel, center) = (Counted, Counted);
         let line = || P::line(pixel - center, Counted);
-        let mut products = [Counted; PRODUCTS];
-        let mut products_of = |line: &Line<Counted>| add_products(&mut products, line, Counted);
+        let mut along = [Counted; PRODUCTS];
+        let mut products_of = |line: &Line<Counted>| add_products(&mut along, line, Counted);
         let same = E::IS_QUADRATIC && work.has_uniform_weights;
         let pixel = Counted::count(|| {
             let column = Line {
@@ -317,7 +330,7 @@ impl<P: Separable> Kernel<P> for ByLines {
             add_to_gradient(&mut [Counted; MAX_PARAMETERS], &factors, &[Counted; BASIS]);
             match same {
                 true => products_of(&row),
-                false => add_to_matrix(&mut [Counted; MAX_PACKED], &factors, &[Counted; PRODUCTS]),
+                false => add_pairs(&mut [Counted; PAIRS], &[Counted; PRODUCTS], &products(&row)),
             }
         });
         let (width, height) = (work.width as u64, work.height as u64);
@@ -365,12 +378,13 @@ fn normal_equations<P: Separable, E: Estimate, S: Simd, const UNIFORM: bool>(
     let first_weight = pixels.weight(0);
     let mut chi2 = zero;
     let mut sums = NormalEquations::filled(zero);
+    let mut pairs = [zero; PAIRS];
     for (first, row) in (0..).step_by(width).zip(rows) {
         let data = &pixels.data[first..][..columns.len()];
         let factors = factors(p[FLUX], row);
         let height = p[FLUX] * row.value;
         let mut scores = [zero; BASIS];
-        let mut products = [zero; PRODUCTS];
+        let mut along = [zero; PRODUCTS];
         for (x, column) in columns.iter().enumerate() {
             let model = height.mul_add(column.value, p[BACKGROUND]);
             let data = register.load(&data[x]);
@@ -381,12 +395,13 @@ fn normal_equations<P: Separable, E: Estimate, S: Simd, const UNIFORM: bool>(
             let terms = E::terms(data, model, weight);
             chi2 = chi2 + terms.cost;
             add_score(&mut scores, column, terms.score);
-            add_products(&mut products, column, terms.curvature);
+            add_products(&mut along, column, terms.curvature);
         }
         add_to_gradient(&mut sums.gradient, &factors, &scores);
-        add_to_matrix(&mut sums.curvature, &factors, &products);
+        add_pairs(&mut pairs, &along, &products(row));
     }
     sums.chi2 = chi2;
+    sums.curvature = matrix_of_pairs(p[FLUX], &pairs);
     sums
 }
 
@@ -420,7 +435,9 @@ fn weighted_once<P: Separable, S: Simd>(
     unroll!(J in BACKGROUND + 1 => { sums.gradient[J] = sums.gradient[J] * weight; });
     let along_rows = products_of(columns, weight);
     let along_columns = products_of(rows, register.splat(1.0));
-    sums.curvature = matrix_of_products(p[FLUX], &along_rows, &along_columns);
+    let mut pairs = [weight.constant(0.0); PAIRS];
+    add_pairs(&mut pairs, &along_rows, &along_columns);
+    sums.curvature = matrix_of_pairs(p[FLUX], &pairs);
     sums
 }
 
@@ -483,32 +500,46 @@ fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool>(
     let columns = Lines::new::<P>(register, width, p[X], p[WIDTH]);
     let rows = Lines::new::<P>(register, height, p[Y], p[WIDTH]);
     let (columns, rows) = (columns.all(), rows.all());
+    let leverages = form_of_pairs(p[FLUX], inverse);
     let mut absolute = zero;
-    let mut sandwich = [zero; MAX_PACKED];
+    let mut pairs = [zero; PAIRS];
+    let (mut scores, mut rests) = ([zero; FEW], [zero; FEW]);
     for (first, row) in (0..).step_by(width).zip(rows) {
-        let factors = factors(p[FLUX], row);
-        let data = &pixels.data[first..][..columns.len()];
         let height = p[FLUX] * row.value;
-        let leverages = form_of_basis(inverse, &factors);
-        let mut products = [zero; PRODUCTS];
-        for (x, column) in columns.iter().enumerate() {
-            let model = height.mul_add(column.value, p[BACKGROUND]);
-            let residual = register.load(&data[x]) - model;
-            let weight = pixels.weight(first + x);
-            absolute = absolute + ResidualSums::absolute(residual, weight);
+        let across = products(row);
+        let leverages = form_of_row(&leverages, &across);
+        let mut along = [zero; PRODUCTS];
+        // A stage for many pixels, then the next: what a single pixel takes is a long chain of results
+        // that wait for each other, and a processor sees only so far ahead.
+        for (first, columns) in (first..).step_by(FEW).zip(columns.chunks(FEW)) {
+            let data = &pixels.data[first..][..columns.len()];
+            for (x, column) in columns.iter().enumerate() {
+                let model = height.mul_add(column.value, p[BACKGROUND]);
+                let residual = register.load(&data[x]) - model;
+                let weight = pixels.weight(first + x);
+                absolute = absolute + ResidualSums::absolute(residual, weight);
+                if SANDWICH {
+                    scores[x] = weight * residual;
+                    rests[x] = ResidualSums::rest(weight, value_of_form(&leverages, column));
+                }
+            }
             if SANDWICH {
-                let leverage = value_of_form(&leverages, column);
-                let score = ResidualSums::score(residual, weight, leverage);
-                add_products(&mut products, column, score * score);
+                for (score, rest) in scores[..columns.len()].iter_mut().zip(&rests) {
+                    let alone = *score / *rest;
+                    *score = alone * alone;
+                }
+                for (column, square) in columns.iter().zip(&scores) {
+                    add_products(&mut along, column, *square);
+                }
             }
         }
         if SANDWICH {
-            add_to_matrix(&mut sandwich, &factors, &products);
+            add_pairs(&mut pairs, &along, &across);
         }
     }
     ResidualSums {
         absolute,
         central: zero,
-        sandwich,
+        sandwich: matrix_of_pairs(p[FLUX], &pairs),
     }
 }

@@ -61,15 +61,7 @@ impl Report {
     pub fn write(&self, database: &Path, output: &Path, figures: Option<&Path>) -> Result<Written> {
         let records = Records::open(database)?;
         check_output(output)?;
-        let same = |path: &Path| path.canonicalize().ok();
-        if same(output).is_some_and(|output| same(database) == Some(output)) {
-            return Err(Error::Option {
-                option: format!("output {}", output.display()),
-                expected: "another file than the database".to_owned(),
-                found: "the database".to_owned(),
-                hint: None,
-            });
-        }
+        records.check_output(output)?;
         let mut folder = figures.map(Folder::open).transpose()?;
         let frames = records.images(&self.images, self.run)?;
         let frames = frames.into_iter().map(|record| frame(&records, record));

@@ -67,6 +67,11 @@ impl Records {
         })
     }
 
+    /// Refuses the database itself as an output.
+    pub(super) fn check_output(&self, output: &Path) -> Result<()> {
+        self.session.check_output(output)
+    }
+
     /// The images of these names, with or without what is in brackets, or of these paths; without
     /// names all. Of each that of its newest run, or those of one run.
     ///

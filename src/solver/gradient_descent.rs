@@ -35,7 +35,7 @@ impl Solver for GradientDescent {
         &self,
         level: Level,
         block: &mut StarBlock,
-        sums: &NormalEquations<Row>,
+        sums: &mut NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
     ) {
         update_parts(self, level, block, sums, tolerances);
@@ -48,7 +48,7 @@ impl UpdatePart for GradientDescent {
         &self,
         part: Part<S>,
         block: &mut StarBlock,
-        sums: &NormalEquations<Row>,
+        sums: &mut NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
     ) {
         let running = part.mask(block.running);

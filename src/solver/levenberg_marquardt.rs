@@ -4,7 +4,7 @@ use fearless_simd::Level;
 use fearless_simd::prelude::*;
 
 use super::quadratic::{Bounds, Quadratic, accept};
-use super::{Solver, Tolerances, UpdatePart, update_parts};
+use super::{Solver, Tolerances, UpdatePart, linear, update_parts};
 use crate::block::{Part, Row, StarBlock};
 use crate::fit::FitStatus;
 use crate::kernel::NormalEquations;
@@ -45,7 +45,7 @@ impl Solver for LevenbergMarquardt {
         &self,
         level: Level,
         block: &mut StarBlock,
-        sums: &NormalEquations<Row>,
+        sums: &mut NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
     ) {
         update_parts(self, level, block, sums, tolerances);
@@ -73,9 +73,12 @@ impl UpdatePart for LevenbergMarquardt {
         &self,
         part: Part<S>,
         block: &mut StarBlock,
-        sums: &NormalEquations<Row>,
+        sums: &mut NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
     ) {
+        if let Some(linear) = tolerances.linear {
+            linear::solve::<S, N>(part, block, sums, linear, tolerances.epsilon);
+        }
         let running = part.mask(block.running);
         let mut damping = Damping {
             value: part.load(&block.damping),

@@ -7,6 +7,7 @@
 pub mod cholesky;
 mod gradient_descent;
 mod levenberg_marquardt;
+mod linear;
 mod quadratic;
 
 use std::fmt::Debug;
@@ -16,6 +17,7 @@ use fearless_simd::prelude::*;
 
 pub use gradient_descent::GradientDescent;
 pub use levenberg_marquardt::LevenbergMarquardt;
+pub use linear::Linear;
 pub(crate) use quadratic::held_of_part;
 
 use crate::block::{LANES, Part, Row, StarBlock};
@@ -44,6 +46,8 @@ pub struct Tolerances<'a> {
     /// Where there is a ratio of axes and an angle: held at its highest value the one leaves a
     /// circle, and the other means nothing.
     pub angle: Option<(usize, usize)>,
+    /// Where chi-square is a parabola in flux and background.
+    pub linear: Option<Linear>,
 }
 
 /// A way to the minimum of chi-square.
@@ -51,14 +55,14 @@ pub trait Solver: Debug + Sync {
     /// Name on the command line.
     fn name(&self) -> &'static str;
 
-    /// Takes the sums at [`StarBlock::trial`] of the stars that are running, and for each either
-    /// sets the next trial, within its bounds, or ends the fit: then [`StarBlock::parameters`] are
+    /// Takes the sums at [`StarBlock::trial`] of the stars that are running, which it may change, and
+    /// for each either sets the next trial, within its bounds, or ends the fit: then [`StarBlock::parameters`] are
     /// final.
     fn update(
         &self,
         level: Level,
         block: &mut StarBlock,
-        sums: &NormalEquations<Row>,
+        sums: &mut NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
     );
 }
@@ -70,7 +74,7 @@ trait UpdatePart {
         &self,
         part: Part<S>,
         block: &mut StarBlock,
-        sums: &NormalEquations<Row>,
+        sums: &mut NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
     );
 }
@@ -80,7 +84,7 @@ fn update_parts(
     solver: &impl UpdatePart,
     level: Level,
     block: &mut StarBlock,
-    sums: &NormalEquations<Row>,
+    sums: &mut NormalEquations<Row>,
     tolerances: &Tolerances<'_>,
 ) {
     let n = tolerances.coordinates.len();

@@ -36,6 +36,20 @@ impl Session {
         })
     }
 
+    /// Refuses the database itself as an output.
+    pub(crate) fn check_output(&self, output: &Path) -> Result<()> {
+        let same = |path: &Path| path.canonicalize().ok();
+        if same(output).is_none_or(|output| same(&self.path) != Some(output)) {
+            return Ok(());
+        }
+        Err(Error::Option {
+            option: format!("output {}", output.display()),
+            expected: "another file than the database".to_owned(),
+            found: "the database".to_owned(),
+            hint: None,
+        })
+    }
+
     /// What SQLite says about this database.
     pub(crate) fn error(&self, error: &rusqlite::Error) -> Error {
         database_error(&self.path, error)
