@@ -310,12 +310,12 @@ mod tests {
         fwhm: None,
     };
 
-    /// Cutouts of 5 x 4 pixels on a level of 1e6, which are multiples of `unit` above it, and one
-    /// pixel of the second has no value.
-    fn cutouts(unit: f64) -> [Cutout; 3] {
+    /// Cutouts of 5 x 4 pixels on a `level`, which are multiples of `unit` above it, and one pixel of
+    /// the second has no value.
+    fn cutouts(level: f64, unit: f64) -> [Cutout; 3] {
         [0, 1, 2].map(|star| {
             let mut pixels = Array2::from_shape_fn((4, 5), |(y, x)| {
-                1e6 + unit * ((star + 1) * (7 * x + 11 * y) % 23) as f64
+                level + unit * ((star + 1) * (7 * x + 11 * y) % 23) as f64
             });
             if star == 1 {
                 pixels[[2, 3]] = f64::NAN;
@@ -329,22 +329,37 @@ mod tests {
         Batch::build(5, 4, cutouts.len(), cut).unwrap()
     }
 
-    fn is_single(batch: &Batch) -> bool {
-        matches!(batch.values, Values::Single(_))
+    /// Bytes of a number.
+    fn bytes(batch: &Batch) -> usize {
+        match batch.values {
+            Values::Short(_) => 2,
+            Values::Single(_) => 4,
+            Values::Double(_) => 8,
+        }
     }
 
     #[test]
-    fn pixels_are_stored_in_the_smaller_type_that_has_them() {
-        // A tenth is no multiple of a power of two; a quarter is, and 1e6 + 1/4 has 22 bits.
-        for (unit, single) in [(1.0, true), (0.25, true), (0.1, false)] {
-            let cutouts = cutouts(unit);
+    fn pixels_are_stored_in_the_smallest_type_that_has_them() {
+        // A tenth is no multiple of a power of two; a quarter is, and 1e6 + 1/4 has 22 bits. The
+        // largest pixel is 22 units above the level.
+        let kinds = [
+            (0.0, 1.0, 2),
+            (65535.0 - 22.0, 1.0, 2),
+            (65536.0 - 22.0, 1.0, 4),
+            (-1.0, 1.0, 4),
+            (100.0, 0.5, 4),
+            (1e6, 0.25, 4),
+            (1e6, 0.1, 8),
+        ];
+        for (level, unit, size) in kinds {
+            let cutouts = cutouts(level, unit);
             let built = build(&cutouts);
-            assert_eq!(is_single(&built), single, "{unit}");
+            assert_eq!(bytes(&built), size, "{level} {unit}");
             let mut pushed = Batch::new(5, 4);
             for cutout in &cutouts {
                 pushed.push(cutout, START).unwrap();
             }
-            assert_eq!(is_single(&pushed), single, "{unit}");
+            assert_eq!(bytes(&pushed), size, "{level} {unit}");
             for batch in [built, pushed] {
                 let chunk = batch.chunk(0, 3);
                 let packed = chunk.pack();
@@ -370,16 +385,21 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_grows_into_the_larger_type() {
-        let (integers, tenths) = (cutouts(1.0), cutouts(0.1));
-        let mut batch = Batch::new(5, 4);
-        batch.push(&integers[0], START).unwrap();
-        assert!(is_single(&batch));
-        batch.push(&tenths[0], START).unwrap();
-        assert!(!is_single(&batch));
-        let alone = build(&integers[..1]);
-        let (pixels, same) = (batch.chunk(0, 2).pixels(0), alone.chunk(0, 1).pixels(0));
-        assert_eq!(pixels.data, same.data);
-        assert_ne!(pixels.data, batch.chunk(0, 2).pixels(1).data);
+    fn a_batch_grows_into_larger_types() {
+        let grown = |last: &[Cutout; 3]| {
+            let integers = cutouts(100.0, 1.0);
+            let mut batch = Batch::new(5, 4);
+            batch.push(&integers[0], START).unwrap();
+            assert_eq!(bytes(&batch), 2);
+            batch.push(&last[1], START).unwrap();
+            let alone = build(&integers[..1]);
+            let (pixels, same) = (batch.chunk(0, 2).pixels(0), alone.chunk(0, 1).pixels(0));
+            assert_eq!(pixels.data, same.data);
+            assert_ne!(pixels.data, batch.chunk(0, 2).pixels(1).data);
+            bytes(&batch)
+        };
+        assert_eq!(grown(&cutouts(100.0, 1.0)), 2);
+        assert_eq!(grown(&cutouts(100.0, 0.5)), 4);
+        assert_eq!(grown(&cutouts(100.0, 0.1)), 8);
     }
 }
