@@ -22,16 +22,16 @@ struct Sums {
 fn normal_equations(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
+    invocation: Invocation,
 ) {
     // Uniform in the workgroup, as the barrier below demands.
     let group = workgroup.x + workgroup.y * grid.x;
     if group >= info.groups {
         return;
     }
-    // Neighbouring invocations read neighbouring words, however many lanes a star has.
-    let lane = invocation / STARS;
-    let place = invocation % STARS;
+    let number = number_of(invocation);
+    let lane = lane_of(number);
+    let place = place_of(number);
     // The last workgroup may have places to spare: they repeat the last star.
     let slot = min(group * STARS + place, info.stars - 1u);
 
@@ -41,12 +41,12 @@ fn normal_equations(
     // end
 
     let found = sum_pixels(&p, indices[slot], lane);
-    store(0u, found.chi2, invocation, slot);
+    store(0u, found.chi2, number, slot);
     // unroll j in PARAMETERS
-    store(1u + {j}u, found.gradient[{j}], invocation, slot);
+    store(1u + {j}u, found.gradient[{j}], number, slot);
     // end
     // unroll jk in PACKED
-    store(1u + PARAMETERS + {jk}u, found.curvature[{jk}], invocation, slot);
+    store(1u + PARAMETERS + {jk}u, found.curvature[{jk}], number, slot);
     // end
-    reduce(group, invocation);
+    reduce(group, number);
 }

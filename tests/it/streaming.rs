@@ -1,7 +1,12 @@
 //! Stacks in blocks, and several inputs at once: nothing but the memory and the time may tell.
 
+use std::fs;
 use std::ops::Range;
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
 use ndarray::{Array3, s};
 use starfit::Error;
@@ -195,8 +200,8 @@ fn what_is_cut_short_is_refused_before_a_row_is_written() {
         let args = ["simulate", "-q", name, "--stack", "3000", "--size", "9"];
         assert_eq!(starfit(folder.path(), &args).code, 0);
         let path = folder.path().join(name);
-        let bytes = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &bytes[..bytes.len() - 3000]).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 3000]).unwrap();
         let ran = starfit(folder.path(), &["fit", option, "-o", "-", name]);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
         assert!(
@@ -265,4 +270,51 @@ fn inputs_are_taken_in_their_order() {
     let missing = one.1.find("error: missing.fits").unwrap();
     assert!(one.1.find("0.fits[0]: ").unwrap() < missing);
     assert!(one.1.find("1.fits[0]: ").unwrap() > missing);
+}
+
+/// Most memory that a run had resident at once, MiB: what Linux calls its high-water mark.
+#[cfg(target_os = "linux")]
+fn most_resident(folder: &Path, args: &[&str]) -> f64 {
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin("starfit"))
+        .args(args)
+        .current_dir(folder)
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0.0_f64;
+    loop {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let mark = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        if let Some(mark) = mark.and_then(|mark| mark.trim().strip_suffix(" kB")) {
+            most = most.max(mark.trim().parse::<f64>().unwrap() / 1024.0);
+        }
+        if let Some(ended) = child.try_wait().unwrap() {
+            assert!(ended.success(), "{args:?}: {ended}");
+            return most;
+        }
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// A stack whose pixels alone, as the numbers that are fitted, would not fit into what a run may have.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stack_need_not_fit_into_memory() {
+    const STARS: usize = 320_000;
+    const MOST: f64 = 512.0;
+    let folder = folder();
+    let folder = folder.path();
+    let pixels = Stack::w2(STARS, 1);
+    assert!((pixels.pixels.len() * size_of::<f64>()) as f64 > MOST * 1048576.0);
+    for ending in ["npy", "fits"] {
+        let stack = folder.join(format!("stack.{ending}"));
+        pixels.write(&stack).unwrap();
+        let args = "fit -q --backend cpu --cutouts -o stars.csv";
+        let args: Vec<&str> = args.split(' ').chain([stack.to_str().unwrap()]).collect();
+        let most = most_resident(folder, &args);
+        assert!(most < MOST, "{ending}: {most} MiB resident");
+        assert!(most > 20.0, "{most} MiB are not what a run takes");
+        let rows = fs::read_to_string(folder.join("stars.csv")).unwrap();
+        assert_eq!(rows.lines().count(), 1 + STARS);
+    }
 }

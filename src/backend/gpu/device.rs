@@ -64,6 +64,8 @@ pub(super) struct Gpu {
     pub(super) summary: AdapterSummary,
     /// Nanoseconds to a tick of the device's clock, where it can be asked for the time of a kernel.
     pub(super) tick: Option<f32>,
+    /// Fewest invocations to a subgroup; 0 where they cannot exchange numbers.
+    pub(super) subgroup: u32,
     /// The first error that the device reported outside a call, and what it was about.
     fault: Arc<Mutex<Option<String>>>,
 }
@@ -99,7 +101,8 @@ impl Gpu {
         let info = adapter.get_info();
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("starfit"),
-            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_features: adapter.features()
+                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
             // The default limits would cut a chunk to 128 MiB of pixels.
             required_limits: adapter.limits(),
             ..Default::default()
@@ -126,7 +129,13 @@ impl Gpu {
             keep(format!("device lost ({reason:?}): {text}"));
         });
         let has_clock = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        let has_subgroups = device.features().contains(wgpu::Features::SUBGROUP);
         Ok(Self {
+            subgroup: if has_subgroups {
+                info.subgroup_min_size
+            } else {
+                0
+            },
             tick: has_clock.then(|| queue.get_timestamp_period()),
             device,
             queue,

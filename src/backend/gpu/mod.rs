@@ -7,9 +7,10 @@ mod chunk;
 mod device;
 mod evaluator;
 pub mod shader;
+mod subgroup;
 mod unroll;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use device::{AdapterSummary, adapters};
 use evaluator::GpuEvaluator;
@@ -32,6 +33,10 @@ pub struct GpuBackend {
     lanes: Option<LanesPerStar>,
     /// In place of what suits the adapter.
     integers: Option<bool>,
+    /// In place of what suits the adapter.
+    subgroups: Option<bool>,
+    /// Whether invocations can be numbered by subgroups, once that was asked.
+    are_numbered: OnceLock<bool>,
     /// Those compiled so far.
     kernels: Mutex<Vec<Arc<Kernel>>>,
     /// Those of chunks that are done.
@@ -57,6 +62,8 @@ impl GpuBackend {
             gpu: Gpu::open(name)?,
             lanes: None,
             integers: None,
+            subgroups: None,
+            are_numbered: OnceLock::new(),
             kernels: Mutex::default(),
             pool: Pool::default(),
         })
@@ -75,6 +82,23 @@ impl GpuBackend {
     pub fn with_integers(mut self, integers: bool) -> Self {
         self.integers = Some(integers);
         self
+    }
+
+    /// The same with lanes that add up in subgroups where the adapter has them, or not, whatever it
+    /// is.
+    #[must_use]
+    pub fn with_subgroups(mut self, subgroups: bool) -> Self {
+        self.subgroups = Some(subgroups);
+        self
+    }
+
+    /// Whether so many lanes add up in a subgroup.
+    pub fn adds_in_subgroups(&self, lanes: LanesPerStar) -> bool {
+        let suits = self.subgroups.unwrap_or(!self.gpu.summary.is_software);
+        let are_numbered = || subgroup::are_numbered(&self.gpu, shader::SUBGROUP);
+        suits
+            && (2..=self.gpu.subgroup).contains(&lanes.0)
+            && *self.are_numbered.get_or_init(are_numbered)
     }
 
     /// Whether the pixels of a chunk go up as integers: that halves what goes over the bus and
@@ -132,11 +156,14 @@ impl Backend for GpuBackend {
     }
 
     fn adapter(&self) -> String {
+        let lanes = self.lanes(1);
+        let subgroup = match self.adds_in_subgroups(lanes) {
+            true => " in a subgroup",
+            false => "",
+        };
         format!(
-            "{} ({}), {} lanes a star",
-            self.gpu.summary.name,
-            self.gpu.summary.driver,
-            self.lanes(1).0
+            "{} ({}), {} lanes a star{subgroup}",
+            self.gpu.summary.name, self.gpu.summary.driver, lanes.0
         )
     }
 
@@ -161,7 +188,16 @@ impl Backend for GpuBackend {
         let lanes = self.lanes(chunk.width * chunk.height);
         let uniform = pixels.iter().all(PackedBlock::has_uniform_weights);
         let integers = self.integers(&chunk);
-        let variant = Variant::new(model, estimator, lanes, uniform, integers, chunk.width);
+        let in_subgroup = self.adds_in_subgroups(lanes);
+        let variant = Variant::new(
+            model,
+            estimator,
+            lanes,
+            uniform,
+            integers,
+            in_subgroup,
+            chunk.width,
+        );
         let kernel = self.kernel(variant)?;
         let evaluator = GpuEvaluator::new(&self.gpu, &self.pool, kernel, &chunk, pixels)?;
         Ok(Box::new(evaluator))

@@ -20,7 +20,8 @@ const MOST_COLUMNS: usize = 24;
 /// Invocations to a workgroup: what every adapter has at least, and enough to hide latency.
 pub const WORKGROUP_SIZE: u32 = 64;
 
-/// How many invocations share the pixels of a star; must divide [`WORKGROUP_SIZE`].
+/// How many invocations share the pixels of a star; must be a power of two that divides
+/// [`WORKGROUP_SIZE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LanesPerStar(pub u32);
 
@@ -43,6 +44,9 @@ impl LanesPerStar {
     /// | any | more than 32,768 a lane | [`WORKGROUP`](Self::WORKGROUP) | llvmpipe makes 65,535 rounds of loops at most, all together, and then leaves them without a word |
     /// | software | any | [`SINGLE`](Self::SINGLE) | a lane is a place in a register, and there are few of these |
     /// | hardware | any | [`SEVERAL`](Self::SEVERAL) | latency is hidden by more invocations than a chunk has stars |
+    ///
+    /// Where hardware has subgroups of as many lanes or more, these add up in them, else through the
+    /// memory of the workgroup with one barrier.
     pub fn for_adapter(is_software: bool, pixels: usize) -> Self {
         let lanes = if is_software {
             Self::SINGLE
@@ -68,6 +72,11 @@ impl LanesPerStar {
     }
 }
 
+/// How invocations are numbered.
+const LOCAL: &str = include_str!("../../../shaders/invocation/local.wgsl");
+/// The same where neighbours are to share a subgroup.
+pub(super) const SUBGROUP: &str = include_str!("../../../shaders/invocation/subgroup.wgsl");
+
 /// What a kernel is made for.
 #[derive(Debug, Clone, Copy)]
 pub struct Variant {
@@ -81,6 +90,8 @@ pub struct Variant {
     pub uniform_weights: bool,
     /// Whether pixels are integers of 16 bits.
     pub integers: bool,
+    /// Whether the lanes of a star are in one subgroup and add up in it.
+    pub in_subgroup: bool,
     /// Columns of the cutouts where these are unrolled; else any number will do.
     columns: Option<usize>,
 }
@@ -93,6 +104,7 @@ impl Variant {
         lanes: LanesPerStar,
         uniform_weights: bool,
         integers: bool,
+        in_subgroup: bool,
         width: usize,
     ) -> Self {
         let unrolls = model.form() == Form::ByLines && width <= MOST_COLUMNS;
@@ -102,15 +114,20 @@ impl Variant {
             lanes,
             uniform_weights,
             integers,
+            in_subgroup,
             columns: unrolls.then_some(width),
         }
     }
 
     /// The complete shader.
     pub fn assemble(&self) -> String {
-        let reduce = match self.lanes {
-            LanesPerStar::SINGLE => include_str!("../../../shaders/reduce/single.wgsl"),
-            _ => include_str!("../../../shaders/reduce/lanes.wgsl"),
+        let (invocation, reduce) = match self.lanes {
+            LanesPerStar::SINGLE => (LOCAL, include_str!("../../../shaders/reduce/single.wgsl")),
+            _ if self.in_subgroup => (
+                SUBGROUP,
+                include_str!("../../../shaders/reduce/subgroup.wgsl"),
+            ),
+            _ => (LOCAL, include_str!("../../../shaders/reduce/lanes.wgsl")),
         };
         let data = match self.integers {
             true => include_str!("../../../shaders/data/integer.wgsl"),
@@ -139,6 +156,7 @@ impl Variant {
             separable,
             &unrolled(self.model.wgsl()),
             self.estimator.wgsl(),
+            invocation,
             reduce,
             &unrolled(kernel),
             &unrolled(include_str!("../../../shaders/normal_equations.wgsl")),
@@ -194,6 +212,7 @@ impl PartialEq for Variant {
                 v.lanes,
                 v.uniform_weights,
                 v.integers,
+                v.in_subgroup,
                 v.columns,
             )
         };
@@ -211,7 +230,9 @@ pub fn terms(model: &dyn Model) -> usize {
 mod tests {
     use std::mem::{offset_of, size_of};
 
-    use naga::valid::{Capabilities, ValidationFlags, Validator};
+    use naga::valid::{
+        Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator,
+    };
 
     use super::super::evaluator::BatchInfo;
     use super::*;
@@ -220,7 +241,9 @@ mod tests {
     fn check(text: &str) -> Result<naga::Module, String> {
         let module =
             naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string(text))?;
-        Validator::new(ValidationFlags::all(), Capabilities::empty())
+        Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
+            .subgroup_stages(ShaderStages::COMPUTE)
+            .subgroup_operations(SubgroupOperationSet::all())
             .validate(&module)
             .map_err(|error| error.emit_to_string(text))?;
         Ok(module)
@@ -231,19 +254,28 @@ mod tests {
         for &model in MODELS {
             for estimator in Estimator::ALL {
                 for lanes in LanesPerStar::TESTED {
-                    for (width, uniform, integers) in [
-                        (5, false, false),
-                        (5, true, true),
-                        (99, false, true),
-                        (99, true, false),
+                    for (width, uniform, integers, in_subgroup) in [
+                        (5, false, false, false),
+                        (5, true, true, true),
+                        (99, false, true, true),
+                        (99, true, false, false),
                     ] {
-                        let variant =
-                            Variant::new(model, estimator, lanes, uniform, integers, width);
+                        let variant = Variant::new(
+                            model,
+                            estimator,
+                            lanes,
+                            uniform,
+                            integers,
+                            in_subgroup,
+                            width,
+                        );
                         let text = variant.assemble();
                         check(&text).unwrap_or_else(|error| panic!("{}: {error}", model.name()));
                         assert!(check(&text.replace("-> Terms", "-> Turms")).is_err());
                         let unrolled = model.form() == Form::ByLines && width == 5;
                         assert_eq!(text.contains("column_4 "), unrolled, "{}", model.name());
+                        let shuffles = in_subgroup && lanes != LanesPerStar::SINGLE;
+                        assert_eq!(text.contains("subgroup"), shuffles);
                     }
                 }
             }
@@ -256,6 +288,7 @@ mod tests {
             MODELS[0],
             Estimator::default(),
             LanesPerStar::SINGLE,
+            false,
             false,
             false,
             15,
