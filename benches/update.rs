@@ -13,8 +13,8 @@ use starfit::model::Role;
 use starfit::simulate::{RECIPES, Stack};
 use starfit::solver::{LevenbergMarquardt, Linear, Solver, Tolerances};
 
-/// So many that their states stay in a core's cache.
-const STARS: usize = 1024;
+/// A chunk of the `cpu` backend: so many that their states stay in a core's cache.
+const STARS: usize = 128;
 
 /// The third update of each star: steps are made, tried and taken.
 fn update(criterion: &mut Criterion) {
@@ -80,9 +80,9 @@ fn update(criterion: &mut Criterion) {
         assert!(lane_of(&blocks[0].parameters, 0)[0].is_finite());
         group.bench_function(format!("{} ({})", recipe.name, model.name()), |bencher| {
             bencher.iter_batched_ref(
-                || blocks.clone(),
-                |blocks| {
-                    for (block, sums) in blocks.iter_mut().zip(&mut sums) {
+                || (blocks.clone(), sums.clone()),
+                |(blocks, sums)| {
+                    for (block, sums) in blocks.iter_mut().zip(sums) {
                         solver.update(level, block, sums, &tolerances);
                     }
                 },

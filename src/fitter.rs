@@ -251,7 +251,7 @@ impl Fitter {
                 refuses: self.estimator == Estimator::Poisson,
                 coordinates: chart.coordinates(),
                 angle: chart.angle(),
-                linear: match self.estimator.is_quadratic() {
+                linear: match self.estimator.is_quadratic() && self.max_iterations > 0 {
                     true => chart.linear(),
                     false => None,
                 },

@@ -287,10 +287,13 @@ impl<P: Separable> Kernel<P> for ByLines {
         inverse: Option<&Packed<Lanes<S>>>,
     ) -> ResidualSums<Lanes<S>> {
         match inverse {
-            Some(inverse) => residual_sums::<P, S, true>(pixels, p, inverse),
+            Some(inverse) if pixels.has_uniform_weights() => {
+                residual_sums::<P, S, true, true>(pixels, p, inverse)
+            }
+            Some(inverse) => residual_sums::<P, S, true, false>(pixels, p, inverse),
             None => {
                 let none = [pixels.register.splat(0.0); MAX_PACKED];
-                residual_sums::<P, S, false>(pixels, p, &none)
+                residual_sums::<P, S, false, false>(pixels, p, &none)
             }
         }
     }
@@ -485,9 +488,10 @@ fn add_rows<S: Simd, const R: usize>(
     });
 }
 
-/// With a `SANDWICH` or without.
+/// With a `SANDWICH` or without; `UNIFORM` where a star has one weight for all: a factor of every
+/// leverage and, twice, of the sandwich.
 #[inline(always)]
-fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool>(
+fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool, const UNIFORM: bool>(
     pixels: &RegisterPixels<'_, S>,
     p: &Parameters<Lanes<S>>,
     inverse: &Packed<Lanes<S>>,
@@ -500,7 +504,14 @@ fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool>(
     let columns = Lines::new::<P>(register, width, p[X], p[WIDTH]);
     let rows = Lines::new::<P>(register, height, p[Y], p[WIDTH]);
     let (columns, rows) = (columns.all(), rows.all());
-    let leverages = form_of_pairs(p[FLUX], inverse);
+    let mut leverages = form_of_pairs(p[FLUX], inverse);
+    let weight_of_star = match UNIFORM {
+        true => pixels.weight(0),
+        false => register.splat(1.0),
+    };
+    for pair in &mut leverages {
+        *pair = *pair * weight_of_star;
+    }
     let mut absolute = zero;
     let mut pairs = [zero; PAIRS];
     let (mut scores, mut rests) = ([zero; FEW], [zero; FEW]);
@@ -516,8 +527,15 @@ fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool>(
             for (x, column) in columns.iter().enumerate() {
                 let model = height.mul_add(column.value, p[BACKGROUND]);
                 let residual = register.load(&data[x]) - model;
-                let weight = pixels.weight(first + x);
-                absolute = absolute + ResidualSums::absolute(residual, weight);
+                let weight = match UNIFORM {
+                    true => register.splat(1.0),
+                    false => pixels.weight(first + x),
+                };
+                absolute = absolute
+                    + match UNIFORM {
+                        true => residual.abs(),
+                        false => ResidualSums::absolute(residual, weight),
+                    };
                 if SANDWICH {
                     scores[x] = weight * residual;
                     rests[x] = ResidualSums::rest(weight, value_of_form(&leverages, column));
@@ -536,6 +554,9 @@ fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool>(
         if SANDWICH {
             add_pairs(&mut pairs, &along, &across);
         }
+    }
+    for pair in &mut pairs {
+        *pair = *pair * (weight_of_star * weight_of_star);
     }
     ResidualSums {
         absolute,

@@ -4,7 +4,8 @@
 /// image's units and coordinates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Integral of the star over the plane; scales with the pixel values.
+    /// Integral of the star over the plane, or its height; scales with the pixel values, and the
+    /// star with it: a model is `flux * profile + background`.
     Flux,
     /// Column of the centre, pixels.
     X,

@@ -11,6 +11,7 @@ use super::quadratic::{Bounds, Quadratic};
 use crate::block::{Part, Row, StarBlock};
 use crate::kernel::NormalEquations;
 use crate::model::packed_index;
+use crate::unroll::{unroll, unroll_packed};
 
 /// Where among the coordinates those are in which a model is linear: it is
 /// `flux * profile + background`, and the profile depends on all the others.
@@ -30,8 +31,8 @@ const LEAST_SHARE: f64 = 1e-2;
 /// and the rounding of their sums.
 const FURTHEST: f64 = 1e4;
 
-/// What of a decrease may be rounding, in units of the numbers' relative precision: the sums of a few
-/// hundred pixels are good to that. A chi-square too low by it would have the next trial refused.
+/// What of a decrease may be rounding, in units of what chi-square is known to. No less is worth a
+/// move, and it is not counted: a chi-square that is too low would have every further trial refused.
 const ROUNDING: f64 = 100.0;
 
 /// Moves the trials of the running stars of a part to the flux and background that fit best with
@@ -63,6 +64,7 @@ pub(super) fn solve<S: Simd, const N: usize>(
     let chi2 = here.chi2();
     let decrease = up * by_flux + raise * by_background;
 
+    let rounding = here.rounding(epsilon, part.load(&block.power), part.load(&block.n_pixels));
     let is_within = |j: usize, value: S::f64s| {
         value.simd_ge(bounds.low(j)) & value.simd_le(bounds.high(j)) & !part.mask(block.fixed[j])
     };
@@ -73,35 +75,35 @@ pub(super) fn solve<S: Simd, const N: usize>(
         & size.simd_lt(part.splat(FURTHEST))
         & size.simd_gt(part.splat(FURTHEST.recip()))
         & decrease.simd_le(chi2)
+        & decrease.simd_gt(rounding * ROUNDING)
         & is_within(flux, flux_here)
         & is_within(background, background_here);
     let factor = moves.select(factor, one);
     let (up, raise) = (moves.select(up, zero), moves.select(raise, zero));
-    let decrease = moves.select(decrease * (1.0 - ROUNDING * epsilon), zero);
+    let decrease = moves.select(decrease - rounding * ROUNDING, zero);
 
     part.store(&mut block.trial[flux], before + up);
     part.store(&mut block.trial[background], at + raise);
     part.store(&mut sums.chi2, chi2 - decrease);
     let is_linear = |j: usize| j == flux || j == background;
-    for j in 0..N {
-        let gradient = part.load(&sums.gradient[j]);
-        let along = |k: usize| part.load(&sums.curvature[packed_index(j, k)]);
+    unroll!(J in N => {
+        let gradient = part.load(&sums.gradient[J]);
+        let along = |k: usize| part.load(&sums.curvature[packed_index(J, k)]);
         let moved = gradient - along(flux) * up - along(background) * raise;
-        let moved = if is_linear(j) { moved } else { moved * factor };
-        part.store(&mut sums.gradient[j], moved);
-    }
-    for j in 0..N {
-        for k in 0..=j {
-            let scale = match (is_linear(j), is_linear(k)) {
-                (true, true) => continue,
-                (false, false) => factor * factor,
-                _ => factor,
-            };
-            let row = &mut sums.curvature[packed_index(j, k)];
-            let curvature = part.load(row);
-            part.store(row, curvature * scale);
-        }
-    }
+        let scale = if is_linear(J) { one } else { factor };
+        part.store(&mut sums.gradient[J], moved * scale);
+    });
+    let square = factor * factor;
+    unroll_packed!((J, K, AT) in N => {
+        let scale = match (is_linear(J), is_linear(K)) {
+            (true, true) => one,
+            (false, false) => square,
+            _ => factor,
+        };
+        let row = &mut sums.curvature[AT];
+        let curvature = part.load(row);
+        part.store(row, curvature * scale);
+    });
 }
 
 #[cfg(test)]

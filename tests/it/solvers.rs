@@ -8,7 +8,7 @@ use starfit::cutout::{Cutout, Noise};
 use starfit::estimator::Estimator;
 use starfit::fit::{Fit, FitStatus, Flags};
 use starfit::fitter::Fitter;
-use starfit::model::{MODELS, Model, by_name};
+use starfit::model::{MODELS, Model, Moments, by_name};
 use starfit::simulate::{RECIPES, Recipe, Stack};
 use starfit::solver::LevenbergMarquardt;
 
@@ -289,6 +289,98 @@ fn round_stars_do_not_make_elliptical_fits_singular() {
                 // Hardly determined, and said to be.
                 let error = fit.error(model, find("theta")).unwrap();
                 assert!(error > 1.0 && error < 52.0, "{name}: theta {error}");
+            }
+        }
+    }
+}
+
+/// Where no step is allowed flux and background stay too, which need none; and of a single one they
+/// take more than the other parameters.
+#[test]
+fn no_step_is_no_change() {
+    let stack = Stack::w2(200, 5);
+    let batch = stack.batch(Noise::Unit, Some(0.1));
+    let fit = |steps: u32| {
+        let solver = Box::new(LevenbergMarquardt::default());
+        let mut fitter = Fitter::new(gaussian(), solver, Box::new(ReferenceBackend));
+        fitter.max_iterations = steps;
+        fitter.fit(&batch).unwrap()
+    };
+    let (none, one) = (fit(0), fit(1));
+    for (star, (none, one)) in batch.stars.iter().zip(none.iter().zip(&one)) {
+        let Start::Given(start) = star.start else {
+            panic!("{:?}", star.start)
+        };
+        assert_eq!(none.status, FitStatus::MaxIterations);
+        for j in 0..5 {
+            assert!((none.parameters[j] - start[j]).abs() <= 1e-12 * start[j].abs());
+        }
+        assert!(one.chi2 < none.chi2);
+    }
+}
+
+/// A Gaussian from 10 % off takes three evaluations where its flux and background are solved for,
+/// and one more where they are not, as with an estimator that is no parabola in them.
+#[test]
+fn flux_and_background_take_no_step() {
+    let evaluations = |estimator: Estimator| {
+        let noise = match estimator {
+            Estimator::Poisson => Noise::Counts {
+                gain: 1.0,
+                zero: 0.0,
+            },
+            _ => Noise::Unit,
+        };
+        let batch = Stack::w2(2000, 5).batch(noise, Some(0.1));
+        let solver = Box::new(LevenbergMarquardt::default());
+        let mut fitter = Fitter::new(gaussian(), solver, Box::new(CpuBackend::default()));
+        (fitter.estimator, fitter.tolerance) = (estimator, 1e-4);
+        fitter.fit(&batch).unwrap();
+        let tally = fitter.take_tally();
+        tally.evaluations as f64 / tally.stars as f64
+    };
+    let (linear, other) = (
+        evaluations(Estimator::LeastSquares),
+        evaluations(Estimator::Poisson),
+    );
+    assert!(linear < 3.1, "{linear}");
+    assert!(other > linear + 0.2, "{other}");
+}
+
+/// Where there is no noise chi-square falls to what rounding leaves of it, and below that nothing may be
+/// promised.
+#[test]
+fn stars_without_noise_converge() {
+    const SIDE: usize = 15;
+    for backend in backends() {
+        for &model in MODELS {
+            let mut rng = rng(23);
+            let mut batch = Batch::new(SIDE, SIDE);
+            let mut truths = Vec::new();
+            for _ in 0..100 {
+                let center = (rng.random_range(6.0..8.0), rng.random_range(6.0..8.0));
+                let flux = 10f64.powf(rng.random_range(1.0..6.0));
+                let variance = rng.random_range(1.2..5.0);
+                let truth = model.start(&Moments::round(flux, center, variance, 0.1 * flux));
+                let pixels = Array2::from_shape_fn((SIDE, SIDE), |(y, x)| {
+                    model.evaluate(&truth, x as f64, y as f64).0
+                });
+                let start = Start::Moments {
+                    position: None,
+                    fwhm: None,
+                };
+                let cutout = Cutout::from_pixels(pixels.view(), None, &UNIT);
+                batch.push(&cutout, start).unwrap();
+                truths.push(center);
+            }
+            let solver = Box::new(LevenbergMarquardt::default());
+            let fitter = Fitter::new(model, solver, backend_like(backend.as_ref()));
+            let fits = fitter.fit(&batch).unwrap();
+            for (fit, (x, y)) in fits.iter().zip(truths) {
+                let name = (backend.name(), model.name(), fit.n_iterations);
+                assert_eq!(fit.status, FitStatus::Converged, "{name:?}");
+                let off = (fit.parameters[1] - x).hypot(fit.parameters[2] - y);
+                assert!(off < 1e-4, "{name:?}: {off:e}");
             }
         }
     }
