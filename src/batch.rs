@@ -283,8 +283,7 @@ impl<'a> Chunk<'a> {
         Pixels {
             width: self.width,
             data: with_values!(self.values, values => {
-                let values = values[places.clone()].iter();
-                values.map(|&value| scaled(value.into())).collect()
+                doubles(&values[places.clone()]).map(scaled).collect()
             }),
             weight: match star.uniform_weight {
                 Some(weight) => Cow::Owned(vec![weight; n]),
@@ -292,6 +291,11 @@ impl<'a> Chunk<'a> {
             },
         }
     }
+}
+
+/// The numbers in `f64`.
+fn doubles<V: Value>(values: &[V]) -> impl Iterator<Item = f64> {
+    values.iter().map(|&value| value.into())
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ fn only_a_few_blocks_are_read_ahead() {
             blocks += 1;
             assert!(rows.iter().all(|row| Some(row.id) == ids.next()));
             // One that is fitted, one that is ready and one that is being cut.
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            sleep(Duration::from_millis(1));
             let read = source.read.load(Ordering::SeqCst);
             assert!(read <= blocks + 3, "{read} blocks read, {blocks} taken");
             match blocks == stop {
