@@ -354,6 +354,11 @@ mod tests {
             (100.0, 0.5, 4),
             (1e6, 0.25, 4),
             (1e6, 0.1, 8),
+            // Whose scale f32 would lose, or the numbers themselves.
+            (0.0, 2_f64.powi(-140), 4),
+            (0.0, 2_f64.powi(110), 4),
+            (0.0, 1e-50, 8),
+            (0.0, 1e50, 8),
         ];
         for (level, unit, size) in kinds {
             let cutouts = cutouts(level, unit);

@@ -43,12 +43,9 @@ impl PackedBlock {
         scratch.clear();
         let (mut pedestals, mut factors) = (Row::filled(0.0), Row::filled(0.0));
         for lane in 0..LANES {
-            let Scale {
-                pedestal, range, ..
-            } = chunk.stars[star_of(lane)].scale;
-            factors[lane] = range.recip() as f32;
-            pedestals[lane] = with_values!(chunk.values, values => {
-                take(&values[places(lane)], pedestal, scratch)
+            let scale = &chunk.stars[star_of(lane)].scale;
+            (pedestals[lane], factors[lane]) = with_values!(chunk.values, values => {
+                take(&values[places(lane)], scale, scratch)
             });
         }
         interleave(scratch, &pedestals, &factors, &mut self.data);
@@ -103,17 +100,21 @@ impl PackedBlock {
     }
 }
 
-/// Adds the pixels of a star to `out`, and gives what is to be subtracted from them: the pedestal,
-/// unless it or they are no `f32` and it is subtracted here.
-fn take<V: Value>(values: &[V], pedestal: f64, out: &mut Vec<f32>) -> f32 {
+/// Ranges of pixels that `f32` can be scaled by, without over- or underflow on the way.
+const SCALABLE: Range<f64> = 1e-30..1e30;
+
+/// Adds the pixels of a star to `out`, and gives the pedestal to be subtracted from them and the
+/// factor for what is left: where `f32` cannot scale them exactly enough they are scaled here.
+fn take<V: Value>(values: &[V], scale: &Scale, out: &mut Vec<f32>) -> (f32, f32) {
+    let (pedestal, factor) = (scale.pedestal, scale.range.recip());
     vectorized!(Level::new(), _simd => {
-        if V::IS_SINGLE && f32::holds(pedestal) {
+        if V::IS_SINGLE && f32::holds(pedestal) && SCALABLE.contains(&scale.range) {
             out.extend(values.iter().map(|&value| value.single()));
-            return pedestal as f32;
+            return (pedestal as f32, factor as f32);
         }
         let values = values.iter().map(|&value| value.into());
-        out.extend(values.map(|value: f64| (value - pedestal) as f32));
-        0.0
+        out.extend(values.map(|value: f64| ((value - pedestal) * factor) as f32));
+        (0.0, 1.0)
     })
 }
 

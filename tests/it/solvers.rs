@@ -146,6 +146,8 @@ fn values_of_any_size_and_pedestal_give_the_same_star() {
     for (scale, pedestal) in [
         (1e-20, 0.0),
         (1e30, 0.0),
+        (1e-46, 0.0),
+        (1e42, 1e40),
         (1.0, 2e9),
         (1e-16, -1e-10),
         (1.0, -1e6),
