@@ -60,7 +60,7 @@ pub(crate) struct FinishSpace {
     parameters: ParameterRows,
     information: Information,
     residuals: ResidualSums<Row>,
-    sandwich: Packed<Row>,
+    covariances: Packed<Row>,
 }
 
 impl Default for FinishSpace {
@@ -70,7 +70,7 @@ impl Default for FinishSpace {
             parameters: [zero; MAX_PARAMETERS],
             information: Information::default(),
             residuals: ResidualSums::filled(zero),
-            sandwich: [zero; MAX_PACKED],
+            covariances: [zero; MAX_PACKED],
         }
     }
 }
@@ -99,7 +99,7 @@ impl Finisher<'_> {
             parameters,
             information,
             residuals,
-            sandwich,
+            covariances,
         } = space;
         let n = self.model.parameters().len();
         let valued = (0..stars.len())
@@ -153,10 +153,9 @@ impl Finisher<'_> {
             }
         }
         if unit != 0 {
-            self.fill_sandwich(sandwich, &information.inverse, &residuals.sandwich);
+            self.fill_sandwich(covariances, &information.inverse, &residuals.sandwich);
         }
-        let covariances = sandwich;
-        self.scale(stars.clone(), covariances, &information.inverse);
+        self.scale(stars.clone(), unit, covariances, &information.inverse);
         let covariances = &covariances[..packed_index(n - 1, n - 1) + 1];
         let chi2 = exact_chi2.as_ref().unwrap_or(&state.equations.chi2);
         for ((lane, star), fit) in stars.enumerate().zip(fits) {
@@ -218,15 +217,19 @@ impl Finisher<'_> {
         }));
     }
 
-    /// Turns sandwiches, or the inverse curvature where the noise is known, into the covariances of
-    /// the image's units.
-    fn scale(&self, stars: Range<usize>, covariances: &mut Packed<Row>, inverse: &Packed<Row>) {
+    /// Turns the sandwiches of the stars in `unit`, and of the others, whose noise is known, the inverse
+    /// curvature, into covariances in the image's units.
+    fn scale(
+        &self,
+        stars: Range<usize>,
+        unit: LaneMask,
+        covariances: &mut Packed<Row>,
+        inverse: &Packed<Row>,
+    ) {
         let parameters = self.model.parameters();
         let mut noise = Row::filled(0.0);
         let mut factors = [Row::filled(0.0); MAX_PARAMETERS];
-        let mut is_known = [false; LANES];
         for (lane, star) in self.chunk.stars[stars].iter().enumerate() {
-            is_known[lane] = star.weighting != Weighting::Unit;
             noise[lane] = match star.weighting {
                 Weighting::Unit => 1.0,
                 Weighting::InverseVariance | Weighting::Counts { .. } => star.scale.weight.recip(),
@@ -240,9 +243,9 @@ impl Finisher<'_> {
                 let at = packed_index(j, k);
                 let (result, inverse) = (&mut covariances[at], &inverse[at]);
                 for lane in 0..LANES {
-                    let value = match is_known[lane] {
-                        true => inverse[lane],
-                        false => result[lane],
+                    let value = match unit >> lane & 1 == 1 {
+                        true => result[lane],
+                        false => inverse[lane],
                     };
                     result[lane] = value * noise[lane] * factors[j][lane] * factors[k][lane];
                 }

@@ -186,18 +186,12 @@ impl Backend for GpuBackend {
         pixels: &'a [PackedBlock],
     ) -> Result<Box<dyn Evaluator + 'a>> {
         let lanes = self.lanes(chunk.width * chunk.height);
-        let uniform = pixels.iter().all(PackedBlock::has_uniform_weights);
-        let integers = self.integers(&chunk);
-        let in_subgroup = self.adds_in_subgroups(lanes);
-        let variant = Variant::new(
-            model,
-            estimator,
-            lanes,
-            uniform,
-            integers,
-            in_subgroup,
-            chunk.width,
-        );
+        let variant = Variant {
+            uniform_weights: pixels.iter().all(PackedBlock::has_uniform_weights),
+            integers: self.integers(&chunk),
+            in_subgroup: self.adds_in_subgroups(lanes),
+            ..Variant::new(model, estimator, lanes, chunk.width)
+        };
         let kernel = self.kernel(variant)?;
         let evaluator = GpuEvaluator::new(&self.gpu, &self.pool, kernel, &chunk, pixels)?;
         Ok(Box::new(evaluator))

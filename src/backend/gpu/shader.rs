@@ -93,18 +93,16 @@ pub struct Variant {
     /// Whether the lanes of a star are in one subgroup and add up in it.
     pub in_subgroup: bool,
     /// Columns of the cutouts where these are unrolled; else any number will do.
-    columns: Option<usize>,
+    pub(super) columns: Option<usize>,
 }
 
 impl Variant {
-    /// The fastest for cutouts `width` pixels wide.
+    /// For cutouts `width` pixels wide, whose pixels are numbers with a weight each, and lanes that add
+    /// up through the memory of a workgroup.
     pub fn new(
         model: &'static dyn Model,
         estimator: Estimator,
         lanes: LanesPerStar,
-        uniform_weights: bool,
-        integers: bool,
-        in_subgroup: bool,
         width: usize,
     ) -> Self {
         let unrolls = model.form() == Form::ByLines && width <= MOST_COLUMNS;
@@ -112,9 +110,9 @@ impl Variant {
             model,
             estimator,
             lanes,
-            uniform_weights,
-            integers,
-            in_subgroup,
+            uniform_weights: false,
+            integers: false,
+            in_subgroup: false,
             columns: unrolls.then_some(width),
         }
     }
@@ -260,15 +258,12 @@ mod tests {
                         (99, false, true, true),
                         (99, true, false, false),
                     ] {
-                        let variant = Variant::new(
-                            model,
-                            estimator,
-                            lanes,
-                            uniform,
+                        let variant = Variant {
+                            uniform_weights: uniform,
                             integers,
                             in_subgroup,
-                            width,
-                        );
+                            ..Variant::new(model, estimator, lanes, width)
+                        };
                         let text = variant.assemble();
                         check(&text).unwrap_or_else(|error| panic!("{}: {error}", model.name()));
                         assert!(check(&text.replace("-> Terms", "-> Turms")).is_err());
@@ -284,15 +279,8 @@ mod tests {
 
     #[test]
     fn batch_info_has_the_layout_of_the_shader() {
-        let variant = Variant::new(
-            MODELS[0],
-            Estimator::default(),
-            LanesPerStar::SINGLE,
-            false,
-            false,
-            false,
-            15,
-        );
+        let lanes = LanesPerStar::SINGLE;
+        let variant = Variant::new(MODELS[0], Estimator::default(), lanes, 15);
         let module = check(&variant.assemble()).unwrap();
         let (_, info) = module
             .types
