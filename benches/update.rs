@@ -55,7 +55,7 @@ fn update(criterion: &mut Criterion) {
             let block = &mut blocks[at / LANES];
             block.start(at % LANES, &start);
             block.power[at % LANES] = star.power;
-            block.n_pixels[at % LANES] = star.n_pixels as f64;
+            block.per_pixel[at % LANES] = (star.n_pixels as f64).recip();
         }
         let mut evaluator = backend
             .load(model, Estimator::LeastSquares, chunk, &pixels)

@@ -1,5 +1,6 @@
 //! Equal cutouts as flat arrays: what solvers and backends work on, scaled to order 1.
 
+mod scale;
 mod star;
 mod values;
 
@@ -13,9 +14,13 @@ use crate::block::LANES;
 use crate::constraints::Constraints;
 use crate::cutout::Cutout;
 use crate::error::{Error, Result};
+use crate::frame::Frame;
 use crate::kernel::Pixels;
+use crate::model::Model;
 use crate::packed::PackedBlock;
-pub use star::{BatchStar, Scale, Start};
+pub use scale::Scale;
+pub(crate) use scale::Scales;
+pub use star::{BatchStar, Start};
 use values::Values;
 pub(crate) use values::{Value, ValuesOf, with_values};
 
@@ -253,6 +258,15 @@ impl<'a> Chunk<'a> {
     /// The stars of a block, sixteen or what is left of them.
     pub(crate) fn stars_of_block(&self, block: usize) -> Range<usize> {
         block * LANES..((block + 1) * LANES).min(self.len())
+    }
+
+    /// Its cutouts as the places of a model's stars.
+    pub(crate) fn frame(&self, model: &'static dyn Model) -> Frame {
+        Frame {
+            parameters: model.parameters(),
+            width: self.width,
+            height: self.height,
+        }
     }
 
     /// The pixels of all stars, sixteen to a block.

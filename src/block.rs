@@ -65,6 +65,13 @@ pub fn set_lane(rows: &mut ParameterRows, lane: usize, values: &Parameters) {
     }
 }
 
+/// The bits of one star in the masks of the parameters, one for each.
+#[inline(always)]
+pub(crate) fn lane_bits(masks: &Parameters<LaneMask>, lane: usize) -> u8 {
+    let bits = masks.iter().enumerate();
+    bits.fold(0, |all, (j, mask)| all | ((mask >> lane & 1) as u8) << j)
+}
+
 impl NormalEquations<Row> {
     /// The sums of one star with `n` parameters.
     pub fn lane(&self, n: usize, lane: usize) -> NormalEquations {
@@ -106,8 +113,8 @@ pub struct StarBlock {
     pub high: ParameterRows,
     /// Parameters whose value the user has fixed: there low and high are the same.
     pub fixed: [LaneMask; MAX_PARAMETERS],
-    /// Pixels used.
-    pub n_pixels: Row,
+    /// One over the number of pixels used.
+    pub per_pixel: Row,
     /// Sum of the weighted squared data: with the backend's rounding it says how small a
     /// difference of chi-square still means something.
     pub power: Row,
@@ -142,7 +149,7 @@ impl StarBlock {
         low: [Row::filled(f64::NEG_INFINITY); MAX_PARAMETERS],
         high: [Row::filled(f64::INFINITY); MAX_PARAMETERS],
         fixed: [0; MAX_PARAMETERS],
-        n_pixels: Row::filled(1.0),
+        per_pixel: Row::filled(1.0),
         power: Row::filled(0.0),
         iterations: Row::filled(0.0),
         damping: Row::filled(0.0),
@@ -163,7 +170,7 @@ impl StarBlock {
             high: _,
             ref mut equations,
             ref mut fixed,
-            ref mut n_pixels,
+            ref mut per_pixel,
             ref mut power,
             ref mut iterations,
             ref mut damping,
@@ -176,7 +183,7 @@ impl StarBlock {
         } = *self;
         equations.chi2 = Self::EMPTY.equations.chi2;
         *fixed = Self::EMPTY.fixed;
-        *n_pixels = Self::EMPTY.n_pixels;
+        *per_pixel = Self::EMPTY.per_pixel;
         *power = Self::EMPTY.power;
         *iterations = Self::EMPTY.iterations;
         *damping = Self::EMPTY.damping;
@@ -207,7 +214,7 @@ impl StarBlock {
         }
         self.equations
             .set_lane(n, lane, &other.equations.lane(n, from));
-        self.n_pixels[lane] = other.n_pixels[from];
+        self.per_pixel[lane] = other.per_pixel[from];
         self.power[lane] = other.power[from];
         self.iterations[lane] = other.iterations[from];
         self.damping[lane] = other.damping[from];
@@ -243,16 +250,28 @@ impl<S: Simd> Part<S> {
     /// Stars to a part.
     pub(crate) const LEN: usize = S::f64s::LEN;
 
+    /// The parts of a block.
+    #[inline(always)]
+    pub(crate) fn all(simd: S) -> impl Iterator<Item = Self> {
+        (0..LANES).step_by(Self::LEN).map(
+            #[inline(always)]
+            move |first| Self { simd, first },
+        )
+    }
+
+    /// The parts with a star in `mask`.
+    #[inline(always)]
+    pub(crate) fn with(simd: S, mask: LaneMask) -> impl Iterator<Item = Self> {
+        Self::all(simd).filter(
+            #[inline(always)]
+            move |part| u64::from(mask >> part.first) & ((1 << Self::LEN) - 1) != 0,
+        )
+    }
+
     /// The part that begins at this star.
     #[inline(always)]
     pub(crate) fn at(simd: S, first: usize) -> Self {
         Self { simd, first }
-    }
-
-    /// Stars to a part.
-    #[inline(always)]
-    pub(crate) fn length(_simd: S) -> usize {
-        Self::LEN
     }
 
     #[inline(always)]
@@ -299,15 +318,6 @@ impl<S: Simd> Part<S> {
         values: &Parameters<S::f64s>,
     ) {
         unroll!(J in N => { self.store(&mut rows[J], values[J]); });
-    }
-
-    #[inline(always)]
-    pub(crate) fn store_packed<const N: usize>(
-        self,
-        rows: &mut Packed<Row>,
-        values: &Packed<S::f64s>,
-    ) {
-        unroll_packed!((J, K, AT) in N => { self.store(&mut rows[AT], values[AT]); });
     }
 
     #[inline(always)]

@@ -1,14 +1,19 @@
 //! Start values: windowed moments of the stars of a block.
 
+mod rim;
+
 use fearless_simd::Level;
 use fearless_simd::prelude::*;
+use smallvec::SmallVec;
 
 use crate::block::{LANES, Row};
-use crate::kernel::{Pixels, Register};
+use crate::kernel::{Register, RegisterPixels};
 use crate::level::vectorized;
 use crate::model::{FWHM_OF_SIGMA, Moments};
 use crate::packed::PackedBlock;
 use crate::real::{Lanes, Real};
+pub use rim::median;
+pub(crate) use rim::{rim_median, rim_scatter};
 
 /// Times that the window is moved onto the centroid found.
 const RECENTERINGS: usize = 3;
@@ -50,141 +55,91 @@ pub fn moments_of_block(
 fn in_registers<S: Simd>(simd: S, block: &PackedBlock, expected: &Expected) -> [Moments; LANES] {
     let mut all = [Moments::round(0.0, (0.0, 0.0), 1.0, 0.0); LANES];
     for (register, all) in Register::all(simd).zip(all.chunks_exact_mut(Lanes::<S>::COUNT)) {
-        Cutouts::new(register, block).moments(expected, all);
+        let mut cutouts = Cutouts::new(RegisterPixels::new(register, block));
+        cutouts.subtract();
+        cutouts.moments(expected, all);
     }
     all
 }
 
 /// The cutouts of a register's stars.
-struct Cutouts<S: Simd> {
-    register: Register<S>,
-    width: usize,
+struct Cutouts<'a, S: Simd> {
+    pixels: RegisterPixels<'a, S>,
     /// Light above the background; 0 where a pixel is not used.
-    light: Vec<Lanes<S>>,
-    /// 1 where a pixel is used, else 0; empty where all are.
-    used: Vec<Lanes<S>>,
+    light: SmallVec<[Lanes<S>; FEW]>,
     background: Lanes<S>,
 }
 
-impl<S: Simd> Cutouts<S> {
-    #[inline(always)]
-    fn new(register: Register<S>, block: &PackedBlock) -> Self {
-        let (zero, one) = (register.splat(0.0), register.splat(1.0));
-        let mut light = Vec::with_capacity(block.data.len());
-        for row in &block.data {
-            light.push(register.load(row));
-        }
-        let mut used = Vec::new();
-        if !block.has_uniform_weights() {
-            used.reserve(block.weight.len());
-            for row in &block.weight {
-                used.push(register.load(row).if_positive(one, zero));
-            }
-        }
-        let mut cutouts = Self {
-            register,
-            width: block.width,
-            light,
-            used,
-            background: zero,
-        };
-        cutouts.background = cutouts.rim_median();
-        let background = cutouts.background;
-        for (at, light) in cutouts.light.iter_mut().enumerate() {
-            *light = *light - background;
-            if let Some(used) = cutouts.used.get(at) {
-                *light = used.if_positive(*light, zero);
-            }
-        }
-        cutouts
-    }
+/// Pixels that need no memory from the heap.
+const FEW: usize = 256;
 
-    /// Whether a pixel is used, as 1 or 0.
+/// Rows or columns that need none.
+const FEW_LINES: usize = 32;
+
+impl<'a, S: Simd> Cutouts<'a, S> {
     #[inline(always)]
-    fn used(&self, at: usize) -> Lanes<S> {
-        match self.used.get(at) {
-            Some(used) => *used,
-            None => self.register.splat(1.0),
+    fn new(pixels: RegisterPixels<'a, S>) -> Self {
+        Self {
+            pixels,
+            light: SmallVec::new(),
+            background: rim::median_of_register(&pixels),
         }
     }
 
-    /// Median of the usable pixels on the rim; of all pixels where the rim has none; else 0.
+    /// Takes the background away. Done in place: a cutout that was returned would be copied.
     #[inline(always)]
-    fn rim_median(&self) -> Lanes<S> {
-        let (median, is_empty) = self.median(true);
-        if is_empty.0.simd_gt(self.register.splat(0.0).0).all_false() {
-            return median;
+    fn subtract(&mut self) {
+        let (pixels, background) = (self.pixels, self.background);
+        let zero = background.constant(0.0);
+        self.light.reserve_exact(pixels.data.len());
+        // Pushed one by one: an iterator's code is not made for wide registers.
+        for (at, row) in pixels.data.iter().enumerate() {
+            let light = pixels.register.load(row) - background;
+            self.light.push(match pixels.has_uniform_weights() {
+                true => light,
+                false => pixels.weight(at).if_positive(light, zero),
+            });
         }
-        let (all, _) = self.median(false);
-        is_empty.if_positive(all, median)
-    }
-
-    /// Median of the usable pixels, and 1 where there are none. The rim of a cutout is short: it
-    /// is sorted by a network (K. E. Batcher 1968), which does the same for every star.
-    #[inline(always)]
-    fn median(&self, rim_only: bool) -> (Lanes<S>, Lanes<S>) {
-        let (zero, one) = (self.register.splat(0.0), self.register.splat(1.0));
-        let unused = self.register.splat(f32::MAX);
-        let last = self.light.len() - self.width;
-        let mut values = Vec::with_capacity(self.light.len());
-        let mut count = zero;
-        for first in (0..=last).step_by(self.width) {
-            let is_whole = !rim_only || first == 0 || first == last;
-            // Of a row between the first and the last its ends alone.
-            let step = if is_whole { 1 } else { (self.width - 1).max(1) };
-            for at in (first..first + self.width).step_by(step) {
-                let used = self.used(at);
-                count = count + used;
-                values.push(used.if_positive(self.light[at], unused));
-            }
-        }
-        sort(&mut values);
-        // Twice the place of the middle value; between two of them, their mean counts.
-        let twice = count - one;
-        let mut median = zero;
-        for (place, &value) in values.iter().enumerate() {
-            let distance = (twice - self.register.splat(2.0 * place as f32)).abs();
-            let is_middle = one + 0.5 - distance;
-            let share = (one * 0.5 - distance).if_positive(one, one * 0.5);
-            median = is_middle.if_positive(value.mul_add(share, median), median);
-        }
-        let is_empty = (one * 0.5 - count).if_positive(one, zero);
-        (is_empty.if_positive(zero, median), is_empty)
     }
 
     /// The pixel whose 3 x 3 neighbourhood is brightest: a single hot pixel does not win against a
-    /// star.
+    /// star. There is no light beyond the cutout; where there is none at all it is the middle.
     #[inline(always)]
     fn brightest(&self) -> (Lanes<S>, Lanes<S>) {
-        let (zero, one) = (self.register.splat(0.0), self.register.splat(1.0));
-        let (width, height) = (self.width, self.light.len() / self.width);
-        let mut best = (self.register.splat(f32::MIN), one);
+        let register = self.pixels.register;
+        let zero = register.splat(0.0);
+        let width = self.pixels.width;
+        let height = self.light.len() / width;
+        let mut best = zero;
         let mut place = (
-            self.register.splat((width / 2) as f32),
-            self.register.splat((height / 2) as f32),
+            register.splat((width / 2) as f32),
+            register.splat((height / 2) as f32),
         );
-        // Light and number of usable pixels of three rows, column by column.
-        let mut columns = vec![(zero, zero); width];
+        let mut beyond: SmallVec<[Lanes<S>; FEW_LINES]> = SmallVec::new();
+        beyond.resize(width, zero);
         for y in 0..height {
-            for (x, column) in columns.iter_mut().enumerate() {
-                *column = (zero, zero);
-                for row in y.saturating_sub(1)..(y + 2).min(height) {
-                    let at = row * width + x;
-                    *column = (column.0 + self.light[at], column.1 + self.used(at));
-                }
-            }
+            let here = &self.light[y * width..][..width];
+            let above = match y > 0 {
+                true => &self.light[(y - 1) * width..][..width],
+                false => &beyond,
+            };
+            let below = match y + 1 < height {
+                true => &self.light[(y + 1) * width..][..width],
+                false => &beyond,
+            };
+            // The sums of three columns, of which the last one comes in with each pixel.
+            let (mut left, mut middle) = (zero, above[0] + here[0] + below[0]);
             for x in 0..width {
-                let (mut sum, mut count) = (zero, zero);
-                for near in &columns[x.saturating_sub(1)..(x + 2).min(width)] {
-                    (sum, count) = (sum + near.0, count + near.1);
-                }
-                // The means are compared without dividing.
-                let better = sum * best.1 - best.0 * count;
-                let better = count.if_positive(better, -one);
-                best.0 = better.if_positive(sum, best.0);
-                best.1 = better.if_positive(count, best.1);
-                place.0 = better.if_positive(self.register.splat(x as f32), place.0);
-                place.1 = better.if_positive(self.register.splat(y as f32), place.1);
+                let right = match x + 1 < width {
+                    true => above[x + 1] + here[x + 1] + below[x + 1],
+                    false => zero,
+                };
+                let sum = left + middle + right;
+                let better = sum - best;
+                best = best.larger(sum);
+                place.0 = better.if_positive(register.splat(x as f32), place.0);
+                place.1 = better.if_positive(register.splat(y as f32), place.1);
+                (left, middle) = (middle, right);
             }
         }
         place
@@ -192,7 +147,7 @@ impl<S: Simd> Cutouts<S> {
 
     #[inline(always)]
     fn moments(&self, expected: &Expected, out: &mut [Moments]) {
-        let register = self.register;
+        let register = self.pixels.register;
         let (zero, one) = (register.splat(0.0), register.splat(1.0));
         let fwhm = register.narrow(&expected.fwhm);
         let window = (fwhm * FWHM_OF_SIGMA.recip()).at_least(0.7);
@@ -226,7 +181,7 @@ impl<S: Simd> Cutouts<S> {
             sums = self.sums(center, window);
         }
 
-        let shorter = self.width.min(self.light.len() / self.width) as f64;
+        let shorter = self.pixels.width.min(self.light.len() / self.pixels.width) as f64;
         let square = window * window;
         let low = one * 0.25;
         let widest = (window * 4.0).smaller(one * (shorter / 4.0)).at_least(0.5);
@@ -255,12 +210,12 @@ impl<S: Simd> Cutouts<S> {
     /// Sums over a window round (`x`, `y`).
     #[inline(always)]
     fn sums(&self, (x, y): (Lanes<S>, Lanes<S>), window: Lanes<S>) -> Sums<S> {
-        let register = self.register;
+        let register = self.pixels.register;
         let zero = register.splat(0.0);
         let inverse = register.splat(1.0) / window;
         // The window is a product: first the moments of each column, then those of the columns.
-        let height = self.light.len() / self.width;
-        let mut rows = Vec::with_capacity(height);
+        let height = self.light.len() / self.pixels.width;
+        let mut rows: SmallVec<[[Lanes<S>; 3]; FEW_LINES]> = SmallVec::new();
         for row in 0..height {
             let dy = register.splat(row as f32) - y;
             let factor = bell(dy * inverse);
@@ -274,10 +229,10 @@ impl<S: Simd> Cutouts<S> {
             xy: zero,
             yy: zero,
         };
-        for column in 0..self.width {
+        for column in 0..self.pixels.width {
             let mut moments = [zero; 3];
             for (row, factors) in rows.iter().enumerate() {
-                let light = self.light[row * self.width + column];
+                let light = self.light[row * self.pixels.width + column];
                 for k in 0..3 {
                     moments[k] = factors[k].mul_add(light, moments[k]);
                 }
@@ -301,34 +256,6 @@ impl<S: Simd> Cutouts<S> {
 #[inline(always)]
 fn bell<T: Real>(x: T) -> T {
     (x * x * -0.5).exp()
-}
-
-/// Sorts each star's values, the smallest first (D. E. Knuth, *The Art of Computer Programming* 3,
-/// algorithm 5.2.2M).
-#[inline(always)]
-fn sort<S: Simd>(values: &mut [Lanes<S>]) {
-    let n = values.len();
-    let most = n.next_power_of_two() / 2;
-    let mut p = most;
-    while p > 0 {
-        let (mut q, mut r, mut d) = (most, 0, p);
-        loop {
-            for i in 0..n - d {
-                if i & p == r {
-                    let (a, b) = (values[i], values[i + d]);
-                    values[i] = a.smaller(b);
-                    values[i + d] = a.larger(b);
-                }
-            }
-            if q == p {
-                break;
-            }
-            d = q - p;
-            q /= 2;
-            r = p;
-        }
-        p /= 2;
-    }
 }
 
 /// Sums over a window.
@@ -408,66 +335,4 @@ impl<S: Simd> Sums<S> {
         }
         result
     }
-}
-/// Median of the usable pixels on the rim; of all pixels where the rim has none.
-pub(crate) fn rim_median(pixels: &Pixels<'_>, height: usize) -> f64 {
-    median(&mut rim(pixels, height)).unwrap_or(0.0)
-}
-
-/// Standard deviation of the usable pixels on the rim, from their median absolute deviation, which
-/// a neighbour that reaches into the rim hardly moves.
-pub(crate) fn rim_scatter(pixels: &Pixels<'_>, height: usize) -> f64 {
-    /// Standard deviation of a normal deviate over its median absolute deviation.
-    const SIGMA_OF_MAD: f64 = 1.482_602_218_505_602;
-    let mut values = rim(pixels, height);
-    let middle = median(&mut values).unwrap_or(0.0);
-    for value in &mut values {
-        *value = (*value - middle).abs();
-    }
-    SIGMA_OF_MAD * median(&mut values).unwrap_or(0.0)
-}
-
-/// The usable pixels on the rim; all usable ones where it has none.
-fn rim(pixels: &Pixels<'_>, height: usize) -> Vec<f64> {
-    let width = pixels.width;
-    let values = |rim_only: bool| -> Vec<f64> {
-        let mut values = Vec::with_capacity(if rim_only {
-            2 * (width + height)
-        } else {
-            width * height
-        });
-        let rows = pixels
-            .data
-            .chunks_exact(width)
-            .zip(pixels.weight.chunks_exact(width));
-        for (row, (data, weight)) in rows.enumerate() {
-            let is_whole = !rim_only || row == 0 || row + 1 == height;
-            // Of a row between the first and the last its ends alone.
-            let step = if is_whole { 1 } else { (width - 1).max(1) };
-            let pixels = data.iter().zip(weight).step_by(step);
-            values.extend(
-                pixels
-                    .filter(|(_, weight)| **weight > 0.0)
-                    .map(|(data, _)| *data),
-            );
-        }
-        values
-    };
-    let rim = values(true);
-    if rim.is_empty() { values(false) } else { rim }
-}
-
-/// The middle value; `None` for no values. The order of `values` is lost.
-pub fn median(values: &mut [f64]) -> Option<f64> {
-    if values.is_empty() {
-        return None;
-    }
-    let (middle, even) = (values.len() / 2, values.len().is_multiple_of(2));
-    let (below, &mut upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    if even {
-        let lower = below.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        // Halves first: the sum may overflow.
-        return Some(0.5 * lower + 0.5 * upper);
-    }
-    Some(upper)
 }

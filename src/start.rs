@@ -3,15 +3,16 @@
 use std::ops::Range;
 
 use fearless_simd::Level;
+use fearless_simd::prelude::*;
 
-use crate::batch::{BatchStar, Chunk, Start};
-use crate::block::{LANES, StarBlock};
+use crate::batch::{BatchStar, Chunk, Scales, Start};
+use crate::block::{LANES, Part, Row, StarBlock, lane_bits, lane_of, set_lane};
 use crate::chart::{Chart, values};
 use crate::constraints::Constraints;
 use crate::cutout::Weighting;
 use crate::estimator::Estimator;
-use crate::finish::is_outside;
 use crate::fit::FitStatus;
+use crate::level::vectorized;
 use crate::model::{Model, Moments, Parameters, Role};
 use crate::moments::{Expected, moments_of_block};
 use crate::packed::PackedBlock;
@@ -65,10 +66,80 @@ impl<'a> Starter<'a> {
     /// Puts stars into an empty block, in the states before their first evaluation.
     pub(crate) fn fill(&self, stars: Range<usize>, pixels: &PackedBlock, block: &mut StarBlock) {
         let stars = &self.chunk.stars[stars];
-        let moments = self.moments(stars, pixels);
-        for (lane, star) in stars.iter().enumerate() {
-            self.start(lane, star, &moments[lane], block);
+        self.place(stars, pixels, block);
+        let n = self.chart.coordinates().len();
+        for (j, (&low, &high)) in self.low.iter().zip(&self.high).enumerate().take(n) {
+            (block.low[j], block.high[j]) = (Row::filled(low), Row::filled(high));
         }
+        for (lane, star) in stars.iter().enumerate() {
+            if let Weighting::Counts { zero, .. } = star.weighting {
+                let level = (star.scale.pedestal - zero) / star.scale.range;
+                for (j, coordinate) in self.chart.coordinates().iter().enumerate() {
+                    if coordinate.role == Role::Background {
+                        block.low[j][lane] = (DARKEST - 1.0) * level;
+                    }
+                }
+            }
+            if star.constraints.is_some() || !self.chart.is_model() {
+                self.constrain(lane, star, block);
+            }
+            block.power[lane] = star.power;
+            block.per_pixel[lane] = (star.n_pixels as f64).recip();
+            block.running |= 1 << lane;
+        }
+        vectorized!(self.level, _simd => {
+            for j in 0..n {
+                let (low, high) = (&block.low[j], &block.high[j]);
+                for (lane, value) in block.parameters[j].iter_mut().enumerate() {
+                    // Not clamp(): it panics on a box that is not one.
+                    *value = value.max(low[lane]).min(high[lane]);
+                }
+                block.trial[j] = block.parameters[j];
+            }
+        });
+        for (lane, star) in stars.iter().enumerate() {
+            let free = n - lane_bits(&block.fixed, lane).count_ones() as usize;
+            if star.n_pixels < free.max(1) {
+                block.finish(1 << lane, FitStatus::TooFewPixels);
+            }
+        }
+    }
+
+    /// Sets the model's parameters of a block to those that its stars start from, in their cutouts.
+    fn place(&self, stars: &[BatchStar], pixels: &PackedBlock, block: &mut StarBlock) {
+        let (model, parameters) = (self.chart.model, &mut block.parameters);
+        let moments = self.moments(stars, pixels);
+        let mut given = 0;
+        for (lane, star) in stars.iter().enumerate() {
+            let start = match star.start {
+                Start::Given(parameters) => {
+                    given |= 1 << lane;
+                    parameters
+                }
+                Start::Moments { .. } => {
+                    let mut moments = moments[lane];
+                    if self.estimator == Estimator::Poisson {
+                        // A star that takes light away would leave pixels with less than none.
+                        moments.flux = moments.flux.max(1e-3);
+                    }
+                    model.start(&moments)
+                }
+            };
+            set_lane(parameters, lane, &start);
+        }
+        let (frame, scales) = (self.chunk.frame(model), Scales::of(stars));
+        vectorized!(self.level, simd => {
+            for part in Part::all(simd) {
+                let given = part.mask(given);
+                for (parameter, row) in frame.parameters.iter().zip(&mut *parameters) {
+                    let value = part.load(row);
+                    let scaled = scales.to_scaled(part, parameter.role, value);
+                    part.store(row, given.select(scaled, value));
+                }
+                block.starts_outside |= part.bits(frame.outside(part, parameters));
+            }
+        });
+        frame.center(block.starts_outside, parameters);
     }
 
     /// The moments of the stars that start from theirs.
@@ -94,78 +165,35 @@ impl<'a> Starter<'a> {
         }
     }
 
-    fn start(&self, lane: usize, star: &BatchStar, moments: &Moments, block: &mut StarBlock) {
-        let Self { chart, chunk, .. } = *self;
-        let (model, width, height) = (chart.model, chunk.width, chunk.height);
-        let mut parameters = match star.start {
-            Start::Given(parameters) => star.scale.to_scaled(model.parameters(), &parameters),
-            Start::Moments { .. } => {
-                let mut moments = *moments;
-                if self.estimator == Estimator::Poisson {
-                    // A star that takes light away would leave pixels with less than none.
-                    moments.flux = moments.flux.max(1e-3);
-                }
-                model.start(&moments)
-            }
-        };
-        if is_outside(model.parameters(), &parameters, width, height) {
-            block.starts_outside |= 1 << lane;
-            put_in_the_middle(model, &mut parameters, width, height);
+    /// Turns the parameters of a star into coordinates, as far as the user allows.
+    fn constrain(&self, lane: usize, star: &BatchStar, block: &mut StarBlock) {
+        let chart = self.chart;
+        let none = Constraints::default();
+        let constraints = star.constraints.as_deref().unwrap_or(&none);
+        let (mut low, mut high) = (lane_of(&block.low, lane), lane_of(&block.high, lane));
+        narrow(&mut low, &mut high, constraints, chart, star);
+        let parameters = lane_of(&block.parameters, lane);
+        let columns = start_columns(chart.model, &parameters, constraints, star, chart);
+        let mut fixed = constraints.fixed;
+        if is_circle(chart.model, constraints, &columns) {
+            fixed |= angle(chart.model);
         }
-        let (mut low, mut high, mut fixed) = (self.low, self.high, 0);
-        if let Weighting::Counts { zero, .. } = star.weighting {
-            let level = (star.scale.pedestal - zero) / star.scale.range;
-            for (j, coordinate) in chart.coordinates().iter().enumerate() {
-                if coordinate.role == Role::Background {
-                    low[j] = (DARKEST - 1.0) * level;
-                }
-            }
-        }
-        let mut coordinates = parameters;
-        if star.constraints.is_some() || !chart.is_model() {
-            let none = Constraints::default();
-            let constraints = star.constraints.as_deref().unwrap_or(&none);
-            constrain(&mut low, &mut high, constraints, chart, star);
-            fixed = constraints.fixed;
-            let columns = start_columns(model, &parameters, constraints, star, chart);
-            if is_circle(model, constraints, &columns) {
-                fixed |= angle(model);
-            }
-            coordinates = chart.coordinates_of(&columns);
-        }
-        let n = chart.coordinates().len();
-        for j in 0..n {
+        let coordinates = chart.coordinates_of(&columns);
+        for j in 0..chart.coordinates().len() {
             // What is fixed is fixed at the start.
             if fixed >> j & 1 == 1 {
                 (low[j], high[j]) = (coordinates[j], coordinates[j]);
                 block.fixed[j] |= 1 << lane;
             }
-            // Not clamp(): it panics on a box that is not one.
-            coordinates[j] = coordinates[j].max(low[j]).min(high[j]);
-            (block.low[j][lane], block.high[j][lane]) = (low[j], high[j]);
         }
-        block.start(lane, &coordinates);
-        block.power[lane] = star.power;
-        block.n_pixels[lane] = star.n_pixels as f64;
-        let free = n - fixed.count_ones() as usize;
-        if star.n_pixels < free.max(1) {
-            block.finish(1 << lane, FitStatus::TooFewPixels);
-        }
-    }
-}
-
-fn put_in_the_middle(model: &dyn Model, parameters: &mut Parameters, width: usize, height: usize) {
-    for (value, parameter) in parameters.iter_mut().zip(model.parameters()) {
-        match parameter.role {
-            Role::X => *value = (width as f64 - 1.0) / 2.0,
-            Role::Y => *value = (height as f64 - 1.0) / 2.0,
-            Role::Flux | Role::Background | Role::Shape => {}
-        }
+        set_lane(&mut block.low, lane, &low);
+        set_lane(&mut block.high, lane, &high);
+        set_lane(&mut block.parameters, lane, &coordinates);
     }
 }
 
 /// Narrows the box to what the user allows.
-fn constrain(
+fn narrow(
     low: &mut Parameters,
     high: &mut Parameters,
     constraints: &Constraints,

@@ -1,10 +1,11 @@
 //! What a batch knows of a star beside its pixels.
 
+use super::Scale;
 use crate::constraints::Constraints;
 use crate::cutout::{Cutout, Weighting};
 use crate::estimator::Estimator;
 use crate::fit::Flags;
-use crate::model::{Parameter, Parameters, Role};
+use crate::model::Parameters;
 
 /// Where a fit starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,58 +19,6 @@ pub enum Start {
     },
     /// From these parameters, in the image's units and coordinates.
     Given(Parameters),
-}
-
-/// How a star's scaled pixels go back to the image.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scale {
-    /// Subtracted from every pixel.
-    pub pedestal: f64,
-    /// Range of the usable pixels, by which they are divided then.
-    pub range: f64,
-    /// Chi-square of the image over that of the scaled pixels: the largest weight of the scaled
-    /// pixels, by which all are divided.
-    pub weight: f64,
-    /// Column and row of the cutout's first pixel in the image.
-    pub corner: (f64, f64),
-}
-
-impl Scale {
-    /// Factor of one scaled parameter to its value in the image.
-    pub fn factor(&self, role: Role) -> f64 {
-        match role {
-            Role::Flux | Role::Background => self.range,
-            Role::X | Role::Y | Role::Shape => 1.0,
-        }
-    }
-
-    /// Added to one scaled parameter after its factor.
-    fn offset(&self, role: Role) -> f64 {
-        match role {
-            Role::Background => self.pedestal,
-            Role::X => self.corner.0,
-            Role::Y => self.corner.1,
-            Role::Flux | Role::Shape => 0.0,
-        }
-    }
-
-    /// From the scaled cutout to the image.
-    pub fn to_image(&self, parameters: &[Parameter], scaled: &Parameters) -> Parameters {
-        let mut values = *scaled;
-        for (value, parameter) in values.iter_mut().zip(parameters) {
-            *value = *value * self.factor(parameter.role) + self.offset(parameter.role);
-        }
-        values
-    }
-
-    /// From the image to the scaled cutout.
-    pub fn to_scaled(&self, parameters: &[Parameter], values: &Parameters) -> Parameters {
-        let mut scaled = *values;
-        for (value, parameter) in scaled.iter_mut().zip(parameters) {
-            *value = (*value - self.offset(parameter.role)) / self.factor(parameter.role);
-        }
-        scaled
-    }
 }
 
 /// What the batch knows of one star beside its pixels.

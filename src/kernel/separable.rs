@@ -10,6 +10,7 @@
 mod terms;
 
 use fearless_simd::prelude::*;
+use smallvec::SmallVec;
 
 use terms::{
     BASIS, PAIRS, PRODUCTS, add_pairs, add_products, add_score, add_to_gradient, factors,
@@ -70,54 +71,29 @@ pub(crate) fn evaluate<P: Separable, T: Real>(
 const FEW: usize = 24;
 
 /// The profiles of all rows or all columns of a star.
-struct Lines<S: Simd> {
-    few: [Line<Lanes<S>>; FEW],
-    many: Vec<Line<Lanes<S>>>,
-    count: usize,
-}
+struct Lines<S: Simd>(SmallVec<[Line<Lanes<S>>; FEW]>);
 
 impl<S: Simd> Lines<S> {
     #[inline(always)]
-    fn new<P: Separable>(
+    fn none() -> Self {
+        Self(SmallVec::new())
+    }
+
+    /// Those of `count` rows or columns. Filled where it stands: returned whole, it would be copied.
+    #[inline(always)]
+    fn fill<P: Separable>(
+        &mut self,
         register: Register<S>,
         count: usize,
         center: Lanes<S>,
         width: Lanes<S>,
-    ) -> Self {
-        let zero = register.splat(0.0);
-        let none = Line {
-            value: zero,
-            by_center: zero,
-            by_width: zero,
-        };
-        let mut lines = Self {
-            few: [none; FEW],
-            many: match count > FEW {
-                true => vec![none; count],
-                false => Vec::new(),
-            },
-            count,
-        };
-        for (place, line) in lines.all_mut().iter_mut().enumerate() {
-            *line = P::line(register.splat(place as f32) - center, width);
+    ) -> &[Line<Lanes<S>>] {
+        self.0.reserve_exact(count);
+        for place in 0..count {
+            let offset = register.splat(place as f32) - center;
+            self.0.push(P::line(offset, width));
         }
-        lines
-    }
-
-    #[inline(always)]
-    fn all_mut(&mut self) -> &mut [Line<Lanes<S>>] {
-        match self.count > FEW {
-            true => &mut self.many,
-            false => &mut self.few[..self.count],
-        }
-    }
-
-    #[inline(always)]
-    fn all(&self) -> &[Line<Lanes<S>>] {
-        match self.count > FEW {
-            true => &self.many,
-            false => &self.few[..self.count],
-        }
+        &self.0
     }
 }
 
@@ -215,9 +191,9 @@ fn normal_equations<P: Separable, E: Estimate, S: Simd, const UNIFORM: bool>(
     } = *pixels;
     let zero = register.splat(0.0);
     let height = pixels.data.len() / width;
-    let columns = Lines::new::<P>(register, width, p[X], p[WIDTH]);
-    let rows = Lines::new::<P>(register, height, p[Y], p[WIDTH]);
-    let (columns, rows) = (columns.all(), rows.all());
+    let (mut columns, mut rows) = (Lines::none(), Lines::none());
+    let columns = columns.fill::<P>(register, width, p[X], p[WIDTH]);
+    let rows = rows.fill::<P>(register, height, p[Y], p[WIDTH]);
     let first_weight = pixels.weight(0);
     let mut chi2 = zero;
     let mut sums = NormalEquations::filled(zero);
@@ -259,9 +235,9 @@ fn weighted_once<P: Separable, S: Simd>(
         register, width, ..
     } = *pixels;
     let height = pixels.data.len() / width;
-    let columns = Lines::new::<P>(register, width, p[X], p[WIDTH]);
-    let rows = Lines::new::<P>(register, height, p[Y], p[WIDTH]);
-    let (columns, rows) = (columns.all(), rows.all());
+    let (mut columns, mut rows) = (Lines::none(), Lines::none());
+    let columns = columns.fill::<P>(register, width, p[X], p[WIDTH]);
+    let rows = rows.fill::<P>(register, height, p[Y], p[WIDTH]);
     let mut sums = NormalEquations::filled(register.splat(0.0));
     let pairs = rows
         .chunks_exact(2)
@@ -341,9 +317,9 @@ fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool, const UNIFORM: boo
     } = *pixels;
     let zero = register.splat(0.0);
     let height = pixels.data.len() / width;
-    let columns = Lines::new::<P>(register, width, p[X], p[WIDTH]);
-    let rows = Lines::new::<P>(register, height, p[Y], p[WIDTH]);
-    let (columns, rows) = (columns.all(), rows.all());
+    let (mut columns, mut rows) = (Lines::none(), Lines::none());
+    let columns = columns.fill::<P>(register, width, p[X], p[WIDTH]);
+    let rows = rows.fill::<P>(register, height, p[Y], p[WIDTH]);
     let mut leverages = form_of_pairs(p[FLUX], inverse);
     let weight_of_star = match UNIFORM {
         true => pixels.weight(0),

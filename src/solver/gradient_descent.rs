@@ -3,12 +3,14 @@
 use fearless_simd::Level;
 use fearless_simd::prelude::*;
 
+use super::cholesky::with_constant;
 use super::quadratic::{Bounds, Quadratic, accept};
-use super::{Solver, Tolerances, UpdatePart, update_parts};
+use super::{Solver, Tolerances};
 use crate::block::{Part, Row, StarBlock};
 use crate::estimator::REFUSED;
 use crate::fit::FitStatus;
 use crate::kernel::NormalEquations;
+use crate::level::vectorized;
 use crate::model::MAX_PARAMETERS;
 use crate::unroll::unroll;
 
@@ -38,11 +40,16 @@ impl Solver for GradientDescent {
         sums: &mut NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
     ) {
-        update_parts(self, level, block, sums, tolerances);
+        let n = tolerances.coordinates.len();
+        vectorized!(level, simd => with_constant!(n, N => {
+            for part in Part::with(simd, block.running) {
+                self.update_part::<_, N>(part, block, sums, tolerances);
+            }
+        }));
     }
 }
 
-impl UpdatePart for GradientDescent {
+impl GradientDescent {
     #[inline(always)]
     fn update_part<S: Simd, const N: usize>(
         &self,
@@ -83,7 +90,7 @@ impl UpdatePart for GradientDescent {
             state.newton_step::<N>(&bounds.held::<N>(&state, tolerances.angle));
         let converged = taken & exists & decrease.simd_le(limit);
 
-        let rate = part.splat(self.learning_rate) / part.load(&block.n_pixels);
+        let rate = part.load(&block.per_pixel) * self.learning_rate;
         let mut trial = halfway;
         unroll!(J in N => {
             let rate = rate * tolerances.coordinates[J].rate;

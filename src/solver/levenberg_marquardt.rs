@@ -3,11 +3,13 @@
 use fearless_simd::Level;
 use fearless_simd::prelude::*;
 
+use super::cholesky::with_constant;
 use super::quadratic::{Bounds, Quadratic, accept};
-use super::{Solver, Tolerances, UpdatePart, linear, update_parts};
+use super::{Solver, Tolerances, linear};
 use crate::block::{Part, Row, StarBlock};
 use crate::fit::FitStatus;
 use crate::kernel::NormalEquations;
+use crate::level::vectorized;
 use crate::model::{MAX_PARAMETERS, Parameters, Reach};
 use crate::unroll::unroll;
 
@@ -48,7 +50,22 @@ impl Solver for LevenbergMarquardt {
         sums: &mut NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
     ) {
-        update_parts(self, level, block, sums, tolerances);
+        let n = tolerances.coordinates.len();
+        // Phase by phase, not part by part: while a division of one part is under way, a processor
+        // that finds the same phase of the next in its window goes on with that.
+        vectorized!(level, simd => with_constant!(n, N => {
+            if let Some(linear) = tolerances.linear {
+                for part in Part::with(simd, block.running) {
+                    linear::solve::<_, N>(part, block, sums, linear, tolerances.epsilon);
+                }
+            }
+            for part in Part::with(simd, block.running) {
+                self.judge::<_, N>(part, block, sums, tolerances);
+            }
+            for part in Part::with(simd, block.running) {
+                step::<_, N>(part, block, tolerances);
+            }
+        }));
     }
 }
 
@@ -59,38 +76,25 @@ struct Damping<S: Simd> {
 }
 
 impl<S: Simd> Damping<S> {
+    #[inline(always)]
+    fn load(part: Part<S>, block: &StarBlock) -> Self {
+        Self {
+            value: part.load(&block.damping),
+            growth: part.load(&block.damping_growth),
+        }
+    }
+
+    #[inline(always)]
+    fn store(&self, part: Part<S>, block: &mut StarBlock) {
+        part.store(&mut block.damping, self.value);
+        part.store(&mut block.damping_growth, self.growth);
+    }
+
     /// More of it, for the stars of a mask: each time in a row twice as much more.
     #[inline(always)]
     fn grow(&mut self, mask: S::mask64s) {
         self.value = mask.select(self.value * self.growth, self.value);
         self.growth = mask.select(self.growth * 2.0, self.growth);
-    }
-}
-
-impl UpdatePart for LevenbergMarquardt {
-    #[inline(always)]
-    fn update_part<S: Simd, const N: usize>(
-        &self,
-        part: Part<S>,
-        block: &mut StarBlock,
-        sums: &mut NormalEquations<Row>,
-        tolerances: &Tolerances<'_>,
-    ) {
-        if let Some(linear) = tolerances.linear {
-            linear::solve::<S, N>(part, block, sums, linear, tolerances.epsilon);
-        }
-        let running = part.mask(block.running);
-        let mut damping = Damping {
-            value: part.load(&block.damping),
-            growth: part.load(&block.damping_growth),
-        };
-        self.judge::<S, N>(part, block, sums, tolerances, running, &mut damping);
-        let going = part.mask(block.running);
-        if going.any_true() {
-            step::<S, N>(part, block, tolerances, going, &mut damping);
-        }
-        part.store(&mut block.damping, damping.value);
-        part.store(&mut block.damping_growth, damping.growth);
     }
 }
 
@@ -103,9 +107,9 @@ impl LevenbergMarquardt {
         block: &mut StarBlock,
         sums: &NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
-        running: S::mask64s,
-        damping: &mut Damping<S>,
     ) {
+        let running = part.mask(block.running);
+        let mut damping = Damping::load(part, block);
         let (zero, one) = (part.splat(0.0), part.splat(1.0));
         let before = Quadratic::best(part, block);
         let here = Quadratic::new(part, &block.trial, sums);
@@ -122,11 +126,7 @@ impl LevenbergMarquardt {
         // Chi-square cannot tell the trial from the parameters any more. The gradient, whose terms
         // cancel less, still can. (A step that bounds or reach have bent may promise less than
         // nothing: that one is too long.)
-        let rounding = before.rounding(
-            tolerances.epsilon,
-            part.load(&block.power),
-            part.load(&block.n_pixels),
-        );
+        let rounding = before.rounding(tolerances.epsilon, block);
         let level =
             by_chi2 & !better & finite & predicted.simd_ge(zero) & predicted.simd_le(rounding);
         // A valley with a flat floor, such as a hot pixel that any narrow star fits, has no minimum
@@ -155,6 +155,7 @@ impl LevenbergMarquardt {
         damping.value = first.select(part.splat(self.damping), damping.value);
         damping.growth = better.select(part.splat(2.0), damping.growth);
         damping.grow(by_chi2 & !better & !level);
+        damping.store(part, block);
 
         let iterations = part.load(&block.iterations);
         let iterations = later.select(iterations + one, iterations);
@@ -181,16 +182,16 @@ fn is_nearer<S: Simd, const N: usize>(
     was & is & promised_here.simd_lt(promised_before)
 }
 
-/// Sets the next trials of the stars that are `going`, or ends their fits: at the minimum the last
+/// Sets the next trials of the stars that are running, or ends their fits: at the minimum the last
 /// step is taken unseen.
 #[inline(always)]
 fn step<S: Simd, const N: usize>(
     part: Part<S>,
     block: &mut StarBlock,
     tolerances: &Tolerances<'_>,
-    mut going: S::mask64s,
-    damping: &mut Damping<S>,
 ) {
+    let mut going = part.mask(block.running);
+    let mut damping = Damping::load(part, block);
     let state = Quadratic::best(part, block);
     let held = Bounds::new(part, block).held::<N>(&state, tolerances.angle);
     let mut trial = state.parameters::<N>();
@@ -215,6 +216,7 @@ fn step<S: Simd, const N: usize>(
         wanting &= !exists;
         damping.grow(wanting);
     }
+    damping.store(part, block);
 
     // A damped step may promise little far from the minimum: only the undamped one decides.
     let state = Quadratic::best(part, block);

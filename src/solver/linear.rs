@@ -56,15 +56,16 @@ pub(super) fn solve<S: Simd, const N: usize>(
     );
     let mixed = here.curvature(flux, background);
     let determinant = square * level - mixed * mixed;
-    let up = (by_flux * level - by_background * mixed) / determinant;
-    let raise = (by_background * square - by_flux * mixed) / determinant;
+    let inverse = one / determinant;
+    let up = (by_flux * level - by_background * mixed) * inverse;
+    let raise = (by_background * square - by_flux * mixed) * inverse;
     let (before, at) = (here.parameter(flux), here.parameter(background));
     let (flux_here, background_here) = (before + up, at + raise);
     let factor = flux_here / before;
     let chi2 = here.chi2();
     let decrease = up * by_flux + raise * by_background;
 
-    let rounding = here.rounding(epsilon, part.load(&block.power), part.load(&block.n_pixels));
+    let rounding = here.rounding(epsilon, block);
     let is_within = |j: usize, value: S::f64s| {
         value.simd_ge(bounds.low(j)) & value.simd_le(bounds.high(j)) & !part.mask(block.fixed[j])
     };
@@ -160,8 +161,7 @@ mod tests {
         let mut rows = NormalEquations::filled(Row::filled(f64::NAN));
         rows.set_lane(n, LANE, sums);
         dispatch!(level, simd => with_constant!(n, N => {
-            for first in (0..LANES).step_by(Part::length(simd)) {
-                let part = Part::at(simd, first);
+            for part in Part::all(simd) {
                 solve::<_, N>(part, &mut block, &mut rows, linear.unwrap(), 1e-16);
             }
         }));

@@ -13,18 +13,15 @@ mod quadratic;
 use std::fmt::Debug;
 
 use fearless_simd::Level;
-use fearless_simd::prelude::*;
 
 pub use gradient_descent::GradientDescent;
 pub use levenberg_marquardt::LevenbergMarquardt;
 pub use linear::Linear;
 pub(crate) use quadratic::held_of_part;
 
-use crate::block::{LANES, Part, Row, StarBlock};
+use crate::block::{Row, StarBlock};
 use crate::kernel::NormalEquations;
-use crate::level::vectorized;
 use crate::model::Parameter;
-use cholesky::with_constant;
 
 /// Parameters left out of a step, one bit each.
 pub type Held = u8;
@@ -65,35 +62,4 @@ pub trait Solver: Debug + Sync {
         sums: &mut NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
     );
-}
-
-/// A solver as arithmetic on the stars that a register holds.
-trait UpdatePart {
-    /// [`Solver::update`] of a part with a running star, where there are `N` parameters.
-    fn update_part<S: Simd, const N: usize>(
-        &self,
-        part: Part<S>,
-        block: &mut StarBlock,
-        sums: &mut NormalEquations<Row>,
-        tolerances: &Tolerances<'_>,
-    );
-}
-
-/// Updates all parts of a block that have a running star.
-fn update_parts(
-    solver: &impl UpdatePart,
-    level: Level,
-    block: &mut StarBlock,
-    sums: &mut NormalEquations<Row>,
-    tolerances: &Tolerances<'_>,
-) {
-    let n = tolerances.coordinates.len();
-    vectorized!(level, simd => with_constant!(n, N => {
-        for first in (0..LANES).step_by(Part::length(simd)) {
-            let part = Part::at(simd, first);
-            if part.mask(block.running).any_true() {
-                solver.update_part::<_, N>(part, block, sums, tolerances);
-            }
-        }
-    }));
 }

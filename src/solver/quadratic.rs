@@ -170,9 +170,13 @@ impl<'a, S: Simd> Quadratic<'a, S> {
     /// Rounding error of chi-square summed with the relative precision `epsilon`: that of the sum,
     /// and that of residuals known no better than the data that they are the difference of.
     #[inline(always)]
-    pub(super) fn rounding(&self, epsilon: f64, power: S::f64s, n_pixels: S::f64s) -> S::f64s {
+    pub(super) fn rounding(&self, epsilon: f64, block: &StarBlock) -> S::f64s {
+        let (power, per_pixel) = (
+            self.part.load(&block.power),
+            self.part.load(&block.per_pixel),
+        );
         let chi2 = self.chi2().max(power * (epsilon * epsilon));
-        (chi2 + (chi2 * power / n_pixels).sqrt()) * epsilon
+        (chi2 + (chi2 * power * per_pixel).sqrt()) * epsilon
     }
 }
 

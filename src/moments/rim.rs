@@ -1,0 +1,159 @@
+//! The rim of a cutout, which has hardly any of its star: level and scatter of the background.
+
+use fearless_simd::prelude::*;
+use smallvec::SmallVec;
+
+use crate::kernel::{Pixels, RegisterPixels};
+use crate::real::{Lanes, Real};
+
+/// Pixels on a rim that need no memory from the heap.
+const FEW: usize = 64;
+
+/// Median of the usable pixels on the rim of each star of a register; of all pixels where the rim
+/// has none; else 0.
+#[inline(always)]
+pub(super) fn median_of_register<S: Simd>(pixels: &RegisterPixels<'_, S>) -> Lanes<S> {
+    let (median, is_empty) = median_in_lanes(pixels, true);
+    if is_empty.0.simd_gt(pixels.register.splat(0.0).0).all_false() {
+        return median;
+    }
+    let (all, _) = median_in_lanes(pixels, false);
+    is_empty.if_positive(all, median)
+}
+
+/// Median of the usable pixels, and 1 where there are none. The rim of a cutout is short: it is
+/// sorted by a network (K. E. Batcher 1968), which does the same for every star.
+#[inline(always)]
+fn median_in_lanes<S: Simd>(
+    pixels: &RegisterPixels<'_, S>,
+    rim_only: bool,
+) -> (Lanes<S>, Lanes<S>) {
+    let register = pixels.register;
+    let (zero, one) = (register.splat(0.0), register.splat(1.0));
+    let unused = register.splat(f32::MAX);
+    let (width, last) = (pixels.width, pixels.data.len() - pixels.width);
+    let mut values: SmallVec<[Lanes<S>; FEW]> = SmallVec::new();
+    let mut count = zero;
+    for first in (0..=last).step_by(width) {
+        let is_whole = !rim_only || first == 0 || first == last;
+        // Of a row between the first and the last its ends alone.
+        let step = if is_whole { 1 } else { (width - 1).max(1) };
+        for at in (first..first + width).step_by(step) {
+            let mut value = register.load(&pixels.data[at]);
+            if !pixels.has_uniform_weights() {
+                let weight = pixels.weight(at);
+                count = count + weight.if_positive(one, zero);
+                value = weight.if_positive(value, unused);
+            }
+            values.push(value);
+        }
+    }
+    sort(&mut values);
+    if pixels.has_uniform_weights() {
+        let (below, above) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
+        return ((below + above) * 0.5, zero);
+    }
+    // Twice the place of the middle value; between two of them, their mean counts.
+    let twice = count - one;
+    let mut median = zero;
+    for (place, &value) in values.iter().enumerate() {
+        let distance = (twice - register.splat(2.0 * place as f32)).abs();
+        let is_middle = one + 0.5 - distance;
+        let share = (one * 0.5 - distance).if_positive(one, one * 0.5);
+        median = is_middle.if_positive(value.mul_add(share, median), median);
+    }
+    let is_empty = (one * 0.5 - count).if_positive(one, zero);
+    (is_empty.if_positive(zero, median), is_empty)
+}
+
+/// Sorts each star's values, the smallest first (D. E. Knuth, *The Art of Computer Programming* 3,
+/// algorithm 5.2.2M).
+#[inline(always)]
+fn sort<S: Simd>(values: &mut [Lanes<S>]) {
+    let n = values.len();
+    let most = n.next_power_of_two() / 2;
+    let mut p = most;
+    while p > 0 {
+        let (mut q, mut r, mut d) = (most, 0, p);
+        loop {
+            // Every place that has the bit p as r has it.
+            for first in (r..n - d).step_by(2 * p) {
+                for i in first..(first + p).min(n - d) {
+                    let (a, b) = (values[i], values[i + d]);
+                    values[i] = a.smaller(b);
+                    values[i + d] = a.larger(b);
+                }
+            }
+            if q == p {
+                break;
+            }
+            d = q - p;
+            q /= 2;
+            r = p;
+        }
+        p /= 2;
+    }
+}
+
+/// Median of the usable pixels on the rim; of all pixels where the rim has none.
+pub(crate) fn rim_median(pixels: &Pixels<'_>, height: usize) -> f64 {
+    median(&mut rim(pixels, height)).unwrap_or(0.0)
+}
+
+/// Standard deviation of the usable pixels on the rim, from their median absolute deviation, which
+/// a neighbour that reaches into the rim hardly moves.
+pub(crate) fn rim_scatter(pixels: &Pixels<'_>, height: usize) -> f64 {
+    /// Standard deviation of a normal deviate over its median absolute deviation.
+    const SIGMA_OF_MAD: f64 = 1.482_602_218_505_602;
+    let mut values = rim(pixels, height);
+    let middle = median(&mut values).unwrap_or(0.0);
+    for value in &mut values {
+        *value = (*value - middle).abs();
+    }
+    SIGMA_OF_MAD * median(&mut values).unwrap_or(0.0)
+}
+
+/// The usable pixels on the rim; all usable ones where it has none.
+fn rim(pixels: &Pixels<'_>, height: usize) -> Vec<f64> {
+    let width = pixels.width;
+    let values = |rim_only: bool| -> Vec<f64> {
+        let mut values = Vec::with_capacity(if rim_only {
+            2 * (width + height)
+        } else {
+            width * height
+        });
+        let rows = pixels
+            .data
+            .chunks_exact(width)
+            .zip(pixels.weight.chunks_exact(width));
+        for (row, (data, weight)) in rows.enumerate() {
+            let is_whole = !rim_only || row == 0 || row + 1 == height;
+            // Of a row between the first and the last its ends alone.
+            let step = if is_whole { 1 } else { (width - 1).max(1) };
+            let pixels = data.iter().zip(weight).step_by(step);
+            values.extend(
+                pixels
+                    .filter(|(_, weight)| **weight > 0.0)
+                    .map(|(data, _)| *data),
+            );
+        }
+        values
+    };
+    let rim = values(true);
+    if rim.is_empty() { values(false) } else { rim }
+}
+
+/// The middle value; `None` for no values. The order of `values` is lost.
+pub fn median(values: &mut [f64]) -> Option<f64> {
+    if values.is_empty() {
+        return None;
+    }
+    let (middle, even) = (values.len() / 2, values.len().is_multiple_of(2));
+    let (below, &mut upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
+    if even {
+        let lower = below.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        // Halves first: the sum may overflow.
+        return Some(0.5 * lower + 0.5 * upper);
+    }
+    Some(upper)
+}
