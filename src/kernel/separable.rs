@@ -330,39 +330,43 @@ fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool, const UNIFORM: boo
     }
     let mut absolute = zero;
     let mut pairs = [zero; PAIRS];
-    let (mut scores, mut rests) = ([zero; FEW], [zero; FEW]);
+    let (mut residuals, mut rests) = ([zero; FEW], [zero; FEW]);
     for (first, row) in (0..).step_by(width).zip(rows) {
         let height = p[FLUX] * row.value;
         let across = products(row);
         let leverages = form_of_row(&leverages, &across);
         let mut along = [zero; PRODUCTS];
         // A stage for many pixels, then the next: what a single pixel takes is a long chain of results
-        // that wait for each other, and a processor sees only so far ahead.
+        // that wait for each other, and a processor sees only so far ahead. What a stage keeps from
+        // pixel to pixel stays in registers.
         for (first, columns) in (first..).step_by(FEW).zip(columns.chunks(FEW)) {
             let data = &pixels.data[first..][..columns.len()];
+            let residuals = &mut residuals[..columns.len()];
+            let weight = |x: usize| match UNIFORM {
+                true => register.splat(1.0),
+                false => pixels.weight(first + x),
+            };
             for (x, column) in columns.iter().enumerate() {
                 let model = height.mul_add(column.value, p[BACKGROUND]);
-                let residual = register.load(&data[x]) - model;
-                let weight = match UNIFORM {
-                    true => register.splat(1.0),
-                    false => pixels.weight(first + x),
-                };
+                residuals[x] = register.load(&data[x]) - model;
+                if SANDWICH {
+                    let leverage = value_of_form(&leverages, column);
+                    rests[x] = ResidualSums::rest(weight(x), leverage);
+                }
+            }
+            for (x, (residual, rest)) in residuals.iter_mut().zip(&rests).enumerate() {
                 absolute = absolute
                     + match UNIFORM {
                         true => residual.abs(),
-                        false => ResidualSums::absolute(residual, weight),
+                        false => ResidualSums::absolute(*residual, weight(x)),
                     };
                 if SANDWICH {
-                    scores[x] = weight * residual;
-                    rests[x] = ResidualSums::rest(weight, value_of_form(&leverages, column));
+                    let alone = weight(x) * *residual / *rest;
+                    *residual = alone * alone;
                 }
             }
             if SANDWICH {
-                for (score, rest) in scores[..columns.len()].iter_mut().zip(&rests) {
-                    let alone = *score / *rest;
-                    *score = alone * alone;
-                }
-                for (column, square) in columns.iter().zip(&scores) {
+                for (column, square) in columns.iter().zip(&*residuals) {
                     add_products(&mut along, column, *square);
                 }
             }
