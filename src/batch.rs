@@ -14,7 +14,7 @@ use crate::block::LANES;
 use crate::constraints::Constraints;
 use crate::cutout::Cutout;
 use crate::error::{Error, Result};
-use crate::frame::Frame;
+use crate::footprint::Footprint;
 use crate::kernel::Pixels;
 use crate::model::Model;
 use crate::packed::PackedBlock;
@@ -168,7 +168,7 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`] where the cutout is not of the batch's height and width.
+    /// [`Error::Option`] where the cutout is not of the batch's height and width, or these are 0.
     pub fn push(&mut self, cutout: &Cutout, start: Start) -> Result<()> {
         self.push_constrained(cutout, start, None)
     }
@@ -177,14 +177,15 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`] where the cutout is not of the batch's height and width.
+    /// [`Error::Option`] where the cutout is not of the batch's height and width, or these are 0.
     pub fn push_constrained(
         &mut self,
         cutout: &Cutout,
         start: Start,
         constraints: Option<Constraints>,
     ) -> Result<()> {
-        if (cutout.width, cutout.height) != (self.width, self.height) {
+        let fits = (cutout.width, cutout.height) == (self.width, self.height);
+        if !fits || self.pixels_per_star() == 0 {
             return Err(self.wrong_shape(cutout.width, cutout.height));
         }
         self.push_unchecked(cutout, start, constraints);
@@ -261,8 +262,8 @@ impl<'a> Chunk<'a> {
     }
 
     /// Its cutouts as the places of a model's stars.
-    pub(crate) fn frame(&self, model: &'static dyn Model) -> Frame {
-        Frame {
+    pub(crate) fn footprint(&self, model: &'static dyn Model) -> Footprint {
+        Footprint {
             parameters: model.parameters(),
             width: self.width,
             height: self.height,

@@ -116,11 +116,11 @@ impl Finisher<'_> {
             unit,
             scales: &Scales::of(stars),
         };
-        let frame = self.chunk.frame(self.model);
+        let footprint = self.chunk.footprint(self.model);
         vectorized!(self.level, simd => with_constant!(n, N => {
             ends.clear();
             for part in Part::all(simd) {
-                ends.fill::<_, N>(part, frame, &solution);
+                ends.fill::<_, N>(part, footprint, &solution);
             }
         }));
         for (lane, (star, fit)) in stars.iter().zip(fits).enumerate() {
@@ -128,8 +128,8 @@ impl Finisher<'_> {
         }
     }
 
-    /// Takes the sums of the stars in `mask`, which follow on the star `first`, in `f64` into `space`;
-    /// the chi-square of all.
+    /// Takes the sums of the stars in `mask`, of the block that begins with the star `first`, again in
+    /// `f64` into `space`, and gives the chi-square of all.
     fn sum_exactly(
         &self,
         mask: LaneMask,

@@ -15,8 +15,9 @@ pub struct Fit {
     /// The parameters, in the order of the model.
     pub parameters: Parameters,
     /// Covariance of the parameters, see [`Fit::covariance_of`] for that of catalogue columns: from
-    /// the curvature where the noise is known, else the sandwich HC3. Rows and columns of a parameter
-    /// at its bound are 0, as nothing is known of its error; those beyond the model's mean nothing.
+    /// the curvature where the noise is known, else the sandwich HC3. Rows and columns of a
+    /// parameter at its bound are 0, as nothing is known of its error; those beyond the model's
+    /// mean nothing.
     pub covariance: Option<Packed>,
     /// Parameters of whose error nothing is known, one bit each: they ended at a bound.
     pub held: u8,

@@ -100,7 +100,7 @@ pub mod estimator;
 mod finish;
 pub mod fit;
 pub mod fitter;
-mod frame;
+mod footprint;
 pub mod image;
 pub mod io;
 pub mod kernel;

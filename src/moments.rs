@@ -73,6 +73,9 @@ struct Cutouts<'a, S: Simd> {
 /// Pixels that need no memory from the heap.
 const FEW: usize = 256;
 
+/// Part of a neighbourhood of 3 x 3 pixels that one is.
+const NINTH: f64 = 1.0 / 9.0;
+
 /// Rows or columns that need none.
 const FEW_LINES: usize = 32;
 
@@ -103,11 +106,21 @@ impl<'a, S: Simd> Cutouts<'a, S> {
     }
 
     /// The pixel whose 3 x 3 neighbourhood is brightest: a single hot pixel does not win against a
-    /// star. There is no light beyond the cutout; where there is none at all it is the middle.
+    /// star. A pixel that is not used, such as those of a saturated core, is as bright as those
+    /// round it. There is no light beyond the cutout; where there is none at all it is the middle.
     #[inline(always)]
     fn brightest(&self) -> (Lanes<S>, Lanes<S>) {
+        match self.pixels.has_uniform_weights() {
+            true => self.brightest_of::<true>(),
+            false => self.brightest_of::<false>(),
+        }
+    }
+
+    /// As [`brightest`](Self::brightest); `ALL` where every pixel is used.
+    #[inline(always)]
+    fn brightest_of<const ALL: bool>(&self) -> (Lanes<S>, Lanes<S>) {
         let register = self.pixels.register;
-        let zero = register.splat(0.0);
+        let (zero, one) = (register.splat(0.0), register.splat(1.0));
         let width = self.pixels.width;
         let height = self.light.len() / width;
         let mut best = zero;
@@ -115,34 +128,54 @@ impl<'a, S: Simd> Cutouts<'a, S> {
             register.splat((width / 2) as f32),
             register.splat((height / 2) as f32),
         );
-        let mut beyond: SmallVec<[Lanes<S>; FEW_LINES]> = SmallVec::new();
-        beyond.resize(width, zero);
         for y in 0..height {
-            let here = &self.light[y * width..][..width];
-            let above = match y > 0 {
-                true => &self.light[(y - 1) * width..][..width],
-                false => &beyond,
-            };
-            let below = match y + 1 < height {
-                true => &self.light[(y + 1) * width..][..width],
-                false => &beyond,
-            };
-            // The sums of three columns, of which the last one comes in with each pixel.
-            let (mut left, mut middle) = (zero, above[0] + here[0] + below[0]);
+            let none = (zero, zero);
+            let (mut left, mut middle) = (none, self.column::<ALL>(0, y));
             for x in 0..width {
                 let right = match x + 1 < width {
-                    true => above[x + 1] + here[x + 1] + below[x + 1],
-                    false => zero,
+                    true => self.column::<ALL>(x + 1, y),
+                    false => none,
                 };
-                let sum = left + middle + right;
-                let better = sum - best;
-                best = best.larger(sum);
+                let mut light = left.0 + middle.0 + right.0;
+                if !ALL {
+                    let used = one - (left.1 + middle.1 + right.1);
+                    light = light / used.at_least(NINTH);
+                }
+                let better = light - best;
+                best = best.larger(light);
                 place.0 = better.if_positive(register.splat(x as f32), place.0);
                 place.1 = better.if_positive(register.splat(y as f32), place.1);
                 (left, middle) = (middle, right);
             }
         }
         place
+    }
+
+    /// Light of a pixel and of those above and below, and what part of nine is not used of them.
+    #[inline(always)]
+    fn column<const ALL: bool>(&self, x: usize, y: usize) -> (Lanes<S>, Lanes<S>) {
+        let (mut light, mut unused) = self.pixel::<ALL>(x, y);
+        if y > 0 {
+            let above = self.pixel::<ALL>(x, y - 1);
+            (light, unused) = (light + above.0, unused + above.1);
+        }
+        if (y + 1) * self.pixels.width < self.light.len() {
+            let below = self.pixel::<ALL>(x, y + 1);
+            (light, unused) = (light + below.0, unused + below.1);
+        }
+        (light, unused)
+    }
+
+    /// The same of one pixel.
+    #[inline(always)]
+    fn pixel<const ALL: bool>(&self, x: usize, y: usize) -> (Lanes<S>, Lanes<S>) {
+        let at = y * self.pixels.width + x;
+        let zero = self.background.constant(0.0);
+        let unused = match ALL {
+            true => zero,
+            false => self.pixels.weight(at).if_positive(zero, zero + NINTH),
+        };
+        (self.light[at], unused)
     }
 
     #[inline(always)]
@@ -336,3 +369,6 @@ impl<S: Simd> Sums<S> {
         result
     }
 }
+
+#[cfg(test)]
+mod tests;

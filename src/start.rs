@@ -109,8 +109,9 @@ impl<'a> Starter<'a> {
     fn place(&self, stars: &[BatchStar], pixels: &PackedBlock, block: &mut StarBlock) {
         let (model, parameters) = (self.chart.model, &mut block.parameters);
         let moments = self.moments(stars, pixels);
-        let mut given = 0;
+        let (mut given, mut present) = (0, 0);
         for (lane, star) in stars.iter().enumerate() {
+            present |= 1 << lane;
             let start = match star.start {
                 Start::Given(parameters) => {
                     given |= 1 << lane;
@@ -127,19 +128,21 @@ impl<'a> Starter<'a> {
             };
             set_lane(parameters, lane, &start);
         }
-        let (frame, scales) = (self.chunk.frame(model), Scales::of(stars));
+        let (footprint, scales) = (self.chunk.footprint(model), Scales::of(stars));
         vectorized!(self.level, simd => {
             for part in Part::all(simd) {
                 let given = part.mask(given);
-                for (parameter, row) in frame.parameters.iter().zip(&mut *parameters) {
+                for (parameter, row) in footprint.parameters.iter().zip(&mut *parameters) {
                     let value = part.load(row);
                     let scaled = scales.to_scaled(part, parameter.role, value);
                     part.store(row, given.select(scaled, value));
                 }
-                block.starts_outside |= part.bits(frame.outside(part, parameters));
+                block.starts_outside |= part.bits(footprint.outside(part, parameters));
             }
         });
-        frame.center(block.starts_outside, parameters);
+        // A lane without a star has what was there before.
+        block.starts_outside &= present;
+        footprint.center(block.starts_outside, parameters);
     }
 
     /// The moments of the stars that start from theirs.

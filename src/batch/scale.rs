@@ -113,3 +113,70 @@ impl Scales {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fearless_simd::{Level, dispatch};
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::batch::{Batch, Start};
+    use crate::block::LANES;
+    use crate::cutout::{Cutout, CutoutOptions, Noise};
+    use crate::model::MODELS;
+
+    /// What one part makes of one value of every star: in the cutouts, and from there in the image.
+    fn there_and_back(level: Level, scales: &Scales, role: Role, value: f64) -> (Row, Row) {
+        #[inline(always)]
+        fn in_parts<S: Simd>(simd: S, scales: &Scales, role: Role, value: f64) -> (Row, Row) {
+            let mut rows = (Row::filled(0.0), Row::filled(0.0));
+            for part in Part::all(simd) {
+                let scaled = scales.to_scaled(part, role, part.splat(value));
+                part.store(&mut rows.0, scaled);
+                part.store(&mut rows.1, scales.to_image(part, role, scaled));
+            }
+            rows
+        }
+        dispatch!(level, simd => in_parts(simd, scales, role, value))
+    }
+
+    #[test]
+    fn stars_side_by_side_are_scaled_as_one_is() {
+        let options = CutoutOptions {
+            noise: Noise::Unit,
+            saturation: f64::INFINITY,
+        };
+        let mut batch = Batch::new(3, 3);
+        for star in 0..LANES - 1 {
+            let level = 100.0 * star as f64;
+            let pixels = Array2::from_shape_fn((3, 3), |(y, x)| level + (star + x * y) as f64);
+            let mut cutout = Cutout::from_pixels(pixels.view(), None, &options);
+            cutout.corner = (10 * star as i64, 7 - star as i64);
+            let start = Start::Moments {
+                position: None,
+                fwhm: None,
+            };
+            batch.push(&cutout, start).unwrap();
+        }
+        let scales = Scales::of(&batch.stars);
+        for model in MODELS {
+            for (j, parameter) in model.parameters().iter().enumerate() {
+                for level in [Level::new(), Level::baseline()] {
+                    let value = 37.0;
+                    let (scaled, back) = there_and_back(level, &scales, parameter.role, value);
+                    for (lane, star) in batch.stars.iter().enumerate() {
+                        let mut values = Parameters::default();
+                        values[j] = value;
+                        let alone = star.scale.to_scaled(model.parameters(), &values)[j];
+                        assert_eq!(scaled[lane], alone, "{} {lane}", parameter.name);
+                        assert!((back[lane] - value).abs() < 1e-12 * 1600.0);
+                    }
+                    assert_eq!(scaled[LANES - 1], value, "where there is no star");
+                }
+            }
+        }
+        let (first, last) = (&batch.stars[0].scale, &batch.stars[LANES - 2].scale);
+        assert_ne!(first.pedestal, last.pedestal, "a control: they differ");
+        assert_ne!(first.corner, last.corner);
+    }
+}

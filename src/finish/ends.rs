@@ -7,7 +7,7 @@ use crate::batch::{BatchStar, Scales};
 use crate::block::{LaneMask, ParameterRows, Part, Row, StarBlock, lane_bits, lane_of};
 use crate::chart::Chart;
 use crate::fit::{Fit, FitStatus, Flags};
-use crate::frame::Frame;
+use crate::footprint::Footprint;
 use crate::kernel::ResidualSums;
 use crate::model::{MAX_PACKED, MAX_PARAMETERS, Packed, Role, packed_index};
 use crate::solver::cholesky::sandwich;
@@ -72,7 +72,7 @@ impl Ends {
     pub(super) fn fill<S: Simd, const N: usize>(
         &mut self,
         part: Part<S>,
-        frame: Frame,
+        footprint: Footprint,
         solution: &Solution<'_>,
     ) {
         let Solution {
@@ -91,7 +91,7 @@ impl Ends {
         let mut finite = chi2 * zero;
         let mut negative = part.none();
         unroll!(J in N => {
-            let role = frame.parameters[J].role;
+            let role = footprint.parameters[J].role;
             let scaled = part.load(&solution.parameters[J]);
             let value = scales.to_image(part, role, scaled);
             part.store(&mut self.parameters[J], value);
@@ -100,7 +100,10 @@ impl Ends {
                 negative |= scaled.simd_lt(zero);
             }
         });
-        let outside = frame.outside(part, solution.parameters);
+        for row in &mut self.parameters[N..] {
+            part.store(row, zero);
+        }
+        let outside = footprint.outside(part, solution.parameters);
         self.finite |= part.bits(finite.simd_eq(zero));
         self.outside |= part.bits(outside);
         self.negative |= part.bits(negative);
@@ -115,8 +118,8 @@ impl Ends {
         let known = one / weight;
         unroll_packed!((J, K, AT) in N => {
             let value = unit.select(covariance[AT], inverse[AT] * known);
-            let value = value * scales.factor(part, frame.parameters[J].role);
-            let value = value * scales.factor(part, frame.parameters[K].role);
+            let value = value * scales.factor(part, footprint.parameters[J].role);
+            let value = value * scales.factor(part, footprint.parameters[K].role);
             part.store(&mut self.covariances[AT], value);
         });
     }

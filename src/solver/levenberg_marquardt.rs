@@ -248,9 +248,8 @@ fn step<S: Simd, const N: usize>(
 }
 
 /// Where a damped step leads within bounds and reach, and for which of the `wanting` stars there is
-/// one. What would
-/// go further goes as far as it may and the others take the step that is best with that: merely cut
-/// short, a step may lead uphill.
+/// one. What would go further goes as far as it may and the others take the step that is best with
+/// that: merely cut short, a step may lead uphill.
 #[inline(always)]
 fn bounded_trial<S: Simd, const N: usize>(
     part: Part<S>,

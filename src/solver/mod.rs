@@ -52,9 +52,9 @@ pub trait Solver: Debug + Sync {
     /// Name on the command line.
     fn name(&self) -> &'static str;
 
-    /// Takes the sums at [`StarBlock::trial`] of the stars that are running, which it may change, and
-    /// for each either sets the next trial, within its bounds, or ends the fit: then [`StarBlock::parameters`] are
-    /// final.
+    /// Takes the sums at [`StarBlock::trial`] of the stars that are running, which it may change,
+    /// and for each either sets the next trial, within its bounds, or ends the fit: then
+    /// [`StarBlock::parameters`] are final.
     fn update(
         &self,
         level: Level,

@@ -4,7 +4,7 @@ use ndarray::Array2;
 use rand::RngExt;
 use starfit::backend::{Backend, CpuBackend, ReferenceBackend};
 use starfit::batch::{Batch, Start};
-use starfit::cutout::{Cutout, Noise};
+use starfit::cutout::{Cutout, CutoutOptions, Noise};
 use starfit::estimator::Estimator;
 use starfit::fit::{Fit, FitStatus, Flags};
 use starfit::fitter::Fitter;
@@ -97,6 +97,75 @@ fn many_chunks_give_what_one_gives() {
         // Negative control: one star against another.
         let error = whole[0].covariance.unwrap()[0].sqrt();
         assert!((whole[0].parameters[0] - parts[1].parameters[0]).abs() > 1e-3 * error);
+    }
+}
+
+/// A fit of a star is the same whatever its memory held before, and whatever stands beside it.
+#[test]
+fn fits_remember_nothing_and_know_no_neighbour() {
+    const STARS: usize = 40;
+    let mut rng = rng(12);
+    let cutouts: Vec<Cutout> = (0..STARS)
+        .map(|star| {
+            let pixels = Array2::from_shape_fn((11, 11), |(y, x)| {
+                let square = (x as f64 - 5.3).powi(2) + (y as f64 - 4.8).powi(2);
+                200.0 + 900.0 * (-square / 6.0).exp() + 12.0 * (rng.random::<f64>() - 0.5)
+            });
+            let noise = match star % 3 {
+                0 => Noise::Unit,
+                _ => Noise::Known {
+                    gain: Some(1.5),
+                    read_noise: star as f64,
+                },
+            };
+            let options = CutoutOptions { noise, ..UNIT };
+            Cutout::from_pixels(pixels.view(), None, &options)
+        })
+        .collect();
+    let batch = |cutouts: &[Cutout]| {
+        let mut batch = Batch::new(11, 11);
+        for cutout in cutouts {
+            let start = Start::Moments {
+                position: None,
+                fwhm: None,
+            };
+            batch.push(cutout, start).unwrap();
+        }
+        batch
+    };
+    let fitter = |backend: &dyn Backend| {
+        let solver = Box::new(LevenbergMarquardt::default());
+        Fitter::new(gaussian(), solver, backend_like(backend))
+    };
+    for backend in backends() {
+        let mut used = fitter(backend.as_ref());
+        let mut fits = Vec::new();
+        used.model = by_name("elliptical-moffat").unwrap();
+        used.fit_into(&batch(&cutouts), &mut fits).unwrap();
+        used.model = gaussian();
+        used.fit_into(&batch(&cutouts), &mut fits).unwrap();
+        assert_eq!(fits.len(), STARS);
+        let worst = |other: &dyn Fn(usize) -> usize| {
+            let mut worst = 0.0_f64;
+            for (star, fit) in fits.iter().enumerate() {
+                let alone = &cutouts[other(star)..=other(star)];
+                let fresh = &fitter(backend.as_ref()).fit(&batch(alone)).unwrap()[0];
+                assert_eq!(fit.status, FitStatus::Converged);
+                assert_eq!((fit.flags, fit.held), (fresh.flags, fresh.held));
+                assert_eq!(fit.parameters[5..], [0.0; 3], "{}", backend.name());
+                let (mine, its) = (fit.covariance.unwrap(), fresh.covariance.unwrap());
+                for j in 0..5 {
+                    let (error, its) = (mine[j * (j + 3) / 2].sqrt(), its[j * (j + 3) / 2].sqrt());
+                    let off = (fit.parameters[j] - fresh.parameters[j]).abs() / its;
+                    worst = worst.max(off).max((error / its - 1.0).abs());
+                }
+            }
+            worst
+        };
+        let same = worst(&|star| star);
+        assert!(same < 0.01, "{}: {same}", backend.name());
+        let control = worst(&|star| (star + 1) % STARS);
+        assert!(control > 0.1, "the control, {}: {control}", backend.name());
     }
 }
 

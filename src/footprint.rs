@@ -7,13 +7,13 @@ use crate::model::{Parameter, Role};
 
 /// The cutouts of a batch, and which parameters of a model are a place in them.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Frame {
+pub(crate) struct Footprint {
     pub(crate) parameters: &'static [Parameter],
     pub(crate) width: usize,
     pub(crate) height: usize,
 }
 
-impl Frame {
+impl Footprint {
     /// Stars whose centre is not in their cutout.
     #[inline(always)]
     pub(crate) fn outside<S: Simd>(&self, part: Part<S>, parameters: &ParameterRows) -> S::mask64s {
