@@ -314,17 +314,19 @@ fn doubles<V: Value>(values: &[V]) -> impl Iterator<Item = f64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use ndarray::Array2;
 
     use super::*;
     use crate::cutout::{CutoutOptions, Noise};
 
-    const OPTIONS: CutoutOptions = CutoutOptions {
+    /// Noise that is not known, and nothing saturated.
+    pub(crate) const OPTIONS: CutoutOptions = CutoutOptions {
         noise: Noise::Unit,
         saturation: f64::INFINITY,
     };
-    const START: Start = Start::Moments {
+    /// At the brightest spot.
+    pub(crate) const START: Start = Start::Moments {
         position: None,
         fwhm: None,
     };

@@ -73,11 +73,11 @@ struct Cutouts<'a, S: Simd> {
 /// Pixels that need no memory from the heap.
 const FEW: usize = 256;
 
-/// Part of a neighbourhood of 3 x 3 pixels that one is.
-const NINTH: f64 = 1.0 / 9.0;
-
 /// Rows or columns that need none.
 const FEW_LINES: usize = 32;
+
+/// Part of a neighbourhood of 3 x 3 pixels that one is.
+const NINTH: f64 = 1.0 / 9.0;
 
 impl<'a, S: Simd> Cutouts<'a, S> {
     #[inline(always)]
@@ -178,6 +178,7 @@ impl<'a, S: Simd> Cutouts<'a, S> {
         (self.light[at], unused)
     }
 
+    /// The moments of each star, with a window that is moved onto the centroid.
     #[inline(always)]
     fn moments(&self, expected: &Expected, out: &mut [Moments]) {
         let register = self.pixels.register;

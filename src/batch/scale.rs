@@ -120,9 +120,10 @@ mod tests {
     use ndarray::Array2;
 
     use super::*;
-    use crate::batch::{Batch, Start};
+    use crate::batch::Batch;
+    use crate::batch::tests::{OPTIONS, START};
     use crate::block::LANES;
-    use crate::cutout::{Cutout, CutoutOptions, Noise};
+    use crate::cutout::Cutout;
     use crate::model::MODELS;
 
     /// What one part makes of one value of every star: in the cutouts, and from there in the image.
@@ -142,21 +143,13 @@ mod tests {
 
     #[test]
     fn stars_side_by_side_are_scaled_as_one_is() {
-        let options = CutoutOptions {
-            noise: Noise::Unit,
-            saturation: f64::INFINITY,
-        };
         let mut batch = Batch::new(3, 3);
         for star in 0..LANES - 1 {
             let level = 100.0 * star as f64;
             let pixels = Array2::from_shape_fn((3, 3), |(y, x)| level + (star + x * y) as f64);
-            let mut cutout = Cutout::from_pixels(pixels.view(), None, &options);
+            let mut cutout = Cutout::from_pixels(pixels.view(), None, &OPTIONS);
             cutout.corner = (10 * star as i64, 7 - star as i64);
-            let start = Start::Moments {
-                position: None,
-                fwhm: None,
-            };
-            batch.push(&cutout, start).unwrap();
+            batch.push(&cutout, START).unwrap();
         }
         let scales = Scales::of(&batch.stars);
         for model in MODELS {

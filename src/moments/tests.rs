@@ -3,18 +3,10 @@ use ndarray::Array2;
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch::{Batch, Start};
-use crate::cutout::{Cutout, CutoutOptions, Noise};
+use crate::batch::Batch;
+use crate::batch::tests::{OPTIONS, START};
+use crate::cutout::{Cutout, CutoutOptions};
 use crate::kernel::Pixels;
-
-const OPTIONS: CutoutOptions = CutoutOptions {
-    noise: Noise::Unit,
-    saturation: f64::INFINITY,
-};
-const START: Start = Start::Moments {
-    position: None,
-    fwhm: None,
-};
 
 /// What registers find of one star: level of the rim, and place of the brightest spot.
 fn found(level: Level, block: &PackedBlock, star: usize) -> (f64, (f64, f64)) {
