@@ -77,8 +77,8 @@ impl Real for f64 {
     }
 }
 
-/// Where `exp` of a register ends.
-const SMALLEST_EXPONENT: f64 = -36.0;
+/// Where `exp` of a register, and of a shader, ends.
+pub(crate) const SMALLEST_EXPONENT: f64 = -36.0;
 
 /// A register of `f32`, one lane a star.
 #[derive(Debug, Clone, Copy)]

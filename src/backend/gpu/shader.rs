@@ -7,6 +7,7 @@ use crate::block::LANES;
 use crate::estimator::{Estimator, REFUSED};
 use crate::kernel::{Form, conic};
 use crate::model::Model;
+use crate::real::SMALLEST_EXPONENT;
 
 use super::unroll::unroll;
 
@@ -181,7 +182,8 @@ impl Variant {
              const LN_2: f32 = {:?};\n\
              const INVERSE_PI: f32 = {:?};\n\
              const INVERSE_ROOT_PI: f32 = {:?};\n\
-             const REFUSED: f32 = {:?};\n",
+             const REFUSED: f32 = {:?};\n\
+             const SMALLEST_EXPONENT: f32 = {SMALLEST_EXPONENT:?};\n",
             self.lanes.0,
             self.lanes.stars(),
             self.columns.unwrap_or(0).div_ceil(CELL),
