@@ -9,6 +9,8 @@
 mod cell;
 mod spline;
 
+use std::ops::Range;
+
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
@@ -27,6 +29,8 @@ const MIN_NOISE: f64 = 0.01;
 pub struct Background {
     width: usize,
     height: usize,
+    /// The row of the mesh's image that is row 0.
+    first_row: usize,
     cell: usize,
     level: Mesh,
     noise: Mesh,
@@ -122,6 +126,7 @@ impl Background {
         Self {
             width,
             height,
+            first_row: 0,
             cell,
             median_level: middle(&level).unwrap_or(0.0),
             median_noise: middle(&noise).unwrap_or(0.0),
@@ -131,24 +136,33 @@ impl Background {
         }
     }
 
+    /// That of a part of the image, some of its rows; the medians stay those of the whole.
+    pub(crate) fn of_rows(&self, rows: &Range<usize>) -> Self {
+        Self {
+            height: rows.len(),
+            first_row: self.first_row + rows.start,
+            ..self.clone()
+        }
+    }
+
     /// Level at (x, y), pixels, in units of the image.
     pub fn level(&self, x: f64, y: f64) -> f64 {
-        self.level.at(x, y)
+        self.level.at(x, y + self.first_row as f64)
     }
 
     /// Standard deviation of the sky in one pixel at (x, y), in units of the image.
     pub fn noise(&self, x: f64, y: f64) -> f64 {
-        self.noise.at(x, y)
+        self.noise.at(x, y + self.first_row as f64)
     }
 
     /// Level along row `y`, for as many pixels from x = 0 on as `out` is long.
     pub fn level_row(&self, y: usize, out: &mut [f64]) {
-        self.level.row(y, out);
+        self.level.row(y + self.first_row, out);
     }
 
     /// Noise along row `y`, for as many pixels from x = 0 on as `out` is long.
     pub fn noise_row(&self, y: usize, out: &mut [f64]) {
-        self.noise.row(y, out);
+        self.noise.row(y + self.first_row, out);
     }
 
     /// The level of every pixel, `[[y, x]]`.
@@ -165,7 +179,7 @@ impl Background {
         let mut map = Array2::zeros((self.height, self.width));
         par_rows(&mut map)
             .enumerate()
-            .for_each(|(y, row)| mesh.row(y, row));
+            .for_each(|(y, row)| mesh.row(y + self.first_row, row));
         map
     }
 
@@ -173,7 +187,7 @@ impl Background {
     pub fn subtract(&self, pixels: ArrayView2<'_, f64>) -> Array2<f64> {
         let mut difference = Array2::zeros(pixels.dim());
         par_rows(&mut difference).enumerate().for_each(|(y, row)| {
-            self.level.row(y, row);
+            self.level_row(y, row);
             for (out, pixel) in row.iter_mut().zip(pixels.row(y)) {
                 *out = pixel - *out;
             }

@@ -1,6 +1,6 @@
 //! The pixels round a star, with their weights.
 
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2, s};
 
 use crate::background::Background;
 use crate::fit::Flags;
@@ -127,14 +127,18 @@ impl Cutout {
         let mut data = vec![f64::NAN; size * size];
         let given = image.variance.as_ref();
         let mut variances = vec![f64::NAN; if given.is_some() { size * size } else { 0 }];
-        for row in rows.clone() {
-            for column in columns.clone() {
-                let at =
-                    ((row as i64 - corner.1) as usize) * size + (column as i64 - corner.0) as usize;
-                data[at] = image.pixels[[row, column]];
-                if let Some(given) = given {
-                    variances[at] = given[[row, column]];
+        for row in rows.clone().filter(|_| !columns.is_empty()) {
+            let first = (row as i64 - corner.1) as usize * size;
+            let place = |column: usize| first + (column as i64 - corner.0) as usize;
+            let places = place(columns.start)..place(columns.end);
+            let copy = |from: &Array2<f64>, to: &mut [f64]| {
+                for (to, from) in to.iter_mut().zip(from.slice(s![row, columns.clone()])) {
+                    *to = *from;
                 }
+            };
+            copy(&image.pixels, &mut data[places.clone()]);
+            if let Some(given) = given {
+                copy(given, &mut variances[places]);
             }
         }
         let mut flags = Flags::default();
@@ -236,9 +240,10 @@ impl Cutout {
     fn weigh_by_noise(&mut self, gain: Option<f64>, level: f64, variance: f64) {
         let photons = gain.map_or(0.0, f64::recip);
         let mean_of_nine = variance.sqrt() / 3.0;
-        let variances: Vec<f64> = (0..self.data.len())
-            .map(|at| self.smoothed(at) - level)
-            .map(|star| {
+        let variances: Vec<f64> = self
+            .smoothed()
+            .map(|smoothed| {
+                let star = smoothed - level;
                 if star > 3.0 * mean_of_nine {
                     variance + photons * star
                 } else {
@@ -289,20 +294,17 @@ impl Cutout {
         }
     }
 
-    /// Mean of the usable pixels among the one `at` and its eight neighbours.
-    fn smoothed(&self, at: usize) -> f64 {
-        let (row, column) = (at / self.width, at % self.width);
-        let (mut sum, mut count) = (0.0, 0.0);
-        for row in row.saturating_sub(1)..(row + 2).min(self.height) {
-            for column in column.saturating_sub(1)..(column + 2).min(self.width) {
-                let at = row * self.width + column;
-                if self.weight[at] > 0.0 {
-                    sum += self.data[at];
-                    count += 1.0;
-                }
-            }
-        }
-        if count > 0.0 { sum / count } else { 0.0 }
+    /// Of each pixel the mean of the usable ones among itself and its eight neighbours, 0 where there
+    /// are none.
+    fn smoothed(&self) -> impl Iterator<Item = f64> {
+        let pixels = || self.data.iter().zip(&self.weight);
+        let usable = |weight: f64| weight > 0.0;
+        let values = pixels().map(|(&data, &weight)| if usable(weight) { data } else { 0.0 });
+        let counts = pixels().map(|(_, &weight)| f64::from(u8::from(usable(weight))));
+        let sums = sums_of_nine(values.collect(), self.width);
+        let counts = sums_of_nine(counts.collect(), self.width);
+        let means = sums.into_iter().zip(counts);
+        means.map(|(sum, count)| if count > 0.0 { sum / count } else { 0.0 })
     }
 
     /// Value and weight of the pixels in use.
@@ -317,8 +319,54 @@ impl Cutout {
     }
 }
 
+/// Sums of each value of an image and its up to eight neighbours.
+fn sums_of_nine(values: Vec<f64>, width: usize) -> Vec<f64> {
+    if values.is_empty() {
+        return values;
+    }
+    // Three along the rows, then three of these down the columns.
+    let mut across = values.clone();
+    for (sums, values) in across.chunks_mut(width).zip(values.chunks(width)) {
+        add(&mut sums[1..], values);
+        add(sums, &values[1..]);
+    }
+    let mut sums = across.clone();
+    add(&mut sums[width..], &across);
+    add(&mut sums, &across[width..]);
+    sums
+}
+
+/// Adds the values in their order, as many as there are.
+fn add(sums: &mut [f64], values: &[f64]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum += value;
+    }
+}
+
 /// The part of `start..start + size` that lies in `0..limit`.
 fn span(start: i64, size: usize, limit: usize) -> std::ops::Range<usize> {
     let end = start.saturating_add(size as i64).clamp(0, limit as i64) as usize;
     (start.clamp(0, limit as i64) as usize).min(end)..end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_nine_are_those_of_neighbours() {
+        for (width, height) in [(1, 1), (1, 4), (4, 1), (2, 2), (3, 5), (7, 4)] {
+            let value = |at: usize| (at * at % 7) as f64 + 1.0;
+            let sums = sums_of_nine((0..width * height).map(value).collect(), width);
+            for (at, sum) in sums.into_iter().enumerate() {
+                let is_near = |other: &usize| {
+                    (other / width).abs_diff(at / width) <= 1
+                        && (other % width).abs_diff(at % width) <= 1
+                };
+                let expected: f64 = (0..width * height).filter(is_near).map(value).sum();
+                assert_eq!(sum, expected, "{width} x {height}, {at}");
+            }
+        }
+        assert!(sums_of_nine(Vec::new(), 3).is_empty());
+    }
 }

@@ -6,6 +6,7 @@ program is timed as a whole.
 """
 import csv
 import dataclasses
+import functools
 import json
 import math
 import pathlib
@@ -236,10 +237,10 @@ def read_catalogue(path):
     return Result(stars, np.array([row["status"] == "converged" for row in rows]))
 
 
-def starfit_bench(program, count):
+def starfit_bench(program, count, *options):
     """`starfit bench`: fits a second and largest distance from the optimum, on a stack of its own by the same recipe.
     None if it tells no speed, as it does for a wrong answer."""
-    options = ["--work=w2", "--threads=1", f"--tolerance={TOLERANCE}", f"--count={count}", "--json"]
+    options = ["--work=w2", "--backend=cpu", "--threads=1", f"--tolerance={TOLERANCE}", f"--count={count}", "--json", *options]
     done = subprocess.run([program, "bench", *options], check=False, stdout=subprocess.PIPE)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return next((line for line in lines if line["backend"] == "cpu"), None)
@@ -262,4 +263,13 @@ def methods(program: pathlib.Path):
                starfit_fit(program, *descent, "--steps=60", "--learning-rate=8"), many, positions),
         Method("`starfit fit`, file to CSV", starfit_fit(program)),
         Method("`starfit fit`, file to CSV, start values from the pixels", starfit_fit(program, given_starts=False)),
+    ]
+
+
+def engines(program: pathlib.Path, count: int):
+    """starfit's fits in memory, which choose their stack themselves; what their `fit` returns is a line of the bench."""
+    name = "`starfit bench`, fits in memory"
+    variants = {"": (), ", start values from the pixels": ("--start=moments",), ", Poisson": ("--estimator=poisson",)}
+    return [
+        Method(name + what, functools.partial(starfit_bench, program, count, *options)) for what, options in variants.items()
     ]

@@ -88,20 +88,20 @@ def chosen(methods, only):
 def stack_rows(program, count, rounds, only, folder):
     stack = Stack.w2(count, SEED, folder)
     best = optima(stack.first(4000))
-    engine = cutouts.Method("`starfit bench`, fits in memory", lambda _: None)
+    engines = cutouts.engines(program, count)
 
     def fit(method):
-        if method is not engine:
+        if method not in engines:
             return fit_stack(method, stack)
-        line = cutouts.starfit_bench(program, count)
+        line = method.fit()
         return (count / line["fits_per_s"] if line else None), count, line
 
     def judge(method, answer):
-        if method is not engine:
+        if method not in engines:
             return judge_stack(method, answer, stack, best)
         return Accuracy(optimum_max=answer["max_error_sigma"]) if answer else Accuracy(right=False)
 
-    rows = measure(chosen([*cutouts.methods(program), engine], only), rounds, fit, judge)
+    rows = measure(chosen([*cutouts.methods(program), *engines], only), rounds, fit, judge)
     for row in rows:
         row.against(rows[0], row.stars / rows[0].stars)
     return rows

@@ -218,8 +218,12 @@ impl Cell {
 /// The bin of a value: never lower than that of a smaller value, whatever the scale.
 #[inline(always)]
 fn bin_of(value: f64, low: f64, scale: f64) -> u16 {
+    /// Leaves what is added to it, rounded, in the lowest bits: a register has no conversion to
+    /// integers of 16 bits that minds what is out of range.
+    const ROUND: f64 = (1u64 << 52) as f64;
     // NaN, from a scale of infinity, becomes 0.
-    ((value - low) * scale).max(0.0).min((BINS - 1) as f64) as u16
+    let bin = ((value - low) * scale).max(0.0).min((BINS - 1) as f64);
+    (bin + ROUND).to_bits() as u16
 }
 
 #[inline(always)]

@@ -83,7 +83,16 @@ pub struct Detection {
 /// middle of a star counts as saturated pixels. An image without noise (all pixels equal, or none)
 /// has no stars.
 pub fn detect(image: &Image, background: &Background, options: &DetectOptions) -> Vec<Detection> {
-    let (height, width) = image.pixels.dim();
+    detect_in(image.pixels.view(), background, options)
+}
+
+/// [`detect`] of pixels alone, `[[y, x]]`.
+pub(crate) fn detect_in(
+    pixels: ArrayView2<'_, f64>,
+    background: &Background,
+    options: &DetectOptions,
+) -> Vec<Detection> {
+    let (height, width) = pixels.dim();
     if height == 0 || width == 0 || background.median_noise() <= 0.0 {
         return Vec::new();
     }
@@ -92,7 +101,6 @@ pub fn detect(image: &Image, background: &Background, options: &DetectOptions) -
     } else {
         DetectOptions::default().fwhm
     };
-    let pixels = image.pixels.view();
     let filtered = filter::significance(pixels, background, fwhm);
 
     let gain = options

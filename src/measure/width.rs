@@ -1,11 +1,16 @@
 //! How wide the stars of an image are.
 
+use std::ops::Range;
+
+use ndarray::s;
+use rayon::prelude::*;
+
 use super::{LARGEST_DEFAULT_SIZE, size_for};
 use crate::backend::CpuBackend;
 use crate::background::Background;
 use crate::batch::{Batch, Start};
 use crate::cutout::{Cutout, CutoutOptions, Noise};
-use crate::detect::{DetectOptions, Detection, detect};
+use crate::detect::{DetectOptions, Detection, detect_in};
 use crate::error::Result;
 use crate::fit::{Fit, FitStatus, Flags};
 use crate::fitter::Fitter;
@@ -18,77 +23,43 @@ use crate::solver::LevenbergMarquardt;
 /// Width assumed where no star can be measured, pixels.
 const DEFAULT_FWHM: f64 = 3.0;
 
+/// Rows of a strip of a large image, of which one in `EVERY` is looked at first: the whole of it has
+/// far more stars than the width is taken from, or is soon known to have too few in a part.
+const STRIP: usize = 128;
+const EVERY: usize = 4;
+/// Stars in these strips that tell the width as well as those of the whole image: their median is
+/// known to an eighth of what one of them is.
+const ENOUGH: usize = 100;
+
 /// Median width of the isolated, unsaturated stars of the image that stand out well.
 pub(super) fn measured_fwhm(
     image: &Image,
     background: &Background,
     options: &DetectOptions,
 ) -> Result<f64> {
-    const STARS: usize = 300;
-    const FEWEST: usize = 20;
-    const SIGNIFICANCE: f64 = 15.0;
     const PASSES: usize = 3;
     // One or two may be a galaxy or a hot pixel.
     const FEWEST_MEASURED: usize = 3;
-    let solver = Box::new(LevenbergMarquardt::default());
-    let fitter = Fitter::new(&Gaussian, solver, Box::new(CpuBackend::default()));
+    let height = image.height();
+    let whole = [0..height];
+    let strips: Vec<Range<usize>> = (0..height / (EVERY * STRIP))
+        .map(|at| (EVERY * at + EVERY / 2) * STRIP)
+        .map(|first| first..first + STRIP)
+        .collect();
     let mut fwhm = DEFAULT_FWHM;
     let mut found_any = false;
     for _ in 0..PASSES {
-        let mut found = detect(
-            image,
-            background,
-            &DetectOptions {
-                fwhm,
-                ..options.clone()
-            },
-        );
-        let positions: Vec<(f64, f64)> = found.iter().map(|d| (d.x, d.y)).collect();
-        let neighbours = Neighbours::new(&positions, 2.0 * fwhm);
-        let crowded: Vec<bool> = (0..found.len())
-            .map(|i| neighbours.has_neighbour(i))
-            .collect();
-        let mut isolated = crowded.iter().map(|crowded| !crowded);
-        found.retain(|d| isolated.next() == Some(true) && !d.saturated && !d.edge);
-        found.sort_by(|a, b| b.significance.total_cmp(&a.significance));
-        let clear = found.partition_point(|d| d.significance > SIGNIFICANCE);
-        found.truncate(clear.max(FEWEST));
-        // From bright to faint alike: the brightest alone are often broadened by the detector.
-        let step = found.len().div_ceil(STARS).max(1);
-        let found: Vec<Detection> = found.into_iter().step_by(step).collect();
-
-        let size = size_for(fwhm);
-        let mut batch = Batch::new(size, size);
-        let cut = CutoutOptions {
-            noise: Noise::Unit,
-            saturation: options.saturation,
+        let options = DetectOptions {
+            fwhm,
+            ..options.clone()
         };
-        for star in &found {
-            let position = (star.x, star.y);
-            let cutout = Cutout::from_image(image, background, &cut, position, size);
-            batch.push(
-                &cutout,
-                Start::Moments {
-                    position: Some(position),
-                    fwhm: Some(fwhm),
-                },
-            )?;
+        let mut widths = Vec::new();
+        if strips.len() > 1 {
+            widths = widths_in(&strips, image, background, &options)?;
         }
-        let fits = fitter.fit(&batch)?;
-        let bad = Flags(Flags::NEAR_BOUND.0 | Flags::NEGATIVE_FLUX.0 | Flags::CENTROID_OUTSIDE.0);
-        let usable = |fit: &&Fit| fit.status == FitStatus::Converged && fit.flags.0 & bad.0 == 0;
-        let width = |fit: &Fit| {
-            Gaussian
-                .quantities(&fit.parameters)
-                .into_iter()
-                .find(|q| q.column == "fwhm")
-        };
-        let mut widths: Vec<f64> = fits
-            .iter()
-            .filter(usable)
-            .filter_map(width)
-            .map(|q| q.value)
-            .collect();
+        if widths.len() < ENOUGH {
+            widths = widths_in(&whole, image, background, &options)?;
+        }
         let count = widths.len();
         let Some(measured) = median(&mut widths).filter(|_| count >= FEWEST_MEASURED) else {
             break;
@@ -109,4 +80,125 @@ pub(super) fn measured_fwhm(
         );
     }
     Ok(fwhm)
+}
+
+/// Widths of the isolated, unsaturated stars that stand out well in some rows of an image, where a
+/// Gaussian can be fitted.
+fn widths_in(
+    strips: &[Range<usize>],
+    image: &Image,
+    background: &Background,
+    options: &DetectOptions,
+) -> Result<Vec<f64>> {
+    const STARS: usize = 300;
+    const FEWEST: usize = 20;
+    const SIGNIFICANCE: f64 = 15.0;
+    let fwhm = options.fwhm;
+    let mut found: Vec<Detection> = strips
+        .par_iter()
+        .flat_map_iter(|rows| {
+            let pixels = image.pixels.slice(s![rows.clone(), ..]);
+            let found = detect_in(pixels, &background.of_rows(rows), options);
+            let top = rows.start as f64;
+            found
+                .into_iter()
+                .map(move |d| Detection { y: d.y + top, ..d })
+        })
+        .collect();
+    let positions: Vec<(f64, f64)> = found.iter().map(|d| (d.x, d.y)).collect();
+    let neighbours = Neighbours::new(&positions, 2.0 * fwhm);
+    let crowded: Vec<bool> = (0..found.len())
+        .map(|i| neighbours.has_neighbour(i))
+        .collect();
+    let mut isolated = crowded.iter().map(|crowded| !crowded);
+    found.retain(|d| isolated.next() == Some(true) && !d.saturated && !d.edge);
+    found.sort_by(|a, b| b.significance.total_cmp(&a.significance));
+    let clear = found.partition_point(|d| d.significance > SIGNIFICANCE);
+    found.truncate(clear.max(FEWEST));
+    // From bright to faint alike: the brightest alone are often broadened by the detector.
+    let step = found.len().div_ceil(STARS).max(1);
+
+    let size = size_for(fwhm);
+    let mut batch = Batch::new(size, size);
+    let cut = CutoutOptions {
+        noise: Noise::Unit,
+        saturation: options.saturation,
+    };
+    for star in found.iter().step_by(step) {
+        let position = (star.x, star.y);
+        let cutout = Cutout::from_image(image, background, &cut, position, size);
+        let start = Start::Moments {
+            position: Some(position),
+            fwhm: Some(fwhm),
+        };
+        batch.push(&cutout, start)?;
+    }
+    let solver = Box::new(LevenbergMarquardt::default());
+    let fitter = Fitter::new(&Gaussian, solver, Box::new(CpuBackend::default()));
+    let fits = fitter.fit(&batch)?;
+    let bad = Flags(Flags::NEAR_BOUND.0 | Flags::NEGATIVE_FLUX.0 | Flags::CENTROID_OUTSIDE.0);
+    let usable = |fit: &&Fit| fit.status == FitStatus::Converged && fit.flags.0 & bad.0 == 0;
+    let width = |fit: &Fit| {
+        Gaussian
+            .quantities(&fit.parameters)
+            .into_iter()
+            .find(|q| q.column == "fwhm")
+    };
+    Ok(fits
+        .iter()
+        .filter(usable)
+        .filter_map(width)
+        .map(|q| q.value)
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use rand::SeedableRng;
+    use rand_distr::{Distribution, Normal};
+    use rand_pcg::Pcg64;
+
+    use super::*;
+
+    const ROWS: usize = 2 * EVERY * STRIP;
+
+    /// The width measured in an image with a lattice of stars, which are as wide as `width_at` says of
+    /// their rows, if there are any.
+    fn measured(width_at: impl Fn(usize) -> Option<f64>) -> f64 {
+        let mut rng = Pcg64::seed_from_u64(1);
+        let normal = Normal::new(1000.0, 1.0).unwrap();
+        let mut pixels = Array2::from_shape_simple_fn((ROWS, 200), || normal.sample(&mut rng));
+        for y in (10..ROWS - 10).step_by(16) {
+            let Some(fwhm) = width_at(y) else { continue };
+            for x in (10..190).step_by(16) {
+                let mut near = pixels.slice_mut(s![y - 10..=y + 10, x - 10..=x + 10]);
+                for ((row, column), pixel) in near.indexed_iter_mut() {
+                    let r2 = (row as f64 - 10.2).powi(2) + (column as f64 - 9.7).powi(2);
+                    *pixel += 100.0 * 2f64.powf(-4.0 * r2 / fwhm.powi(2));
+                }
+            }
+        }
+        let background = Background::estimate(pixels.view(), 64);
+        let image = Image::from_pixels("lattice", pixels);
+        measured_fwhm(&image, &background, &DetectOptions::default()).unwrap()
+    }
+
+    fn is_in_strip(y: usize) -> bool {
+        (y / STRIP) % EVERY == EVERY / 2
+    }
+
+    #[test]
+    fn strips_tell_the_width_where_they_have_stars_enough() {
+        let fwhm = measured(|y| Some(if is_in_strip(y) { 3.4 } else { 4.6 }));
+        assert!((fwhm / 3.4 - 1.0).abs() < 0.01, "{fwhm}");
+    }
+
+    #[test]
+    fn all_stars_tell_it_where_the_strips_have_few() {
+        let fwhm = measured(|y| (!is_in_strip(y)).then_some(4.6));
+        assert!((fwhm / 4.6 - 1.0).abs() < 0.01, "{fwhm}");
+        let none = measured(|_| None);
+        assert_eq!(none, DEFAULT_FWHM);
+    }
 }
