@@ -289,12 +289,6 @@ impl<S: Simd> Part<S> {
         value.store_slice(&mut row.0[self.first..self.first + Self::LEN]);
     }
 
-    /// Copies the numbers of the stars in `mask`.
-    #[inline(always)]
-    pub(crate) fn copy(self, mask: S::mask64s, from: &Row, to: &mut Row) {
-        self.store(to, mask.select(self.load(from), self.load(to)));
-    }
-
     /// The first `N` of the rows.
     #[inline(always)]
     pub(crate) fn load_all<const N: usize>(self, rows: &Parameters<Row>) -> Parameters<S::f64s> {

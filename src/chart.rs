@@ -5,7 +5,7 @@ use crate::constraints::Constraints;
 use crate::dual::Dual;
 use crate::kernel::NormalEquations;
 use crate::model::{MAX_PARAMETERS, Model, Packed, Parameter, Parameters, RATIO, Role};
-use crate::solver::{Linear, cholesky};
+use crate::solver::cholesky;
 
 /// Coordinates of a model's parameters.
 #[derive(Debug, Clone)]
@@ -95,17 +95,18 @@ impl Chart {
         ratio.zip(coordinates.position(|c| c.name == "theta"))
     }
 
-    /// Where among the coordinates flux and background are, of which the flux has the scale of the
-    /// pixels and the background their zero: a model is linear in them.
-    pub(crate) fn linear(&self) -> Option<Linear> {
-        let place = |role| {
-            let mut coordinates = self.coordinates.iter();
-            let first = coordinates.position(|coordinate| coordinate.role == role)?;
-            let is_only = coordinates.all(|coordinate| coordinate.role != role);
-            is_only.then_some(first)
-        };
-        let (flux, background) = (place(Role::Flux)?, place(Role::Background)?);
-        Some(Linear { flux, background })
+    /// Whether the first coordinate is the flux, which has the scale of the pixels, and the last the
+    /// background, which has their zero, and no other is either: a model is linear in these two.
+    pub(crate) fn is_linear(&self) -> bool {
+        let is_one = |role| matches!(role, Role::Flux | Role::Background);
+        match &self.coordinates[..] {
+            [flux, between @ .., background] => {
+                flux.role == Role::Flux
+                    && background.role == Role::Background
+                    && !between.iter().any(|coordinate| is_one(coordinate.role))
+            }
+            _ => false,
+        }
     }
 
     /// The coordinates of a star with these columns.

@@ -251,10 +251,9 @@ impl Fitter {
                 refuses: self.estimator == Estimator::Poisson,
                 coordinates: chart.coordinates(),
                 angle: chart.angle(),
-                linear: match self.estimator.is_quadratic() && self.max_iterations > 0 {
-                    true => chart.linear(),
-                    false => None,
-                },
+                is_linear: self.estimator.is_quadratic()
+                    && self.max_iterations > 0
+                    && chart.is_linear(),
             },
             tally: &mut tally,
         };

@@ -64,29 +64,58 @@ impl<S: Simd> Factor<S> {
             inverse_diagonal: [part.splat(0.0); MAX_PARAMETERS],
             regular: !part.none(),
         };
+        let one = part.splat(1.0);
+        // Two rows at a time, for one division to invert both pivots: each division has to wait for
+        // the one before.
         unroll!(J in N => {
-            // The row of L D, from which L's follows.
-            unroll!(K in J => {
-                let mut sum = element(J, K);
-                unroll!(I in K => {
-                    let known = factor.lower[packed_index(K, I)];
-                    sum = (-factor.lower[packed_index(J, I)]).mul_add(known, sum);
-                });
-                factor.lower[packed_index(J, K)] = sum;
-            });
-            let diagonal = element(J, J);
-            let mut pivot = diagonal.mul_add(damping, diagonal);
-            unroll!(K in J => {
-                let at = packed_index(J, K);
-                let lower = factor.lower[at] * factor.inverse_diagonal[K];
-                pivot = (-factor.lower[at]).mul_add(lower, pivot);
-                factor.lower[at] = lower;
-            });
-            // A NaN is not above either.
-            factor.regular &= pivot.simd_gt(diagonal * smallest);
-            factor.inverse_diagonal[J] = part.splat(1.0) / pivot;
+            if J % 2 == 0 && J + 1 < N {
+                let first = factor.eliminate::<J, J>(&element, damping);
+                let second = factor.eliminate::<{ J + 1 }, J>(&element, damping);
+                let mixed = factor.lower[packed_index(J + 1, J)];
+                let determinant = first * second - mixed * mixed;
+                let inverse = one / (first * determinant);
+                let inverse_first = determinant * inverse;
+                factor.lower[packed_index(J + 1, J)] = mixed * inverse_first;
+                let second = determinant * inverse_first;
+                // A NaN is not above either.
+                factor.regular &= first.simd_gt(element(J, J) * smallest)
+                    & second.simd_gt(element(J + 1, J + 1) * smallest);
+                factor.inverse_diagonal[J] = inverse_first;
+                factor.inverse_diagonal[J + 1] = first * first * inverse;
+            } else if J % 2 == 0 {
+                let pivot = factor.eliminate::<J, J>(&element, damping);
+                factor.regular &= pivot.simd_gt(element(J, J) * smallest);
+                factor.inverse_diagonal[J] = one / pivot;
+            }
         });
         factor
+    }
+
+    /// Takes what the first `PIVOTS` pivots account for out of a row, which becomes that of `L` there and
+    /// stays that of `L D` beyond. Returns what is left of its diagonal.
+    #[inline(always)]
+    fn eliminate<const ROW: usize, const PIVOTS: usize>(
+        &mut self,
+        element: &impl Fn(usize, usize) -> S::f64s,
+        damping: S::f64s,
+    ) -> S::f64s {
+        unroll!(K in ROW => {
+            let mut sum = element(ROW, K);
+            unroll!(I in K => {
+                let known = self.lower[packed_index(K, I)];
+                sum = (-self.lower[packed_index(ROW, I)]).mul_add(known, sum);
+            });
+            self.lower[packed_index(ROW, K)] = sum;
+        });
+        let diagonal = element(ROW, ROW);
+        let mut pivot = diagonal.mul_add(damping, diagonal);
+        unroll!(K in PIVOTS => {
+            let at = packed_index(ROW, K);
+            let lower = self.lower[at] * self.inverse_diagonal[K];
+            pivot = (-self.lower[at]).mul_add(lower, pivot);
+            self.lower[at] = lower;
+        });
+        pivot
     }
 
     /// Solves `matrix * x = right`.

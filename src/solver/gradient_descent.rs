@@ -4,6 +4,7 @@ use fearless_simd::Level;
 use fearless_simd::prelude::*;
 
 use super::cholesky::with_constant;
+use super::linear::Move;
 use super::quadratic::{Bounds, Quadratic, accept};
 use super::{Solver, Tolerances};
 use crate::block::{Part, Row, StarBlock};
@@ -37,7 +38,7 @@ impl Solver for GradientDescent {
         &self,
         level: Level,
         block: &mut StarBlock,
-        sums: &mut NormalEquations<Row>,
+        sums: &NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
     ) {
         let n = tolerances.coordinates.len();
@@ -55,7 +56,7 @@ impl GradientDescent {
         &self,
         part: Part<S>,
         block: &mut StarBlock,
-        sums: &mut NormalEquations<Row>,
+        sums: &NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
     ) {
         let running = part.mask(block.running);
@@ -80,7 +81,7 @@ impl GradientDescent {
             halfway[J] = (here.parameter(J) + part.load(&block.parameters[J])) * 0.5;
         });
         part.store(&mut block.iterations, iterations);
-        accept::<S, N>(part, taken, sums, block);
+        accept::<S, N>(part, taken, sums, &Move::none(part), block);
 
         let state = Quadratic::best(part, block);
         let bounds = Bounds::new(part, block);

@@ -4,8 +4,9 @@ use fearless_simd::Level;
 use fearless_simd::prelude::*;
 
 use super::cholesky::with_constant;
+use super::linear::Move;
 use super::quadratic::{Bounds, Quadratic, accept};
-use super::{Solver, Tolerances, linear};
+use super::{Solver, Tolerances};
 use crate::block::{Part, Row, StarBlock};
 use crate::fit::FitStatus;
 use crate::kernel::NormalEquations;
@@ -47,18 +48,13 @@ impl Solver for LevenbergMarquardt {
         &self,
         level: Level,
         block: &mut StarBlock,
-        sums: &mut NormalEquations<Row>,
+        sums: &NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
     ) {
         let n = tolerances.coordinates.len();
         // Phase by phase, not part by part: while a division of one part is under way, a processor
         // that finds the same phase of the next in its window goes on with that.
         vectorized!(level, simd => with_constant!(n, N => {
-            if let Some(linear) = tolerances.linear {
-                for part in Part::with(simd, block.running) {
-                    linear::solve::<_, N>(part, block, sums, linear, tolerances.epsilon);
-                }
-            }
             for part in Part::with(simd, block.running) {
                 self.judge::<_, N>(part, block, sums, tolerances);
             }
@@ -114,24 +110,34 @@ impl LevenbergMarquardt {
         let before = Quadratic::best(part, block);
         let here = Quadratic::new(part, &block.trial, sums);
         let finite = here.is_finite::<N>();
+        let by_gradient = running & part.mask(block.by_gradient);
+        let moved = match tolerances.is_linear {
+            true => {
+                let mask = running & !by_gradient;
+                Move::best::<N>(part, mask, &here, block, tolerances.epsilon)
+            }
+            false => Move::none(part),
+        };
+        let chi2 = moved.chi2(&here);
         // The start: nothing to compare with yet.
         let first = running & before.chi2().is_infinite();
         let later = running & !first;
 
-        let predicted = before.predicted_decrease::<N>(&here.parameters::<N>());
-        let found = before.chi2() - here.chi2();
-        let by_gradient = later & part.mask(block.by_gradient);
+        let predicted = before.predicted_decrease::<N>(&moved.parameters::<N>(&here));
+        let found = before.chi2() - chi2;
         let by_chi2 = later & !by_gradient;
         let better = by_chi2 & finite & found.simd_gt(zero);
         // Chi-square cannot tell the trial from the parameters any more. The gradient, whose terms
         // cancel less, still can. (A step that bounds or reach have bent may promise less than
         // nothing: that one is too long.)
-        let rounding = before.rounding(tolerances.epsilon, block);
-        let level =
-            by_chi2 & !better & finite & predicted.simd_ge(zero) & predicted.simd_le(rounding);
+        let worse = by_chi2 & !better;
+        let mut level = worse & finite & predicted.simd_ge(zero);
+        if level.any_true() {
+            level &= predicted.simd_le(before.rounding(tolerances.epsilon, block));
+        }
         // A valley with a flat floor, such as a hot pixel that any narrow star fits, has no minimum
         // to converge on: some steps in a row that gain nothing are the end.
-        let gains = found.max(predicted).simd_gt(here.chi2() * tolerances.ftol);
+        let gains = found.max(predicted).simd_gt(chi2 * tolerances.ftol);
         let idle = part.load(&block.idle_steps);
         let idle = better.select(gains.select(zero, idle + one), idle);
         let idles = better & idle.simd_ge(part.splat(IDLE_STEPS));
@@ -154,7 +160,7 @@ impl LevenbergMarquardt {
         damping.value = level.select(minimum, damping.value);
         damping.value = first.select(part.splat(self.damping), damping.value);
         damping.growth = better.select(part.splat(2.0), damping.growth);
-        damping.grow(by_chi2 & !better & !level);
+        damping.grow(worse & !level);
         damping.store(part, block);
 
         let iterations = part.load(&block.iterations);
@@ -164,7 +170,7 @@ impl LevenbergMarquardt {
         block.by_gradient |= part.bits(level);
         block.finish(part.bits(first & !finite), FitStatus::NotFinite);
         block.finish(part.bits(settled), FitStatus::Converged);
-        accept::<S, N>(part, accepted, sums, block);
+        accept::<S, N>(part, accepted, sums, &moved, block);
     }
 }
 
@@ -195,6 +201,7 @@ fn step<S: Simd, const N: usize>(
     let state = Quadratic::best(part, block);
     let held = Bounds::new(part, block).held::<N>(&state, tolerances.angle);
     let mut trial = state.parameters::<N>();
+    let mut promised = part.splat(0.0);
     let mut wanting = going;
     loop {
         let stuck = wanting & damping.value.simd_gt(part.splat(MAX_DAMPING));
@@ -208,11 +215,12 @@ fn step<S: Simd, const N: usize>(
         if wanting.all_false() {
             break;
         }
-        let (reached, exists) =
+        let (reached, decrease, exists) =
             bounded_trial::<S, N>(part, block, damping.value, tolerances, &held, wanting);
         unroll!(J in N => {
             trial[J] = (wanting & exists).select(reached[J], trial[J]);
         });
+        promised = (wanting & exists).select(decrease, promised);
         wanting &= !exists;
         damping.grow(wanting);
     }
@@ -224,7 +232,7 @@ fn step<S: Simd, const N: usize>(
     let chi2 = state.chi2();
     let rounding = part.load(&block.power) * tolerances.epsilon.powi(2);
     let limit = (chi2 * tolerances.ftol).max(rounding);
-    let promises_little = going & state.predicted_decrease::<N>(&trial).simd_le(limit);
+    let promises_little = going & promised.simd_le(limit);
     bounds.project::<N>(&mut trial);
     if promises_little.any_true() {
         let (newton, decrease, exists) = state.newton_step::<N>(&held);
@@ -247,8 +255,8 @@ fn step<S: Simd, const N: usize>(
     part.store_all::<N>(&mut block.trial, &trial);
 }
 
-/// Where a damped step leads within bounds and reach, and for which of the `wanting` stars there is
-/// one. What would go further goes as far as it may and the others take the step that is best with
+/// Where a damped step leads within bounds and reach, what it promises, and for which of the `wanting`
+/// stars there is one. What would go further goes as far as it may and the others take the step that is best with
 /// that: merely cut short, a step may lead uphill.
 #[inline(always)]
 fn bounded_trial<S: Simd, const N: usize>(
@@ -258,12 +266,13 @@ fn bounded_trial<S: Simd, const N: usize>(
     tolerances: &Tolerances<'_>,
     held: &Parameters<S::mask64s>,
     wanting: S::mask64s,
-) -> (Parameters<S::f64s>, S::mask64s) {
+) -> (Parameters<S::f64s>, S::f64s, S::mask64s) {
     let (state, bounds) = (Quadratic::best(part, block), Bounds::new(part, block));
     let (mut held, mut trial) = (*held, state.parameters::<N>());
     let mut right = [part.splat(0.0); MAX_PARAMETERS];
     unroll!(J in N => { right[J] = state.gradient(J); });
     let mut regular = wanting;
+    let mut is_whole = true;
     loop {
         let (step, exists) = state.step::<N>(&right, damping, &held);
         regular &= exists;
@@ -290,7 +299,12 @@ fn bounded_trial<S: Simd, const N: usize>(
             }
         });
         if is_bent.all_false() {
-            return (trial, regular);
+            let decrease = match is_whole {
+                true => state.decrease_of_step::<N>(&step, damping),
+                false => state.predicted_decrease::<N>(&trial),
+            };
+            return (trial, decrease, regular);
         }
+        is_whole = false;
     }
 }

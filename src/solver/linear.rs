@@ -8,20 +8,12 @@
 use fearless_simd::prelude::*;
 
 use super::quadratic::{Bounds, Quadratic};
-use crate::block::{Part, Row, StarBlock};
-use crate::kernel::NormalEquations;
-use crate::model::packed_index;
-use crate::unroll::{unroll, unroll_packed};
+use crate::block::{Part, StarBlock};
+use crate::model::Parameters;
+use crate::unroll::unroll;
 
-/// Where among the coordinates those are in which a model is linear: it is
-/// `flux * profile + background`, and the profile depends on all the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Linear {
-    /// The factor of the profile.
-    pub flux: usize,
-    /// The constant.
-    pub background: usize,
-}
+/// Where the flux stands among the coordinates; the background is the last.
+const FLUX: usize = 0;
 
 /// Share of its information that each of the two must keep from the other. A star wider than its
 /// cutout is nearly a constant itself: far from the true shape the two would run away from each other.
@@ -35,76 +27,137 @@ const FURTHEST: f64 = 1e4;
 /// move, and it is not counted: a chi-square that is too low would have every further trial refused.
 const ROUNDING: f64 = 100.0;
 
-/// Moves the trials of the running stars of a part to the flux and background that fit best with
-/// their shapes, and the sums with them, where both are free and that is within bounds.
-#[inline(always)]
-pub(super) fn solve<S: Simd, const N: usize>(
-    part: Part<S>,
-    block: &mut StarBlock,
-    sums: &mut NormalEquations<Row>,
-    linear: Linear,
-    epsilon: f64,
-) {
-    let Linear { flux, background } = linear;
-    let (zero, one) = (part.splat(0.0), part.splat(1.0));
-    let here = Quadratic::new(part, &block.trial, sums);
-    let bounds = Bounds::new(part, block);
-    let (by_flux, by_background) = (here.gradient(flux), here.gradient(background));
-    let (square, level) = (
-        here.curvature(flux, flux),
-        here.curvature(background, background),
-    );
-    let mixed = here.curvature(flux, background);
-    let determinant = square * level - mixed * mixed;
-    let inverse = one / determinant;
-    let up = (by_flux * level - by_background * mixed) * inverse;
-    let raise = (by_background * square - by_flux * mixed) * inverse;
-    let (before, at) = (here.parameter(flux), here.parameter(background));
-    let (flux_here, background_here) = (before + up, at + raise);
-    let factor = flux_here / before;
-    let chi2 = here.chi2();
-    let decrease = up * by_flux + raise * by_background;
+/// What the flux and background that fit best with the shape of a trial change.
+pub(super) struct Move<S: Simd> {
+    /// Of the flux.
+    factor: S::f64s,
+    /// What is added to the flux, and to the background.
+    up: S::f64s,
+    raise: S::f64s,
+    /// What chi-square is lower by.
+    decrease: S::f64s,
+}
 
-    let rounding = here.rounding(epsilon, block);
-    let is_within = |j: usize, value: S::f64s| {
-        value.simd_ge(bounds.low(j)) & value.simd_le(bounds.high(j)) & !part.mask(block.fixed[j])
-    };
-    let size = factor.abs();
-    // What is not a number is in no range.
-    let moves = part.mask(block.running)
-        & determinant.simd_gt(square * level * LEAST_SHARE)
-        & size.simd_lt(part.splat(FURTHEST))
-        & size.simd_gt(part.splat(FURTHEST.recip()))
-        & decrease.simd_le(chi2)
-        & decrease.simd_gt(rounding * ROUNDING)
-        & is_within(flux, flux_here)
-        & is_within(background, background_here);
-    let factor = moves.select(factor, one);
-    let (up, raise) = (moves.select(up, zero), moves.select(raise, zero));
-    let decrease = moves.select(decrease - rounding * ROUNDING, zero);
+impl<S: Simd> Move<S> {
+    /// Everything stays.
+    #[inline(always)]
+    pub(super) fn none(part: Part<S>) -> Self {
+        let zero = part.splat(0.0);
+        Self {
+            factor: part.splat(1.0),
+            up: zero,
+            raise: zero,
+            decrease: zero,
+        }
+    }
 
-    part.store(&mut block.trial[flux], before + up);
-    part.store(&mut block.trial[background], at + raise);
-    part.store(&mut sums.chi2, chi2 - decrease);
-    let is_linear = |j: usize| j == flux || j == background;
-    unroll!(J in N => {
-        let gradient = part.load(&sums.gradient[J]);
-        let along = |k: usize| part.load(&sums.curvature[packed_index(J, k)]);
-        let moved = gradient - along(flux) * up - along(background) * raise;
-        let scale = if is_linear(J) { one } else { factor };
-        part.store(&mut sums.gradient[J], moved * scale);
-    });
-    let square = factor * factor;
-    unroll_packed!((J, K, AT) in N => {
-        let scale = match (is_linear(J), is_linear(K)) {
-            (true, true) => one,
-            (false, false) => square,
-            _ => factor,
+    /// That of the stars in `mask` whose sums at their trials are `here`, where both are free and it is
+    /// within bounds.
+    #[inline(always)]
+    pub(super) fn best<const N: usize>(
+        part: Part<S>,
+        mask: S::mask64s,
+        here: &Quadratic<'_, S>,
+        block: &StarBlock,
+        epsilon: f64,
+    ) -> Self {
+        let background = N - 1;
+        let bounds = Bounds::new(part, block);
+        let (by_flux, by_background) = (here.gradient(FLUX), here.gradient(background));
+        let (square, level) = (
+            here.curvature(FLUX, FLUX),
+            here.curvature(background, background),
+        );
+        let mixed = here.curvature(background, FLUX);
+        let determinant = square * level - mixed * mixed;
+        let (before, at) = (here.parameter(FLUX), here.parameter(background));
+        // One division for both inverses: a processor waits for each.
+        let inverse = part.splat(1.0) / (determinant * before);
+        let (inverse, before_inverse) = (inverse * before, inverse * determinant);
+        let up = (by_flux * level - by_background * mixed) * inverse;
+        let raise = (by_background * square - by_flux * mixed) * inverse;
+        let factor = (before + up) * before_inverse;
+        let decrease = up * by_flux + raise * by_background;
+
+        let rounding = here.rounding(epsilon, block) * ROUNDING;
+        let is_within = |j: usize, value: S::f64s| {
+            value.simd_ge(bounds.low(j))
+                & value.simd_le(bounds.high(j))
+                & !part.mask(block.fixed[j])
         };
-        let row = &mut sums.curvature[AT];
-        let curvature = part.load(row);
-        part.store(row, curvature * scale);
-    });
+        let size = factor.abs();
+        // What is not a number is in no range.
+        let moves = mask
+            & determinant.simd_gt(square * level * LEAST_SHARE)
+            & size.simd_lt(part.splat(FURTHEST))
+            & size.simd_gt(part.splat(FURTHEST.recip()))
+            & decrease.simd_le(here.chi2())
+            & decrease.simd_gt(rounding)
+            & is_within(FLUX, before + up)
+            & is_within(background, at + raise);
+        let none = Self::none(part);
+        Self {
+            factor: moves.select(factor, none.factor),
+            up: moves.select(up, none.up),
+            raise: moves.select(raise, none.raise),
+            decrease: moves.select(decrease - rounding, none.decrease),
+        }
+    }
+
+    /// Chi-square after the move.
+    #[inline(always)]
+    pub(super) fn chi2(&self, here: &Quadratic<'_, S>) -> S::f64s {
+        here.chi2() - self.decrease
+    }
+
+    /// The parameters after the move.
+    #[inline(always)]
+    pub(super) fn parameters<const N: usize>(
+        &self,
+        here: &Quadratic<'_, S>,
+    ) -> Parameters<S::f64s> {
+        let mut parameters = here.parameters::<N>();
+        parameters[FLUX] += self.up;
+        unroll!(J in N => {
+            if J == N - 1 {
+                parameters[J] += self.raise;
+            }
+        });
+        parameters
+    }
+
+    /// The gradient by parameter `j` after the move.
+    #[inline(always)]
+    pub(super) fn gradient<const N: usize>(&self, here: &Quadratic<'_, S>, j: usize) -> S::f64s {
+        let along = |k: usize| here.curvature(j, k);
+        let moved = here.gradient(j) - along(FLUX) * self.up - along(N - 1) * self.raise;
+        match is_linear::<N>(j) {
+            true => moved,
+            false => moved * self.factor,
+        }
+    }
+
+    /// An element of the curvature after the move.
+    #[inline(always)]
+    pub(super) fn curvature<const N: usize>(
+        &self,
+        here: &Quadratic<'_, S>,
+        j: usize,
+        k: usize,
+    ) -> S::f64s {
+        let curvature = here.curvature(j, k);
+        match (is_linear::<N>(j), is_linear::<N>(k)) {
+            (true, true) => curvature,
+            (false, false) => curvature * (self.factor * self.factor),
+            _ => curvature * self.factor,
+        }
+    }
+}
+
+/// Whether a parameter is the flux or the background: the derivatives by the others have the flux for
+/// a factor.
+const fn is_linear<const N: usize>(j: usize) -> bool {
+    j == FLUX || j == N - 1
 }
 
 #[cfg(test)]
@@ -114,13 +167,14 @@ mod tests {
     use fearless_simd::{Level, dispatch};
 
     use super::*;
-    use crate::block::{LANES, lane_of};
+    use crate::block::{LANES, Row, lane_of};
     use crate::chart::Chart;
     use crate::constraints::Constraints;
     use crate::estimator::Estimator;
-    use crate::kernel::Pixels;
-    use crate::model::{MODELS, Model, Moments, Parameters};
+    use crate::kernel::{NormalEquations, Pixels};
+    use crate::model::{MODELS, Model, Moments, packed_index};
     use crate::solver::cholesky::with_constant;
+    use crate::solver::quadratic::accept;
 
     const SIDE: usize = 15;
 
@@ -143,8 +197,8 @@ mod tests {
         (pixels, off)
     }
 
-    /// The trial and sums of a star after [`solve`], which the other lanes must not disturb; what
-    /// the block is like is changed by `prepare` before.
+    /// The trial and sums of a star after its move, which the other lanes must not disturb; what the
+    /// block is like is changed by `prepare` before.
     fn solved(
         level: Level,
         model: &dyn Model,
@@ -154,7 +208,6 @@ mod tests {
     ) -> (Parameters, NormalEquations) {
         const LANE: usize = LANES - 2;
         let n = model.parameters().len();
-        let linear = Chart::new(model_of(model), std::iter::empty::<&Constraints>()).linear();
         let mut block = StarBlock::EMPTY;
         block.start(LANE, parameters);
         prepare(&mut block);
@@ -162,15 +215,23 @@ mod tests {
         rows.set_lane(n, LANE, sums);
         dispatch!(level, simd => with_constant!(n, N => {
             for part in Part::all(simd) {
-                solve::<_, N>(part, &mut block, &mut rows, linear.unwrap(), 1e-16);
+                let here = Quadratic::new(part, &block.trial, &rows);
+                let running = part.mask(block.running);
+                let moved = Move::best::<N>(part, running, &here, &block, 1e-16);
+                accept::<_, N>(part, !part.none(), &rows, &moved, &mut block);
             }
         }));
-        (lane_of(&block.trial, LANE), rows.lane(n, LANE))
+        (
+            lane_of(&block.parameters, LANE),
+            block.equations.lane(n, LANE),
+        )
     }
 
-    fn model_of(model: &dyn Model) -> &'static dyn Model {
-        let mut models = MODELS.iter();
-        *models.find(|other| other.name() == model.name()).unwrap()
+    #[test]
+    fn every_model_is_flux_times_a_profile_and_a_background() {
+        for model in MODELS {
+            assert!(Chart::new(*model, std::iter::empty::<&Constraints>()).is_linear());
+        }
     }
 
     #[test]

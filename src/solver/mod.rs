@@ -16,7 +16,6 @@ use fearless_simd::Level;
 
 pub use gradient_descent::GradientDescent;
 pub use levenberg_marquardt::LevenbergMarquardt;
-pub use linear::Linear;
 pub(crate) use quadratic::held_of_part;
 
 use crate::block::{Row, StarBlock};
@@ -43,8 +42,9 @@ pub struct Tolerances<'a> {
     /// Where there is a ratio of axes and an angle: held at its highest value the one leaves a
     /// circle, and the other means nothing.
     pub angle: Option<(usize, usize)>,
-    /// Where chi-square is a parabola in flux and background.
-    pub linear: Option<Linear>,
+    /// Whether the first coordinate is a flux and the last a background: chi-square is a parabola in
+    /// these two.
+    pub is_linear: bool,
 }
 
 /// A way to the minimum of chi-square.
@@ -52,14 +52,14 @@ pub trait Solver: Debug + Sync {
     /// Name on the command line.
     fn name(&self) -> &'static str;
 
-    /// Takes the sums at [`StarBlock::trial`] of the stars that are running, which it may change,
-    /// and for each either sets the next trial, within its bounds, or ends the fit: then
+    /// Takes the sums at [`StarBlock::trial`] of the stars that are running and
+    /// for each either sets the next trial, within its bounds, or ends the fit: then
     /// [`StarBlock::parameters`] are final.
     fn update(
         &self,
         level: Level,
         block: &mut StarBlock,
-        sums: &mut NormalEquations<Row>,
+        sums: &NormalEquations<Row>,
         tolerances: &Tolerances<'_>,
     );
 }

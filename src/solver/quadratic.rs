@@ -3,6 +3,7 @@
 use fearless_simd::prelude::*;
 
 use super::cholesky::{Factor, SMALLEST_PIVOT, hold};
+use super::linear::Move;
 use crate::block::{ParameterRows, Part, Row, StarBlock};
 use crate::estimator::REFUSED;
 use crate::kernel::NormalEquations;
@@ -145,6 +146,24 @@ impl<'a, S: Simd> Quadratic<'a, S> {
         (step, factor.regular & zero.simd_eq(part.splat(0.0)))
     }
 
+    /// What the step with this damping promises, where nothing but what is held has kept it short: for
+    /// such a step `C d` is `g` less the damping, and `2 g^T d - d^T C d` needs no more of `C` than its
+    /// diagonal.
+    #[inline(always)]
+    pub(super) fn decrease_of_step<const N: usize>(
+        &self,
+        step: &Parameters<S::f64s>,
+        damping: S::f64s,
+    ) -> S::f64s {
+        let mut decrease = self.part.splat(0.0);
+        unroll!(J in N => {
+            let damped = self.curvature(J, J) * damping;
+            let slope = damped.mul_add(step[J], self.gradient(J));
+            decrease = slope.mul_add(step[J], decrease);
+        });
+        decrease
+    }
+
     /// The undamped step, the decrease of chi-square that it promises, and for which stars there is
     /// one. A function of its own, not inlined: it is called from several places.
     #[inline(always)]
@@ -180,22 +199,57 @@ impl<'a, S: Simd> Quadratic<'a, S> {
     }
 }
 
-/// Writes `here` into what is best so far, for the stars in `mask`.
+/// Writes trials and the sums there, both after a move, into what is best so far, for the stars in
+/// `mask`.
 #[inline(always)]
 pub(super) fn accept<S: Simd, const N: usize>(
     part: Part<S>,
     mask: S::mask64s,
-    here: &NormalEquations<Row>,
+    sums: &NormalEquations<Row>,
+    moved: &Move<S>,
     block: &mut StarBlock,
 ) {
+    // Most often all are better.
+    if mask.all_true() {
+        write::<S, N>(
+            #[inline(always)]
+            |value, row| part.store(row, value),
+            part,
+            sums,
+            moved,
+            block,
+        );
+    } else {
+        write::<S, N>(
+            #[inline(always)]
+            |value, row| part.store(row, mask.select(value, part.load(row))),
+            part,
+            sums,
+            moved,
+            block,
+        );
+    }
+}
+
+/// Writes them as `store` does.
+#[inline(always)]
+fn write<S: Simd, const N: usize>(
+    store: impl Fn(S::f64s, &mut Row),
+    part: Part<S>,
+    sums: &NormalEquations<Row>,
+    moved: &Move<S>,
+    block: &mut StarBlock,
+) {
+    let here = Quadratic::new(part, &block.trial, sums);
+    let trial = moved.parameters::<N>(&here);
     let best = &mut block.equations;
-    part.copy(mask, &here.chi2, &mut best.chi2);
+    store(moved.chi2(&here), &mut best.chi2);
     unroll!(J in N => {
-        part.copy(mask, &block.trial[J], &mut block.parameters[J]);
-        part.copy(mask, &here.gradient[J], &mut best.gradient[J]);
+        store(trial[J], &mut block.parameters[J]);
+        store(moved.gradient::<N>(&here, J), &mut best.gradient[J]);
     });
     unroll_packed!((J, K, AT) in N => {
-        part.copy(mask, &here.curvature[AT], &mut best.curvature[AT]);
+        store(moved.curvature::<N>(&here, J, K), &mut best.curvature[AT]);
     });
 }
 
