@@ -329,3 +329,58 @@ pub(crate) fn held_of_part<S: Simd, const N: usize>(
     let at = Quadratic::new(part, &block.parameters, equations);
     Bounds::new(part, block).held::<N>(&at, angle)
 }
+
+#[cfg(test)]
+mod tests {
+    use fearless_simd::{Level, dispatch};
+
+    use super::*;
+
+    #[test]
+    fn a_damped_step_promises_what_the_parabola_says() {
+        const N: usize = 6;
+        let mut block = StarBlock::EMPTY;
+        // A matrix whose diagonal outweighs the rest of each row is positive definite.
+        for lane in 0..block.power.len() {
+            for j in 0..N {
+                let scale = (1 + j) as f64;
+                block.parameters[j][lane] = scale - 2.5;
+                block.equations.gradient[j][lane] = scale * ((7 * j + lane) % 5) as f64 - 3.0;
+                for k in 0..=j {
+                    let at = packed_index(j, k);
+                    let element = if j == k {
+                        7.0
+                    } else {
+                        ((j + k) % 3) as f64 - 1.0
+                    };
+                    block.equations.curvature[at][lane] = element * scale * (1 + k) as f64;
+                }
+            }
+        }
+        #[inline(always)]
+        fn decreases<S: Simd>(simd: S, block: &StarBlock, damping: f64) -> (f64, f64) {
+            let part = Part::at(simd, 0);
+            let state = Quadratic::best(part, block);
+            let damping = part.splat(damping);
+            let right = part.load_all::<N>(&block.equations.gradient);
+            let held = [part.none(); MAX_PARAMETERS];
+            let (step, exists) = state.step::<N>(&right, damping, &held);
+            assert!(exists.all_true());
+            let mut trial = state.parameters::<N>();
+            for j in 0..N {
+                trial[j] += step[j];
+            }
+            let promised = state.decrease_of_step::<N>(&step, damping);
+            (promised[0], state.predicted_decrease::<N>(&trial)[0])
+        }
+        for level in [Level::new(), Level::baseline()] {
+            for damping in [0.0, 0.3, 20.0] {
+                let found = dispatch!(level, simd => decreases(simd, &block, damping));
+                assert!((found.0 / found.1 - 1.0).abs() < 1e-13, "{found:?}");
+                // The control: less damping promises more.
+                let more = dispatch!(level, simd => decreases(simd, &block, 0.9 * damping));
+                assert!(damping == 0.0 || more.1 > found.1 * (1.0 + 1e-6));
+            }
+        }
+    }
+}
