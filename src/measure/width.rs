@@ -1,6 +1,7 @@
 //! How wide the stars of an image are.
 
 use std::ops::Range;
+use std::slice;
 
 use ndarray::s;
 use rayon::prelude::*;
@@ -41,7 +42,7 @@ pub(super) fn measured_fwhm(
     // One or two may be a galaxy or a hot pixel.
     const FEWEST_MEASURED: usize = 3;
     let height = image.height();
-    let whole = [0..height];
+    let whole = 0..height;
     let strips: Vec<Range<usize>> = (0..height / (EVERY * STRIP))
         .map(|at| (EVERY * at + EVERY / 2) * STRIP)
         .map(|first| first..first + STRIP)
@@ -58,7 +59,7 @@ pub(super) fn measured_fwhm(
             widths = widths_in(&strips, image, background, &options)?;
         }
         if widths.len() < ENOUGH {
-            widths = widths_in(&whole, image, background, &options)?;
+            widths = widths_in(slice::from_ref(&whole), image, background, &options)?;
         }
         let count = widths.len();
         let Some(measured) = median(&mut widths).filter(|_| count >= FEWEST_MEASURED) else {

@@ -68,7 +68,7 @@ impl<S: Simd> Factor<S> {
         // Two rows at a time, for one division to invert both pivots: each division has to wait for
         // the one before.
         unroll!(J in N => {
-            if J % 2 == 0 && J + 1 < N {
+            if J.is_multiple_of(2) && J + 1 < N {
                 let first = factor.eliminate::<J, J>(&element, damping);
                 let second = factor.eliminate::<{ J + 1 }, J>(&element, damping);
                 let mixed = factor.lower[packed_index(J + 1, J)];
@@ -82,7 +82,7 @@ impl<S: Simd> Factor<S> {
                     & second.simd_gt(element(J + 1, J + 1) * smallest);
                 factor.inverse_diagonal[J] = inverse_first;
                 factor.inverse_diagonal[J + 1] = first * first * inverse;
-            } else if J % 2 == 0 {
+            } else if J.is_multiple_of(2) {
                 let pivot = factor.eliminate::<J, J>(&element, damping);
                 factor.regular &= pivot.simd_gt(element(J, J) * smallest);
                 factor.inverse_diagonal[J] = one / pivot;
