@@ -255,9 +255,9 @@ fn step<S: Simd, const N: usize>(
     part.store_all::<N>(&mut block.trial, &trial);
 }
 
-/// Where a damped step leads within bounds and reach, what it promises, and for which of the `wanting`
-/// stars there is one. What would go further goes as far as it may and the others take the step that is best with
-/// that: merely cut short, a step may lead uphill.
+/// Where a damped step leads within bounds and reach, what it promises, and for which of the
+/// `wanting` stars there is one. What would go further goes as far as it may and the others take the
+/// step that is best with that: merely cut short, a step may lead uphill.
 #[inline(always)]
 fn bounded_trial<S: Simd, const N: usize>(
     part: Part<S>,
