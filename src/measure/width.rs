@@ -24,8 +24,9 @@ use crate::solver::LevenbergMarquardt;
 /// Width assumed where no star can be measured, pixels.
 const DEFAULT_FWHM: f64 = 3.0;
 
-/// Rows of a strip of a large image, of which one in `EVERY` is looked at first: the whole of it has
-/// far more stars than the width is taken from, or is soon known to have too few in a part.
+/// Rows of a strip of a large image. One strip in `EVERY` is looked at first: the whole image mostly has
+/// far more stars than the width is taken from, and to detect them all only for that takes as long as
+/// the detection proper.
 const STRIP: usize = 128;
 const EVERY: usize = 4;
 /// Stars in these strips that tell the width as well as those of the whole image: their median is
