@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
 use crate::block::LANES;
@@ -122,12 +123,9 @@ impl Batch {
                     return Err(Failure::Star(error));
                 }
                 let star = BatchStar::new(&cutout, start, constraints);
-                for (place, value) in values.iter_mut().zip(star.values(&cutout)) {
-                    if !V::holds(value) {
-                        is_inexact.store(true, Ordering::Relaxed);
-                        return Err(Failure::Inexact);
-                    }
-                    *place = V::of(value);
+                if !dispatch!(Level::new(), _simd => star.write_values(&cutout, values)) {
+                    is_inexact.store(true, Ordering::Relaxed);
+                    return Err(Failure::Inexact);
                 }
                 star.write_weights(&cutout, weight);
                 Ok(star)

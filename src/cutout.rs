@@ -1,6 +1,7 @@
 //! The pixels round a star, with their weights.
 
-use ndarray::{Array2, ArrayView2, s};
+use fearless_simd::{Level, dispatch};
+use ndarray::{Array2, ArrayView2, aview_mut1, s};
 
 use crate::background::Background;
 use crate::fit::Flags;
@@ -132,9 +133,7 @@ impl Cutout {
             let place = |column: usize| first + (column as i64 - corner.0) as usize;
             let places = place(columns.start)..place(columns.end);
             let copy = |from: &Array2<f64>, to: &mut [f64]| {
-                for (to, from) in to.iter_mut().zip(from.slice(s![row, columns.clone()])) {
-                    *to = *from;
-                }
+                aview_mut1(to).assign(&from.slice(s![row, columns.clone()]));
             };
             copy(&image.pixels, &mut data[places.clone()]);
             if let Some(given) = given {
@@ -143,21 +142,23 @@ impl Cutout {
         }
         let mut flags = Flags::default();
         flags.set(Flags::TRUNCATED, rows.len() < size || columns.len() < size);
-        let mut cutout = Self::new((size, size), corner, data, flags, options.saturation);
         // What is outside the image is missing, but only what is missing inside is masked.
         let inside = rows.len() * columns.len();
-        let valued = cutout.data.iter().filter(|value| value.is_finite()).count();
-        cutout.flags.set(Flags::MASKED, valued < inside);
-        match options.noise {
-            Noise::Known { gain, .. } => {
-                let (x, y) = ((x + 0.5).floor(), (y + 0.5).floor());
-                let variance = background.noise(x, y).powi(2);
-                cutout.weigh_by_noise(gain, background.level(x, y), variance);
+        dispatch!(Level::new(), _simd => {
+            let mut cutout = Self::new((size, size), corner, data, flags, options.saturation);
+            let valued = cutout.data.iter().filter(|value| value.is_finite()).count();
+            cutout.flags.set(Flags::MASKED, valued < inside);
+            match options.noise {
+                Noise::Known { gain, .. } => {
+                    let (x, y) = ((x + 0.5).floor(), (y + 0.5).floor());
+                    let variance = background.noise(x, y).powi(2);
+                    cutout.weigh_by_noise(gain, background.level(x, y), variance);
+                }
+                noise => cutout.weigh(noise, &variances),
             }
-            noise => cutout.weigh(noise, &variances),
-        }
-        cutout.drop_unusable();
-        cutout
+            cutout.drop_unusable();
+            cutout
+        })
     }
 
     /// A ready cutout of any height and width, from which the bias level has been subtracted;
@@ -206,6 +207,7 @@ impl Cutout {
         cutout
     }
 
+    #[inline(always)]
     fn new(
         (width, height): (usize, usize),
         corner: (i64, i64),
@@ -237,6 +239,7 @@ impl Cutout {
     /// photon noise of what stands above it. That is taken from the mean of a pixel and its
     /// neighbours, and only where that mean stands out by 3 sigma of its own: weights that follow
     /// each pixel's noise pull every fit low.
+    #[inline(always)]
     fn weigh_by_noise(&mut self, gain: Option<f64>, level: f64, variance: f64) {
         let photons = gain.map_or(0.0, f64::recip);
         let mean_of_nine = variance.sqrt() / 3.0;
@@ -286,6 +289,7 @@ impl Cutout {
     }
 
     /// Weights that overflow or vanish, and values that are none, would poison every sum.
+    #[inline(always)]
     fn drop_unusable(&mut self) {
         for (data, weight) in self.data.iter_mut().zip(&mut self.weight) {
             if !weight.is_normal() || !data.is_finite() {
@@ -296,6 +300,7 @@ impl Cutout {
 
     /// Of each pixel the mean of the usable ones among itself and its eight neighbours, 0 where there
     /// are none.
+    #[inline(always)]
     fn smoothed(&self) -> impl Iterator<Item = f64> {
         let pixels = || self.data.iter().zip(&self.weight);
         let usable = |weight: f64| weight > 0.0;
@@ -307,12 +312,6 @@ impl Cutout {
         means.map(|(sum, count)| if count > 0.0 { sum / count } else { 0.0 })
     }
 
-    /// Value and weight of the pixels in use.
-    pub(crate) fn used(&self) -> impl Iterator<Item = (f64, f64)> {
-        let pixels = self.data.iter().copied().zip(self.weight.iter().copied());
-        pixels.filter(|(_, weight)| *weight > 0.0)
-    }
-
     /// Number of pixels in use.
     pub fn n_pixels(&self) -> usize {
         self.weight.iter().filter(|weight| **weight > 0.0).count()
@@ -320,6 +319,7 @@ impl Cutout {
 }
 
 /// Sums of each value of an image and its up to eight neighbours.
+#[inline(always)]
 fn sums_of_nine(values: Vec<f64>, width: usize) -> Vec<f64> {
     if values.is_empty() {
         return values;
@@ -337,6 +337,7 @@ fn sums_of_nine(values: Vec<f64>, width: usize) -> Vec<f64> {
 }
 
 /// Adds the values in their order, as many as there are.
+#[inline(always)]
 fn add(sums: &mut [f64], values: &[f64]) {
     for (sum, value) in sums.iter_mut().zip(values) {
         *sum += value;

@@ -181,6 +181,11 @@ impl Wcs {
     /// The position on the sky of a place in the image, pixels from 0; `None` where the
     /// projection has none.
     pub fn to_sky(&self, x: f64, y: f64) -> Option<Sky> {
+        self.to_direction(x, y).map(Sky::of_direction)
+    }
+
+    /// The same as a unit vector.
+    fn to_direction(&self, x: f64, y: f64) -> Option<[f64; 3]> {
         let [x0, y0] = self.linear.reference;
         let mut place = [x + 1.0 - x0, y + 1.0 - y0];
         if let Some(sip) = &self.sip {
@@ -196,8 +201,8 @@ impl Wcs {
         let [x, y] = world.map(f64::to_radians);
         let (phi, theta) = self.projection.to_native(x, y)?;
         let celestial = rotate(&self.from_native, direction(phi, theta));
-        let sky = Sky::of_direction(self.frame.to_icrs(celestial));
-        (sky.ra.is_finite() && sky.dec.is_finite()).then_some(sky)
+        let icrs = self.frame.to_icrs(celestial);
+        icrs.iter().all(|axis| axis.is_finite()).then_some(icrs)
     }
 
     /// The place in the image of a position on the sky, degrees; `None` where the projection or the
@@ -223,8 +228,7 @@ impl Wcs {
         let [x0, y0] = self.linear.reference;
         let (x, y) = (place[0] + x0 - 1.0, place[1] + y0 - 1.0);
         // Where digits run out, or a distortion folds the plane, there is no way back.
-        let back =
-            rotation::separation(self.to_sky(x, y)?.direction(), Sky { ra, dec }.direction());
+        let back = rotation::separation(self.to_direction(x, y)?, Sky { ra, dec }.direction());
         (back <= TOLERANCE).then_some((x, y))
     }
 
@@ -235,8 +239,8 @@ impl Wcs {
         let here = self.to_sky(x, y)?;
         let axes = here.east_and_north();
         let along = |dx: f64, dy: f64| {
-            let after = self.to_sky(x + dx, y + dy)?.direction();
-            let before = self.to_sky(x - dx, y - dy)?.direction();
+            let after = self.to_direction(x + dx, y + dy)?;
+            let before = self.to_direction(x - dx, y - dy)?;
             let change: [f64; 3] = std::array::from_fn(|k| (after[k] - before[k]) / (2.0 * STEP));
             Some(axes.map(|axis| dot(change, axis).to_degrees()))
         };

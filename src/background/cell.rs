@@ -50,7 +50,12 @@ impl Cell {
             values.extend(rest.first().map(|&value| value.into()));
         }
         let count = values.len();
-        values.retain(|value| value.abs() < f64::MAX / 4.0);
+        let is_usable = |value: &f64| value.abs() < f64::MAX / 4.0;
+        // Nearly always all are, which registers can tell.
+        if !dispatch!(Level::new(), _simd => values.iter().fold(true, |all, value| all & is_usable(value)))
+        {
+            values.retain(is_usable);
+        }
         let usable = values.len();
         self.sort_into_bins();
         (usable, count)
@@ -113,6 +118,7 @@ impl Cell {
             sigma = range;
         }
         let (mut mean, mut ranks) = (middle, (0, 0));
+        let mut sums: Option<Sums> = None;
         for _ in 0..ROUNDS {
             let (low, high) = (centre - CLIP * sigma, centre + CLIP * sigma);
             let clipped = (
@@ -124,14 +130,12 @@ impl Cell {
             }
             ranks = clipped;
             centre = self.median(ranks.0, ranks.1);
-            // Taken from the centre in units of the sigma so far, squares neither cancel nor leave
-            // f64.
-            let unit = sigma.max(f64::MIN_POSITIVE);
-            let (sum, squares) = self.sums((low, high), centre, unit);
-            let n = (ranks.1 - ranks.0) as f64;
-            let shift = sum / n;
-            mean = centre + unit * shift;
-            sigma = unit * (squares / n - shift * shift).max(0.0).sqrt();
+            let now = match sums {
+                Some(sums) if sums.suits(sigma) => self.moved(sums, (low, high)),
+                _ => self.sums((low, high), centre, sigma),
+            };
+            sums = Some(now);
+            (mean, sigma) = now.mean_and_sigma((ranks.1 - ranks.0) as f64);
             if sigma <= 0.0 {
                 break;
             }
@@ -170,9 +174,9 @@ impl Cell {
         if n == 0 || noise <= 0.0 {
             return noise;
         }
-        let (_, squares) = self.sums((least, level), level, noise.max(f64::MIN_POSITIVE));
+        let Sums { squares, unit, .. } = self.sums((least, level), level, noise);
         // A normal deviate cut off at 3 sigma varies by 0.9866 sigma.
-        noise * (squares / n as f64).sqrt() / 0.9866
+        unit * (squares / n as f64).sqrt() / 0.9866
     }
 
     /// The value of this rank.
@@ -208,10 +212,81 @@ impl Cell {
         bin.checked_sub(1).map_or(0, |before| self.ends[before])
     }
 
-    /// Sums of the deviations from `centre`, in units of `unit`, and of their squares, of the
-    /// values within `bounds`.
-    fn sums(&self, bounds: (f64, f64), centre: f64, unit: f64) -> (f64, f64) {
-        dispatch!(Level::new(), _simd => sums(&self.values, bounds, centre, unit.recip()))
+    /// Sums over the values within `bounds`.
+    fn sums(&self, bounds: (f64, f64), origin: f64, unit: f64) -> Sums {
+        let unit = unit.max(f64::MIN_POSITIVE);
+        let (sum, squares) =
+            dispatch!(Level::new(), _simd => sums(&self.values, bounds, origin, unit.recip()));
+        Sums {
+            bounds,
+            origin,
+            unit,
+            sum,
+            squares,
+        }
+    }
+
+    /// The same within other bounds, from the few values between old ones and new.
+    fn moved(&self, sums: Sums, bounds: (f64, f64)) -> Sums {
+        let ((low, high), (new_low, new_high)) = (sums.bounds, bounds);
+        let mut moved = Sums { bounds, ..sums };
+        moved.add(1.0, self.between(new_low, low), |value| {
+            new_low <= value && value < low
+        });
+        moved.add(-1.0, self.between(low, new_low), |value| {
+            low <= value && value < new_low
+        });
+        moved.add(1.0, self.between(high, new_high), |value| {
+            high < value && value <= new_high
+        });
+        moved.add(-1.0, self.between(new_high, high), |value| {
+            new_high < value && value <= high
+        });
+        moved
+    }
+
+    /// The values of the bins from that of `low` to that of `high`.
+    fn between(&self, low: f64, high: f64) -> &[f64] {
+        if low > high {
+            return &[];
+        }
+        let bin = |value| usize::from(bin_of(value, self.low, self.scale));
+        &self.values[self.start(bin(low))..self.ends[bin(high)]]
+    }
+}
+
+/// Sums over the values within bounds, of their deviations from `origin`, in units of `unit`, and of
+/// the squares of these. From about the centre and in about their own sigma, squares neither cancel
+/// nor leave f64.
+#[derive(Debug, Clone, Copy)]
+struct Sums {
+    bounds: (f64, f64),
+    origin: f64,
+    unit: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Sums {
+    /// Adds those of `values` that are inside, `sign` times.
+    fn add(&mut self, sign: f64, values: &[f64], is_inside: impl Fn(f64) -> bool) {
+        for value in values.iter().copied().filter(|&value| is_inside(value)) {
+            let deviation = (value - self.origin) / self.unit;
+            self.sum += sign * deviation;
+            self.squares += sign * deviation * deviation;
+        }
+    }
+
+    /// Of the `n` values.
+    fn mean_and_sigma(&self, n: f64) -> (f64, f64) {
+        let shift = self.sum / n;
+        let variance = (self.squares / n - shift * shift).max(0.0);
+        (self.origin + self.unit * shift, self.unit * variance.sqrt())
+    }
+
+    /// Whether values of this sigma are what they are fine enough for.
+    fn suits(&self, sigma: f64) -> bool {
+        (0.1..10.0).contains(&(sigma / self.unit))
     }
 }
 
@@ -235,8 +310,8 @@ fn bins_of(values: &[f64], low: f64, scale: f64, bins: &mut [u16]) {
 
 #[inline(always)]
 fn sums(values: &[f64], (low, high): (f64, f64), centre: f64, scale: f64) -> (f64, f64) {
-    /// Sums side by side, which become one register.
-    const LANES: usize = 8;
+    /// Sums side by side, which become two registers.
+    const LANES: usize = 16;
     let deviation = |value: f64| match value >= low && value <= high {
         true => (value - centre) * scale,
         false => 0.0,
@@ -304,11 +379,25 @@ mod tests {
                 let deviation = |value: &f64| (value - bound) / scale;
                 let expected: f64 = inside.clone().map(deviation).sum();
                 let squares: f64 = inside.map(|value| deviation(value).powi(2)).sum();
-                let found = cell.sums((-scale, bound.next_down()), bound, scale);
-                assert!((found.0 - expected).abs() <= 1e-12 * count as f64);
-                assert!((found.1 - squares).abs() <= 1e-12 * count as f64);
+                let inner = (-scale, bound.next_down());
+                let found = cell.sums(inner, bound, scale);
+                assert!((found.sum - expected).abs() <= 1e-12 * count as f64);
+                assert!((found.squares - squares).abs() <= 1e-12 * count as f64);
                 let wrong = cell.sums((-scale, bound), bound + scale, scale);
-                assert_eq!(wrong.0 < found.0 - 0.5, found.1 > 0.0);
+                assert_eq!(wrong.sum < found.sum - 0.5, found.squares > 0.0);
+                // From bounds apart, about, within and across: all ends move in and out.
+                for (low, high) in [
+                    (-9.0, -5.0),
+                    (-3.0, 3.0),
+                    (-0.1, 0.1),
+                    (0.2, 2.0),
+                    (-1.0, 0.7),
+                ] {
+                    let others = cell.sums((low * scale, high * scale), bound, scale);
+                    let moved = cell.moved(others, inner);
+                    assert!((moved.sum - found.sum).abs() <= 1e-12 * count as f64);
+                    assert!((moved.squares - found.squares).abs() <= 1e-12 * count as f64);
+                }
             }
         }
     }

@@ -1,9 +1,12 @@
 //! What a batch knows of a star beside its pixels.
 
+use fearless_simd::{Level, dispatch};
+
 use super::Scale;
+use super::values::Value;
 use crate::constraints::Constraints;
 use crate::cutout::{Cutout, Weighting};
-use crate::estimator::Estimator;
+use crate::estimator::{Estimate, LeastSquares, Poisson};
 use crate::fit::Flags;
 use crate::model::Parameters;
 
@@ -55,17 +58,18 @@ const LARGEST_LEVEL: f64 = 1e6;
 impl BatchStar {
     /// A star, whose pixels are still to be stored.
     pub(super) fn new(cutout: &Cutout, start: Start, constraints: Option<Constraints>) -> Self {
-        let used = || cutout.used();
-        let (low, high) = used().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (d, _)| {
-            (low.min(d), high.max(d))
-        });
+        let Reach {
+            low,
+            high,
+            weight: largest,
+            n_pixels,
+        } = dispatch!(Level::new(), _simd => reach(cutout));
         let range = if high > low { high - low } else { 1.0 };
         // The lowest pixel is a value of the data: for integers the difference is exact.
         let low = if low.is_finite() { low } else { 0.0 };
         // What weights are divided by, so that the largest is 1 (of counts: 1 over the level).
         let (pedestal, divisor, weight) = match cutout.weighting {
             Weighting::Unit | Weighting::InverseVariance => {
-                let largest = used().map(|(_, weight)| weight).fold(0.0, f64::max);
                 let largest = if largest > 0.0 { largest } else { 1.0 };
                 (low, largest, largest * range * range)
             }
@@ -74,33 +78,32 @@ impl BatchStar {
                 (zero + level * range, level.recip(), gain * range / level)
             }
         };
-        let estimator = match cutout.weighting {
-            Weighting::Unit | Weighting::InverseVariance => Estimator::LeastSquares,
-            Weighting::Counts { .. } => Estimator::Poisson,
+        let scale = Scale {
+            pedestal,
+            range,
+            weight,
+            corner: (cutout.corner.0 as f64, cutout.corner.1 as f64),
         };
-        let power = used().map(|(data, weight)| {
-            let (data, weight) = ((data - pedestal) / range, weight / divisor);
-            estimator.terms(data, data, weight).curvature * data * data
+        let power = dispatch!(Level::new(), _simd => match cutout.weighting {
+            Weighting::Unit | Weighting::InverseVariance => {
+                power::<LeastSquares>(cutout, &scale, divisor)
+            }
+            Weighting::Counts { .. } => power::<Poisson>(cutout, &scale, divisor),
         });
         let first = cutout.weight.first().copied().unwrap_or(0.0);
         let is_uniform = first > 0.0 && cutout.weight.iter().all(|&weight| weight == first);
         Self {
-            scale: Scale {
-                pedestal,
-                range,
-                weight,
-                corner: (cutout.corner.0 as f64, cutout.corner.1 as f64),
-            },
+            scale,
             start,
             constraints: constraints.map(Box::new),
-            n_pixels: cutout.n_pixels(),
+            n_pixels,
             uniform_weight: is_uniform.then_some(first / divisor),
-            power: power.sum(),
+            power,
             weighting: cutout.weighting,
             flags: cutout.flags,
             is_integer: range <= 65535.0
                 && (pedestal - low).abs() < LARGEST_LEVEL
-                && used().all(|(data, _)| (data - low).fract() == 0.0),
+                && dispatch!(Level::new(), _simd => are_integers(cutout, low)),
             lowest: low,
             divisor,
         }
@@ -112,6 +115,17 @@ impl BatchStar {
         pixels.map(|(&data, &weight)| if weight > 0.0 { data } else { self.lowest })
     }
 
+    /// Writes the same, if all of them can be written exactly.
+    #[inline(always)]
+    pub(super) fn write_values<V: Value>(&self, cutout: &Cutout, out: &mut [V]) -> bool {
+        let mut are_exact = true;
+        for (out, value) in out.iter_mut().zip(self.values(cutout)) {
+            are_exact &= V::holds(value);
+            *out = V::of(value);
+        }
+        are_exact
+    }
+
     /// Writes the weights of its pixels as a batch stores them, if they are not all the same.
     pub(super) fn write_weights(&self, cutout: &Cutout, out: &mut [f64]) {
         if self.uniform_weight.is_none() {
@@ -120,4 +134,96 @@ impl BatchStar {
             }
         }
     }
+}
+
+/// What the pixels in use reach to.
+#[derive(Debug, Clone, Copy)]
+struct Reach {
+    low: f64,
+    high: f64,
+    weight: f64,
+    n_pixels: usize,
+}
+
+/// Pixels, or weights, side by side, which become a register.
+type Lanes = [f64; LANES];
+const LANES: usize = 8;
+
+/// Adds the pixels of a cutout and their weights to sums side by side. What fills up the last ones has
+/// no weight.
+#[inline(always)]
+fn for_lanes(cutout: &Cutout, mut add: impl FnMut(&Lanes, &Lanes)) {
+    let (data, last_data) = cutout.data.as_chunks();
+    let (weights, last_weights) = cutout.weight.as_chunks();
+    for (data, weights) in data.iter().zip(weights) {
+        add(data, weights);
+    }
+    let fill_up = |last: &[f64]| {
+        let mut lanes = [0.0; LANES];
+        lanes[..last.len()].copy_from_slice(last);
+        lanes
+    };
+    add(&fill_up(last_data), &fill_up(last_weights));
+}
+
+#[inline(always)]
+fn reach(cutout: &Cutout) -> Reach {
+    let (mut low, mut high) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
+    let (mut largest, mut count) = ([0.0; LANES], [0.0; LANES]);
+    for_lanes(cutout, |data, weights| {
+        for lane in 0..LANES {
+            let (data, weight) = (data[lane], weights[lane]);
+            let is_used = weight > 0.0;
+            low[lane] = if is_used & (data < low[lane]) {
+                data
+            } else {
+                low[lane]
+            };
+            high[lane] = if is_used & (data > high[lane]) {
+                data
+            } else {
+                high[lane]
+            };
+            largest[lane] = if weight > largest[lane] {
+                weight
+            } else {
+                largest[lane]
+            };
+            count[lane] += if is_used { 1.0 } else { 0.0 };
+        }
+    });
+    Reach {
+        low: low.into_iter().fold(f64::INFINITY, f64::min),
+        high: high.into_iter().fold(f64::NEG_INFINITY, f64::max),
+        weight: largest.into_iter().fold(0.0, f64::max),
+        n_pixels: count.iter().sum::<f64>() as usize,
+    }
+}
+
+/// Sum of the squared data in units of their noise.
+#[inline(always)]
+fn power<E: Estimate>(cutout: &Cutout, scale: &Scale, divisor: f64) -> f64 {
+    let mut sums = [0.0; LANES];
+    for_lanes(cutout, |data, weights| {
+        for lane in 0..LANES {
+            let data = (data[lane] - scale.pedestal) / scale.range;
+            let terms = E::terms(data, data, weights[lane] / divisor);
+            let square = terms.curvature * data * data;
+            sums[lane] += if weights[lane] > 0.0 { square } else { 0.0 };
+        }
+    });
+    sums.iter().sum()
+}
+
+/// Whether all pixels in use are integers above the lowest.
+#[inline(always)]
+fn are_integers(cutout: &Cutout, low: f64) -> bool {
+    let mut fractions = [0.0; LANES];
+    for_lanes(cutout, |data, weights| {
+        for lane in 0..LANES {
+            let fraction = (data[lane] - low).fract();
+            fractions[lane] += if weights[lane] > 0.0 { fraction } else { 0.0 };
+        }
+    });
+    fractions == [0.0; LANES]
 }

@@ -76,10 +76,12 @@ pub(crate) trait Value: Copy + Default + Into<f64> + Send + Sync {
 impl Value for u16 {
     const IS_SINGLE: bool = true;
 
+    #[inline(always)]
     fn holds(value: f64) -> bool {
         f64::from(value as Self) == value
     }
 
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value as Self
     }
@@ -92,10 +94,12 @@ impl Value for u16 {
 impl Value for f32 {
     const IS_SINGLE: bool = true;
 
+    #[inline(always)]
     fn holds(value: f64) -> bool {
         f64::from(value as f32) == value
     }
 
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value as f32
     }
@@ -108,10 +112,12 @@ impl Value for f32 {
 impl Value for f64 {
     const IS_SINGLE: bool = false;
 
+    #[inline(always)]
     fn holds(_value: f64) -> bool {
         true
     }
 
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value
     }

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use rayon::prelude::*;
 use starfit::catalog::{Assumptions, Row};
 use starfit::fit::{FitStatus, Flags};
 use starfit::measure::{Measured, StageTimes};
 use starfit::report::significant;
 use starfit::wcs::Wcs;
+
+/// Rows below which another core is not worth waking.
+const WORTH_A_CORE: usize = 64;
 
 /// What is counted of the rows of an image, which may come in parts, or of all images.
 #[derive(Debug, Default)]
@@ -31,13 +35,21 @@ impl Tally {
                 && let Some(width) = row.get("fwhm")
             {
                 self.widths.push(width);
-                let scale = wcs.and_then(|wcs| wcs.pixel_scale(row.get("x")?, row.get("y")?));
-                let on_sky = scale.map(|degrees| width * degrees * 3600.0);
-                self.widths_on_sky.extend(on_sky);
             }
             if row.flags.contains(Flags::SATURATED) {
                 self.saturated += 1;
             }
+        }
+        if let Some(wcs) = wcs {
+            let width_on_sky = |row: &Row| {
+                let width = row.get("fwhm")?;
+                let degrees = wcs.pixel_scale(row.get("x")?, row.get("y")?)?;
+                Some(width * degrees * 3600.0)
+            };
+            let rows = rows.par_iter().with_min_len(WORTH_A_CORE);
+            let converged = rows.filter(|row| row.status == FitStatus::Converged);
+            self.widths_on_sky
+                .par_extend(converged.filter_map(width_on_sky));
         }
     }
 

@@ -111,12 +111,14 @@ impl Filter<'_> {
 
         // The deviation from the background, across and then down.
         pad(padded, width, self.kernel.len());
+        let scale = self.background.median_noise().recip();
         let mut any_missing = false;
         for ((y, pixels), sums) in rows().zip(sums.chunks_exact_mut(width)) {
             self.background.level_row(y, level);
             self.background.noise_row(y, noise);
             any_missing |= dispatch!(Level::new(), _simd => {
-                let any_missing = deviations(pixels, level, noise, &mut padded[radius..]);
+                let out = &mut padded[radius..];
+                let any_missing = deviations(pixels, level, noise, scale, out);
                 add_up(&self.kernel, padded.windows(width), sums);
                 any_missing
             });
@@ -173,13 +175,15 @@ impl Filter<'_> {
 }
 
 /// How far pixels are from the background, in sigma, 0 where they have no value. Returns whether
-/// there is such a pixel.
+/// there is such a pixel. `scale` times the noise is about 1, so that `f32`, twice as many of which are
+/// divided at a time, holds what is divided.
 #[inline(always)]
-fn deviations(pixels: &[f64], level: &[f64], noise: &[f64], out: &mut [f32]) -> bool {
+fn deviations(pixels: &[f64], level: &[f64], noise: &[f64], scale: f64, out: &mut [f32]) -> bool {
     let mut any_missing = false;
     for (((out, &pixel), level), noise) in out.iter_mut().zip(pixels).zip(level).zip(noise) {
+        let deviation = ((pixel - level) * scale) as f32 / (noise * scale) as f32;
         // One pixel of 1e40 must not make its neighbours infinite.
-        let deviation = ((pixel - level) / noise).clamp(-1e30, 1e30) as f32;
+        let deviation = deviation.clamp(-1e30, 1e30);
         let is_missing = !pixel.is_finite() | deviation.is_nan();
         any_missing |= is_missing;
         *out = if is_missing { 0.0 } else { deviation };

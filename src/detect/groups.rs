@@ -74,15 +74,25 @@ pub(super) fn groups(
 }
 
 fn runs_of(y: usize, marks: &[Mark]) -> Vec<Run> {
+    /// Pixels that are looked at together: there is mostly none inside.
+    const TOGETHER: usize = 32;
     let mut runs = Vec::new();
     let mut end = 0;
-    let next = |from: usize, is_inside: bool| {
-        let mut rest = marks[from..].iter();
-        rest.position(|&mark| (mark > Mark::Outside) == is_inside)
-            .map(|offset| from + offset)
+    let is_inside = |mark: &Mark| *mark > Mark::Outside;
+    let next_inside = |mut from: usize| {
+        while let Some(marks) = marks[from..].first_chunk::<TOGETHER>()
+            && !marks.iter().fold(false, |any, mark| any | is_inside(mark))
+        {
+            from += TOGETHER;
+        }
+        Some(from + marks[from..].iter().position(is_inside)?)
     };
-    while let Some(start) = next(end, true) {
-        end = next(start, false).unwrap_or(marks.len());
+    let next_outside = |from: usize| {
+        let inside = marks[from..].iter().position(|mark| !is_inside(mark));
+        inside.map_or(marks.len(), |inside| from + inside)
+    };
+    while let Some(start) = next_inside(end) {
+        end = next_outside(start);
         runs.push(Run {
             y: y as u32,
             start: start as u32,

@@ -13,6 +13,7 @@ mod groups;
 mod peaks;
 
 use ndarray::ArrayView2;
+use rayon::prelude::*;
 
 use crate::background::Background;
 use crate::image::Image;
@@ -28,6 +29,9 @@ const RELATIVE_PROMINENCE: f64 = 0.05;
 /// Electrons to one sigma of the sky where the gain is unknown: about the least that cameras
 /// have, so that a star's own noise is rather over- than underestimated.
 const SKY_ELECTRONS: f64 = 10.0;
+
+/// Peaks below which another core is not worth waking.
+const LEAST: usize = 64;
 
 /// What counts as a star.
 ///
@@ -116,7 +120,8 @@ pub(crate) fn detect_in(
     let mut value = filtered.value;
     let plateaus = peaks::level_plateaus(&mut value, pixels, options.saturation, &rule);
     let mut detections: Vec<Detection> = peaks::find(value.view(), plateaus.as_ref(), &rule)
-        .iter()
+        .par_iter()
+        .with_min_len(LEAST)
         .map(|peak| {
             let (x, y) = position(value.view(), peak);
             let border = x

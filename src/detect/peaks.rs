@@ -80,13 +80,61 @@ pub(super) fn find(
     });
     groups
         .par_iter()
-        .flat_map_iter(|group| flood(group, value, plateaus, rule))
+        .flat_map_iter(|group| match plateaus {
+            None => summit(group, value, rule)
+                .map_or_else(|| flood(group, value, None, rule), |peak| vec![peak]),
+            Some(_) => flood(group, value, plateaus, rule),
+        })
         // The maximum of an outermost row may be the flank of something outside.
         .filter(|peak| {
             (1..width.saturating_sub(1)).contains(&peak.x)
                 && (1..height.saturating_sub(1)).contains(&peak.y)
         })
         .collect()
+}
+
+/// The one local maximum of a group that reaches up to the threshold; `None` where there are more, and the
+/// group has to be flooded to tell which of them stay, or none.
+fn summit(group: &[Run], value: ArrayView2<'_, f32>, rule: &Rule) -> Option<Peak> {
+    let mut summit = None;
+    for run in group {
+        let (y, columns) = run.place();
+        for x in columns {
+            let top = value[[y, x]];
+            if f64::from(top) >= rule.threshold && is_first(value, (y, x)) {
+                if summit.is_some() {
+                    return None;
+                }
+                summit = Some(Peak {
+                    x,
+                    y,
+                    value: top,
+                    plateau: None,
+                });
+            }
+        }
+    }
+    summit
+}
+
+/// Whether a pixel, (y, x), is flooded before the pixels round it: none is higher, nor is one as high
+/// that comes before it.
+fn is_first(value: ArrayView2<'_, f32>, (y, x): (usize, usize)) -> bool {
+    let top = value[[y, x]];
+    let is_after = |(near_y, near_x): (usize, usize)| match value.get((near_y, near_x)) {
+        Some(&near) => near < top || (near == top && (near_y, near_x) > (y, x)) || near.is_nan(),
+        None => true,
+    };
+    // Before the first row and column comes none: its number is beyond the last.
+    let (above, left) = (y.wrapping_sub(1), x.wrapping_sub(1));
+    // Of most pixels the one at its side or the one below is higher.
+    is_after((y, left))
+        && is_after((y, x + 1))
+        && is_after((above, x))
+        && is_after((y + 1, x))
+        && [(above, left), (above, x + 1), (y + 1, left), (y + 1, x + 1)]
+            .into_iter()
+            .all(is_after)
 }
 
 /// Floods a group of pixels, whose values are positive, from the brightest one down.
@@ -314,4 +362,49 @@ fn neighbours(
     (y.saturating_sub(1)..(y + 2).min(height))
         .flat_map(move |near| across.clone().map(move |x| (near, x)))
         .filter(move |&near| near != (y, x))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64;
+
+    use super::*;
+
+    /// Groups of few heights, so that many neighbours are equal, some without a value.
+    #[test]
+    fn a_lone_summit_is_what_flooding_finds() {
+        let rule = Rule {
+            threshold: 5.0,
+            prominence: 1.5,
+            relative: 0.05,
+            photon_variance: 0.0,
+        };
+        let mut rng = Pcg64::seed_from_u64(1);
+        let (mut lone, mut several) = (0, 0);
+        for _ in 0..300 {
+            let value = Array2::from_shape_simple_fn((12, 9), || match rng.random_range(0..12) {
+                0..8 => 0.0,
+                8 => f32::NAN,
+                height => (height - 6) as f32,
+            });
+            let found = groups(value.dim(), |y, marks| {
+                let row = value.row(y).to_vec();
+                mark(&row, rule.lowest(), rule.threshold as f32, marks);
+            });
+            for group in &found {
+                let flooded = flood(group, value.view(), None, &rule);
+                match summit(group, value.view(), &rule) {
+                    Some(peak) => {
+                        lone += 1;
+                        assert_eq!(flooded.len(), 1);
+                        let place = |peak: &Peak| (peak.x, peak.y, peak.value);
+                        assert_eq!(place(&flooded[0]), place(&peak));
+                    }
+                    None => several += usize::from(flooded.len() > 1),
+                }
+            }
+        }
+        assert!(lone > 100 && several > 100, "{lone}, {several}");
+    }
 }

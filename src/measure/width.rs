@@ -1,7 +1,7 @@
 //! How wide the stars of an image are.
 
+use std::iter;
 use std::ops::Range;
-use std::slice;
 
 use ndarray::s;
 use rayon::prelude::*;
@@ -27,8 +27,8 @@ const DEFAULT_FWHM: f64 = 3.0;
 /// Rows of a strip of a large image. One strip in `EVERY` is looked at first: the whole image mostly has
 /// far more stars than the width is taken from, and to detect them all only for that takes as long as
 /// the detection proper.
-const STRIP: usize = 128;
-const EVERY: usize = 4;
+const STRIP: usize = 64;
+const EVERY: usize = 8;
 /// Stars in these strips that tell the width as well as those of the whole image: their median is
 /// known to an eighth of what one of them is.
 const ENOUGH: usize = 100;
@@ -42,12 +42,6 @@ pub(super) fn measured_fwhm(
     const PASSES: usize = 3;
     // One or two may be a galaxy or a hot pixel.
     const FEWEST_MEASURED: usize = 3;
-    let height = image.height();
-    let whole = 0..height;
-    let strips: Vec<Range<usize>> = (0..height / (EVERY * STRIP))
-        .map(|at| (EVERY * at + EVERY / 2) * STRIP)
-        .map(|first| first..first + STRIP)
-        .collect();
     let mut fwhm = DEFAULT_FWHM;
     let mut found_any = false;
     for _ in 0..PASSES {
@@ -55,13 +49,16 @@ pub(super) fn measured_fwhm(
             fwhm,
             ..options.clone()
         };
-        let mut widths = Vec::new();
-        if strips.len() > 1 {
-            widths = widths_in(&strips, image, background, &options)?;
-        }
-        if widths.len() < ENOUGH {
-            widths = widths_in(slice::from_ref(&whole), image, background, &options)?;
-        }
+        let mut every = EVERY;
+        let mut widths = loop {
+            let strips = strips(image.height(), every);
+            let widths = widths_in(&strips, image, background, &options)?;
+            if widths.len() >= ENOUGH || strips.len() == 1 {
+                break widths;
+            }
+            // As many more as it takes to have a third more than enough.
+            every = 3 * every * widths.len() / (4 * ENOUGH);
+        };
         let count = widths.len();
         let Some(measured) = median(&mut widths).filter(|_| count >= FEWEST_MEASURED) else {
             break;
@@ -82,6 +79,16 @@ pub(super) fn measured_fwhm(
         );
     }
     Ok(fwhm)
+}
+
+/// Some rows of a large image, one strip in `every`, or all.
+fn strips(height: usize, every: usize) -> Vec<Range<usize>> {
+    let count = height / (every.max(1) * STRIP);
+    if every < 2 || count < 2 {
+        return iter::once(0..height).collect();
+    }
+    let first = |at| (every * at + every / 2) * STRIP;
+    (0..count).map(|at| first(at)..first(at) + STRIP).collect()
 }
 
 /// Widths of the isolated, unsaturated stars that stand out well in some rows of an image, where a
@@ -170,10 +177,10 @@ mod tests {
     fn measured(width_at: impl Fn(usize) -> Option<f64>) -> f64 {
         let mut rng = Pcg64::seed_from_u64(1);
         let normal = Normal::new(1000.0, 1.0).unwrap();
-        let mut pixels = Array2::from_shape_simple_fn((ROWS, 200), || normal.sample(&mut rng));
+        let mut pixels = Array2::from_shape_simple_fn((ROWS, 400), || normal.sample(&mut rng));
         for y in (10..ROWS - 10).step_by(16) {
             let Some(fwhm) = width_at(y) else { continue };
-            for x in (10..190).step_by(16) {
+            for x in (10..390).step_by(16) {
                 let mut near = pixels.slice_mut(s![y - 10..=y + 10, x - 10..=x + 10]);
                 for ((row, column), pixel) in near.indexed_iter_mut() {
                     let r2 = (row as f64 - 10.2).powi(2) + (column as f64 - 9.7).powi(2);
@@ -188,6 +195,20 @@ mod tests {
 
     fn is_in_strip(y: usize) -> bool {
         (y / STRIP) % EVERY == EVERY / 2
+    }
+
+    #[test]
+    fn strips_are_their_part_of_the_image() {
+        for (height, every) in [(2048, 8), (1024, 8), (5000, 3), (1030, 2)] {
+            let strips = strips(height, every);
+            assert!(strips.windows(2).all(|pair| pair[0].end <= pair[1].start));
+            assert!(strips.iter().all(|rows| rows.end <= height));
+            let rows: usize = strips.iter().map(|rows| rows.len()).sum();
+            assert!(rows.abs_diff(height / every) <= STRIP, "{height}, {every}");
+        }
+        for (height, every) in [(1000, 8), (5000, 1), (5000, 0), (0, 8)] {
+            assert!(strips(height, every).into_iter().eq(iter::once(0..height)));
+        }
     }
 
     #[test]

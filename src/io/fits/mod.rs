@@ -246,8 +246,13 @@ impl FitsFile {
         let values = if let Kind::Image { bitpix, .. } = self.unit.kind {
             let size = (bitpix.unsigned_abs() / 8) as usize;
             let first = self.unit.data_start + start * size;
-            let bytes = self.bytes.range(first..first + count * size)?;
-            Some(self.scaling.decode(bitpix, &bytes)).filter(|values| values.len() == count)
+            let is_whole = first + count * size <= self.bytes.len();
+            let read = |pixels: Range<usize>| {
+                self.bytes
+                    .range(first + pixels.start * size..first + pixels.end * size)
+            };
+            let decode = || self.scaling.decode(bitpix, count, read);
+            is_whole.then(decode).transpose()?
         } else {
             let data = match self.decoded.get() {
                 Some(data) => data,
