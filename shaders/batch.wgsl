@@ -15,7 +15,9 @@ struct BatchInfo {
     groups: u32,
 }
 
-@group(0) @binding(0) var<uniform> info: BatchInfo;
+// No uniform: Mesa's software driver puts these into the shader as constants, unrolls what loops of a
+// small cutout it can, and does so anew for every dispatch, which takes longer than the stars.
+@group(0) @binding(0) var<storage, read> info: BatchInfo;
 // Which stars to evaluate.
 @group(0) @binding(3) var<storage, read> indices: array<u32>;
 // The first parameter of each star to evaluate, then the second.

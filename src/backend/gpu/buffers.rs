@@ -78,12 +78,11 @@ impl Buffers {
             })
         };
         let input = BufferUsages::STORAGE | BufferUsages::COPY_DST;
-        let uniform = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
         let output = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
         let staging = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
         Self {
             sizes,
-            info: buffer("info", size_of::<BatchInfo>() as u64, uniform),
+            info: buffer("info", size_of::<BatchInfo>() as u64, input),
             data: buffer("data", sizes.data, input),
             scales: (sizes.scales > 0).then(|| buffer("scales", sizes.scales, input)),
             weight: buffer("weight", sizes.weight, input),
