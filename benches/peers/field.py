@@ -94,6 +94,11 @@ def starfit(program, *options):
     return fit
 
 
+def sextractor_program():
+    """Debian's name of it, or its own; None where there is neither."""
+    return shutil.which("source-extractor") or shutil.which("sex")
+
+
 def sextractor(program):
     """SExtractor, the whole process, from file to FITS table; filtered and thresholded as starfit does: a Gaussian
     kernel, and a single pixel at 5 sigma of the filtered image (SExtractor counts in sigma of the unfiltered one)."""
@@ -152,7 +157,6 @@ def methods(program):
         Method("photutils `PSFPhotometry` as it comes, the fits alone", photutils(None)),
         Method("photutils `PSFPhotometry`, `LMLSQFitter`, tolerance 1e-4, the fits alone", photutils(LooseFitter())),
     ]
-    found = shutil.which("source-extractor") or shutil.which("sex")
-    if found:
+    if found := sextractor_program():
         everyone.append(Method("SExtractor, windowed positions, file to FITS table", sextractor(found)))
     return everyone

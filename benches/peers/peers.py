@@ -238,7 +238,7 @@ def main():
         return
     print(f"{', '.join(versions(program))}; {os.cpu_count()} cores\n\n{stack_table(stack)}\n\n{field_table(field)}")
     print(f"\nx, y and flux of the field: {clear:,} clear stars.")
-    if not any("SExtractor" in row.method for row in field):
+    if not whole_image.sextractor_program():
         print("SExtractor is missing: neither source-extractor nor sex is on the PATH.")
 
 
