@@ -19,6 +19,7 @@ use crate::footprint::Footprint;
 use crate::kernel::Pixels;
 use crate::model::Model;
 use crate::packed::PackedBlock;
+use crate::star::WORTH_A_CORE;
 pub use scale::Scale;
 pub(crate) use scale::Scales;
 pub use star::{BatchStar, Start};
@@ -101,8 +102,6 @@ impl Batch {
         cut: &(impl Fn(usize) -> Result<(Cutout, Start, Option<Constraints>)> + Sync),
         kind: impl Fn(Vec<V>) -> Values,
     ) -> std::result::Result<Self, Failure> {
-        /// Stars below which another core is not worth waking.
-        const LEAST: usize = 64;
         let (width, height, pixels) = (self.width, self.height, self.pixels_per_star());
         let mut values = vec![V::default(); n * pixels];
         let mut weight = vec![0.0; n * pixels];
@@ -112,7 +111,7 @@ impl Batch {
         let is_inexact = AtomicBool::new(false);
         let stars: Vec<std::result::Result<BatchStar, Failure>> = places
             .enumerate()
-            .with_min_len(LEAST)
+            .with_min_len(WORTH_A_CORE)
             .map(|(star, (values, weight))| {
                 if is_inexact.load(Ordering::Relaxed) {
                     return Err(Failure::Inexact);

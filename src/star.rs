@@ -7,6 +7,9 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::wcs::Sky;
 
+/// Stars below which another core is not worth waking.
+pub(crate) const WORTH_A_CORE: usize = 64;
+
 /// One thing to fit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Star {

@@ -9,9 +9,6 @@ use starfit::measure::{Measured, StageTimes};
 use starfit::report::significant;
 use starfit::wcs::Wcs;
 
-/// Rows below which another core is not worth waking.
-const WORTH_A_CORE: usize = 64;
-
 /// What is counted of the rows of an image, which may come in parts, or of all images.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -46,8 +43,9 @@ impl Tally {
                 let degrees = wcs.pixel_scale(row.get("x")?, row.get("y")?)?;
                 Some(width * degrees * 3600.0)
             };
-            let rows = rows.par_iter().with_min_len(WORTH_A_CORE);
-            let converged = rows.filter(|row| row.status == FitStatus::Converged);
+            let converged = rows
+                .par_iter()
+                .filter(|row| row.status == FitStatus::Converged);
             self.widths_on_sky
                 .par_extend(converged.filter_map(width_on_sky));
         }

@@ -17,6 +17,7 @@ use rayon::prelude::*;
 
 use crate::background::Background;
 use crate::image::Image;
+use crate::star::WORTH_A_CORE;
 
 use peaks::Peak;
 
@@ -29,9 +30,6 @@ const RELATIVE_PROMINENCE: f64 = 0.05;
 /// Electrons to one sigma of the sky where the gain is unknown: about the least that cameras
 /// have, so that a star's own noise is rather over- than underestimated.
 const SKY_ELECTRONS: f64 = 10.0;
-
-/// Peaks below which another core is not worth waking.
-const LEAST: usize = 64;
 
 /// What counts as a star.
 ///
@@ -121,7 +119,7 @@ pub(crate) fn detect_in(
     let plateaus = peaks::level_plateaus(&mut value, pixels, options.saturation, &rule);
     let mut detections: Vec<Detection> = peaks::find(value.view(), plateaus.as_ref(), &rule)
         .par_iter()
-        .with_min_len(LEAST)
+        .with_min_len(WORTH_A_CORE)
         .map(|peak| {
             let (x, y) = position(value.view(), peak);
             let border = x

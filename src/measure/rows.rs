@@ -12,7 +12,7 @@ use crate::fit::{Fit, FitStatus, Flags};
 use crate::model::Model;
 use crate::moments::median;
 use crate::neighbours::Neighbours;
-use crate::star::Star;
+use crate::star::{Star, WORTH_A_CORE};
 use crate::wcs::Wcs;
 
 /// The rows of the catalogue, positions counted from 0.
@@ -24,7 +24,7 @@ pub(super) fn rows(
     constraints: &Resolver<'_>,
     wcs: Option<&Wcs>,
 ) -> Result<Vec<Row>> {
-    let stars = stars.par_iter().zip(fits).with_min_len(LEAST);
+    let stars = stars.par_iter().zip(fits).with_min_len(WORTH_A_CORE);
     let rows: Vec<Result<Row>> = stars
         .map(|(star, fit)| {
             let mut row = row(star, fit, model, options.zero_point);
@@ -39,9 +39,6 @@ pub(super) fn rows(
         .collect();
     rows.into_iter().collect()
 }
-
-/// Rows below which another core is not worth waking.
-const LEAST: usize = 64;
 
 /// Gives back what the user said to the last digit, where a parameter is fixed or at its bound: the
 /// coordinates of the fit cost one.
