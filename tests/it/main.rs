@@ -7,6 +7,7 @@ mod common;
 mod constraints;
 mod convergence;
 mod detect;
+mod faults;
 mod images;
 mod io;
 mod models;

@@ -1,0 +1,4 @@
+//! Images and files as people really have them, on which programs like this one go wrong without a
+//! word. Each kind is simulated with its truth.
+
+mod field;
