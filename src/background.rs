@@ -11,7 +11,7 @@ mod spline;
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
 use crate::moments::median;
@@ -119,6 +119,44 @@ impl Background {
         Self::from_cells(width, height, cell, fill(sky))
     }
 
+    /// A level that part `below` of the pixels of each cell lies below, cell by cell, without noise.
+    pub(crate) fn of_quantiles(pixels: ArrayView2<'_, f64>, cell: usize, below: f64) -> Self {
+        let (height, width) = pixels.dim();
+        let (rows, columns) = (cells(height, cell), cells(width, cell));
+        let levels: Vec<Option<Sky>> = (0..rows * columns)
+            .into_par_iter()
+            .map(|index| {
+                let (row, column) = (index / columns, index % columns);
+                let part = s![
+                    row * height / rows..(row + 1) * height / rows,
+                    column * width / columns..(column + 1) * width / columns
+                ];
+                let part = pixels.slice(part);
+                let values = part.iter().copied().filter(|value| value.is_finite());
+                let mut values: Vec<f64> = values.collect();
+                let place = (below * values.len() as f64) as usize;
+                (place < values.len()).then(|| Sky {
+                    level: *values.select_nth_unstable_by(place, f64::total_cmp).1,
+                    noise: 0.0,
+                })
+            })
+            .collect();
+        let Ok(levels) = Array2::from_shape_vec((rows, columns), levels) else {
+            unreachable!("one value was made for each cell")
+        };
+        let levels = fill(levels).map(|sky| sky.level);
+        Self {
+            width,
+            height,
+            first_row: 0,
+            cell,
+            median_level: median(&mut levels.iter().copied().collect::<Vec<_>>()).unwrap_or(0.0),
+            median_noise: 0.0,
+            noise: Mesh::new(Array2::zeros(levels.dim()), width, height),
+            level: Mesh::new(levels, width, height),
+        }
+    }
+
     fn from_cells(width: usize, height: usize, cell: usize, sky: Array2<Sky>) -> Self {
         let level = median_filter(&sky.map(|sky| sky.level));
         let noise = median_filter(&sky.map(|sky| sky.noise));
@@ -193,6 +231,12 @@ impl Background {
             }
         });
         difference
+    }
+
+    /// Level and noise of each cell of the mesh.
+    pub(crate) fn cells(&self) -> Vec<(f64, f64)> {
+        let noises = self.noise.values().iter().copied();
+        self.level.values().iter().copied().zip(noises).collect()
     }
 
     /// The side of a cell that was asked for, pixels.

@@ -199,17 +199,21 @@ impl Flags {
     pub const CENTROID_OUTSIDE: Self = Self(16);
     /// The flux is negative.
     pub const NEGATIVE_FLUX: Self = Self(32);
-    /// Another detection lies within 1.5 FWHM.
+    /// Light of something else reaches into its pixels and moves the flux by more than its error.
     pub const CROWDED: Self = Self(64);
-    /// Much narrower than the image's stars: hot pixel or cosmic ray.
+    /// Narrower than any star of the image: hot pixel or cosmic ray.
     pub const SHARP: Self = Self(128);
     /// FWHM under 1.5 pixels, where a model sampled at pixel centres breaks down.
     pub const UNDERSAMPLED: Self = Self(256);
     /// Another row fits the same star.
     pub const DUPLICATE: Self = Self(512);
+    /// Much wider than the image's stars: galaxy, lump of a nebula, two stars in one.
+    pub const EXTENDED: Self = Self(1024);
+    /// The fit left its star, or is worse than those of the image's stars of that brightness.
+    pub const POOR_FIT: Self = Self(2048);
 
     /// Every flag with its name and meaning.
-    pub const TABLE: [(Self, &'static str, &'static str); 10] = [
+    pub const TABLE: [(Self, &'static str, &'static str); 12] = [
         (
             Self::TRUNCATED,
             "truncated",
@@ -239,14 +243,28 @@ impl Flags {
         (
             Self::CROWDED,
             "crowded",
-            "another detection lies within 1.5 fwhm",
+            "other light moves the flux by more than its error",
         ),
-        (Self::SHARP, "sharp", "much narrower than the image's stars"),
+        (
+            Self::SHARP,
+            "sharp",
+            "narrower than a star: hot pixel or cosmic ray",
+        ),
         (Self::UNDERSAMPLED, "undersampled", "fwhm under 1.5 pix"),
         (
             Self::DUPLICATE,
             "duplicate",
             "another row fits the same star",
+        ),
+        (
+            Self::EXTENDED,
+            "extended",
+            "much wider than the image's stars",
+        ),
+        (
+            Self::POOR_FIT,
+            "poor_fit",
+            "the fit left its star or is worse than those of stars as bright",
         ),
     ];
 

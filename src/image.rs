@@ -125,12 +125,28 @@ impl Source {
     }
 }
 
+/// A card that speaks of the gain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatedGain {
+    /// Keyword.
+    pub keyword: String,
+    /// Its value, as written: electrons for each unit, a setting of the camera, or nothing.
+    pub value: f64,
+}
+
+impl Header {
+    /// What the most credible card says of the gain, believed or not.
+    pub fn gain(&self) -> Option<f64> {
+        self.gains.first().map(|gain| gain.value)
+    }
+}
+
 /// Facts of a header that bear on noise, saturation and bookkeeping, as written there: only
 /// [`measure`](crate::measure) and the options decide what is believed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Header {
-    /// GAIN or EGAIN, electrons for each unit of the image.
-    pub gain: Option<f64>,
+    /// What cards say of the gain, electrons for each unit of the image, the most credible first.
+    pub gains: Vec<StatedGain>,
     /// RDNOISE or READNOIS, electrons.
     pub read_noise: Option<f64>,
     /// SATURATE or SATLEVEL, units of the image.

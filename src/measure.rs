@@ -2,11 +2,19 @@
 
 mod beliefs;
 mod counts;
+mod crowding;
+mod gain;
+mod peak;
+mod quality;
+mod relief;
 mod resolve;
 mod rows;
+mod second_look;
 mod stack;
-mod width;
+mod survey;
+mod width_class;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::background::Background;
@@ -16,17 +24,23 @@ use crate::cutout::{Cutout, CutoutOptions, Noise};
 use crate::detect::{DetectOptions, Detection, detect};
 use crate::error::Result;
 use crate::estimator::Estimator;
-use crate::fit::Flags;
+use crate::fit::{Fit, Flags};
 use crate::fitter::Fitter;
 use crate::image::Image;
 use crate::model::Model;
 use crate::star::{Star, StarList};
 pub(crate) use beliefs::believed_read_noise;
-use beliefs::{believed_gain, believed_saturation};
+use beliefs::{Gain, SkyNoise, believed_gain, believed_saturation};
 use counts::{Sky, counts};
+use crowding::{Crowd, peaks};
+use gain::{PhotonNoise, photon_noise};
+use quality::{Quality, poor_fits};
+use relief::{SATURATED, flattened};
 use resolve::{Frame, Resolver};
-use rows::{flag_image, number_from_one, rows};
-use width::measured_fwhm;
+use rows::{Seen, flag_image, number_from_one, rows};
+use second_look::SecondLook;
+use survey::survey;
+use width_class::StarWidth;
 
 pub use stack::{CutoutBlock, CutoutSource, Cutouts, StackInfo, measure_blocks, measure_stack};
 
@@ -156,22 +170,64 @@ pub fn measure_image(
     let list = list.as_deref();
     let cell = Background::cell_for(image.width(), image.height());
     let background = Background::estimate(image.pixels.view(), cell);
-    let gain = options
-        .gain
-        .or_else(|| believed_gain(&image.name, &image.header));
     let saturation = options
         .saturation
         .unwrap_or_else(|| believed_saturation(image, &background));
     let detection = DetectOptions {
         threshold: options.threshold,
         saturation,
-        gain,
+        gain: options.gain,
         ..Default::default()
     };
-    let fwhm = match options.fwhm {
-        Some(fwhm) => fwhm,
-        None => measured_fwhm(image, &background, &detection)?,
+    let mut survey = survey(image, &background, &detection)?;
+    // Counts are counted from where there is no light, and what the user says of a level is of the image's.
+    let says_level = |name: &str| name.starts_with("background");
+    let is_level_free = fitter.estimator == Estimator::LeastSquares
+        && !options.fixed.iter().any(|(name, _)| says_level(name))
+        && !options.bounds.iter().any(|(name, ..)| says_level(name))
+        && !list.is_some_and(|list| list.columns.iter().any(|column| says_level(&column.name)));
+    let flat = match is_level_free {
+        true => flattened(image, &background, survey.width.typical, saturation),
+        false => None,
     };
+    let (image, background, detection, relief) = match &flat {
+        None => (image, background, detection, None),
+        Some(flat) => {
+            let background = Background::estimate(flat.image.pixels.view(), cell);
+            let detection = DetectOptions {
+                saturation: SATURATED,
+                ..detection
+            };
+            survey = survey::survey(&flat.image, &background, &detection)?;
+            (&flat.image, background, detection, Some(&flat.relief))
+        }
+    };
+    let width = match options.fwhm {
+        Some(fwhm) if !survey.is_measured => StarWidth::about(fwhm),
+        _ => survey.width,
+    };
+    let is_gain_wanted =
+        fitter.estimator == Estimator::Poisson || options.weighted && image.variance.is_none();
+    let photons = match options.gain {
+        // Round the stars there is more than the noise of the sky, and not only photons.
+        None if is_gain_wanted && relief.is_some() => PhotonNoise::Unclear,
+        None if is_gain_wanted => photon_noise(image, &background, &survey, detection.saturation)?,
+        _ => PhotonNoise::Hidden,
+    };
+    let level = relief.map_or(0.0, Background::median_level) + background.median_level();
+    let gain = match options.gain {
+        Some(gain) => Gain::Stated(gain),
+        None => {
+            let (level, noise) = (level - options.bias, background.median_noise());
+            let sky = SkyNoise { level, noise };
+            believed_gain(&image.name, &image.header, sky, photons)
+        }
+    };
+    let detection = DetectOptions {
+        gain: gain.value(),
+        ..detection
+    };
+    let fwhm = options.fwhm.unwrap_or(width.typical);
     let size = options.size.unwrap_or_else(|| size_for(fwhm));
     let frame = Frame {
         name: &image.name,
@@ -182,7 +238,14 @@ pub fn measure_image(
     let (stars, found) = match list {
         Some(list) => (list.stars.clone(), None),
         None => {
-            let found = detect(image, &background, &DetectOptions { fwhm, ..detection });
+            let found = detect(
+                image,
+                &background,
+                &DetectOptions {
+                    fwhm,
+                    ..detection.clone()
+                },
+            );
             let star = |(id, d): (usize, &Detection)| Star { id, x: d.x, y: d.y };
             (found.iter().enumerate().map(star).collect(), Some(found))
         }
@@ -191,26 +254,52 @@ pub fn measure_image(
     let noise = match (fitter.estimator, options.weighted) {
         (Estimator::Poisson, _) => counts(&Sky {
             name: &image.name,
-            gain,
+            gain: match gain {
+                Gain::Stated(gain) => Some(gain),
+                // It scales the noise well enough for weights, but counts are what they are.
+                Gain::Found(_) | Gain::Hidden | Gain::Unclear => None,
+            },
+            found: match gain {
+                Gain::Found(found) => Some(found.value),
+                Gain::Stated(_) | Gain::Hidden | Gain::Unclear => None,
+            },
             read_noise: read_noise(),
             bias: options.bias,
-            level: background.median_level(),
+            level,
             noise: background.median_noise(),
         })?,
         (Estimator::LeastSquares, false) => Noise::Unit,
         (Estimator::LeastSquares, true) if image.variance.is_some() => Noise::Variance,
+        (Estimator::LeastSquares, true) if gain == Gain::Unclear => Noise::Unit,
         (Estimator::LeastSquares, true) => Noise::Known {
-            gain,
+            gain: gain.value(),
             read_noise: 0.0,
         },
     };
+    let positions: Vec<(f64, f64)> = stars.iter().map(|star| (star.x, star.y)).collect();
+    let peaks = peaks(&stars, image, &background, gain.value(), width);
+    let crowd = Crowd::new(&stars, &positions, &peaks, width.typical, size);
     let detected = Instant::now();
-    let cut = CutoutOptions { noise, saturation };
+    let cut = CutoutOptions {
+        noise,
+        saturation: detection.saturation,
+    };
+    let cut_one = |index: usize| {
+        let place = positions[index];
+        let mut cutout = Cutout::from_image(image, &background, &cut, place, size);
+        let noise = background.noise(place.0, place.1);
+        let contamination = crowd.leave_out(index, &mut cutout, noise);
+        (cutout, contamination)
+    };
     let mut fits = Vec::with_capacity(stars.len());
-    for stars in stars.chunks(stars_at_once(size * size)) {
-        let batch = Batch::build(size, size, stars.len(), |at| {
-            let star = &stars[at];
-            let cutout = Cutout::from_image(image, &background, &cut, (star.x, star.y), size);
+    let foreign: Vec<AtomicU64> = stars.iter().map(|_| AtomicU64::new(0)).collect();
+    let at_once = stars_at_once(size * size);
+    for from in (0..stars.len()).step_by(at_once) {
+        let some = &stars[from..stars.len().min(from + at_once)];
+        let batch = Batch::build(size, size, some.len(), |at| {
+            let star = &some[at];
+            let (cutout, contamination) = cut_one(from + at);
+            foreign[from + at].store(contamination.flux.to_bits(), Ordering::Relaxed);
             let start = Start::Moments {
                 position: Some((star.x, star.y)),
                 fwhm: Some(fwhm),
@@ -219,6 +308,35 @@ pub fn measure_image(
         })?;
         fits.extend(fitter.fit(&batch)?);
     }
+    let second_look = SecondLook {
+        stars: &stars,
+        are_detected: found.is_some(),
+        width,
+        size,
+        fitter,
+        constraints: &constraints,
+    };
+    let again = |index: usize| {
+        let (x, y) = positions[index];
+        (cut_one(index).0, background.level(x, y))
+    };
+    second_look.of_strays(&mut fits, again)?;
+    let is_noise_known = noise != Noise::Unit;
+    let poor = |fits: &[Fit]| {
+        let fits = fits.iter().zip(&peaks);
+        let qualities = fits.map(|(fit, &(height, is_sharp))| Quality::of(fit, height, !is_sharp));
+        poor_fits(&qualities.collect::<Vec<_>>(), is_noise_known)
+    };
+    let first = poor(&fits);
+    second_look.of_poor(&mut fits, &first, again)?;
+    let known = peaks.iter().zip(foreign).zip(poor(&fits));
+    let seen: Vec<Seen> = known
+        .map(|((&(_, is_sharp), foreign), is_poor)| Seen {
+            is_sharp,
+            foreign_flux: f64::from_bits(foreign.into_inner()),
+            is_poor,
+        })
+        .collect();
     // A star whose saturated core is wider than the cutout has no saturated pixel left to tell.
     for (fit, found) in fits.iter_mut().zip(found.iter().flatten()) {
         fit.flags.set(Flags::SATURATED, found.saturated);
@@ -231,14 +349,25 @@ pub fn measure_image(
         &constraints,
         image.wcs.as_ref(),
     )?;
-    flag_image(&mut rows, &stars, fwhm);
+    flag_image(&mut rows, &seen, width);
+    if let Some(relief) = relief {
+        for row in &mut rows {
+            if let (Some(x), Some(y), Some(level)) =
+                (row.get("x"), row.get("y"), row.get("background"))
+            {
+                row.set("background", level + relief.level(x, y));
+            }
+        }
+    }
     number_from_one(&mut rows, options.one_based);
     Ok(Measured {
         rows,
         assumed: Assumptions {
-            background: Some(background.median_level()),
+            background: Some(level),
             noise: Some(background.median_noise()),
-            gain,
+            gain: gain.value(),
+            gain_err: gain.error(),
+            by_residuals: !is_noise_known,
             saturation: Some(saturation).filter(|level| level.is_finite()),
             fwhm: Some(fwhm),
             size: (size, size),

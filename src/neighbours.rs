@@ -32,21 +32,26 @@ impl<'a> Neighbours<'a> {
 
     /// Whether another position is closer to the one at `index` than the distance.
     pub(crate) fn has_neighbour(&self, index: usize) -> bool {
+        self.near(index).next().is_some()
+    }
+
+    /// The other positions that are closer to the one at `index` than the distance.
+    pub(crate) fn near(&self, index: usize) -> impl Iterator<Item = usize> {
         let here = self.positions[index];
-        if !(here.0.is_finite() && here.1.is_finite()) {
-            return false;
-        }
         let (column, row) = cell(here, self.distance);
         let around = (-1..=1).flat_map(|dy| (-1..=1).map(move |dx| (dx, dy)));
         around
-            .filter_map(|(dx, dy)| {
+            .filter_map(move |(dx, dy)| {
                 self.cells
                     .get(&(column.saturating_add(dx), row.saturating_add(dy)))
             })
             .flatten()
-            .filter(|&&other| other != index)
-            .map(|&other| self.positions[other])
-            .any(|there| (there.0 - here.0).hypot(there.1 - here.1) < self.distance)
+            .copied()
+            .filter(move |&other| {
+                let there = self.positions[other];
+                // Never of a position that is not finite.
+                other != index && (there.0 - here.0).hypot(there.1 - here.1) < self.distance
+            })
     }
 }
 

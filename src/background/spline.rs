@@ -23,6 +23,11 @@ pub(super) struct Mesh {
 }
 
 impl Mesh {
+    /// The values at the cell centres, (rows, columns).
+    pub(super) fn values(&self) -> &Array2<f64> {
+        &self.values
+    }
+
     /// Equal cells, `values` of them, that cover an image.
     pub(super) fn new(values: Array2<f64>, width: usize, height: usize) -> Self {
         let (rows, columns) = values.dim();

@@ -192,7 +192,7 @@ pub const COLUMNS: &[Column] = &[
     integer("n_pixels", "meta.number;instr.pixel", "pixels used"),
     integer("n_iterations", "meta.number", "steps made"),
     text("status", "meta.code.status", "how the fit ended"),
-    integer("flags", "meta.code.qual", "sum of 1 truncated, 2 masked, 4 saturated, 8 near_bound, 16 centroid_outside, 32 negative_flux, 64 crowded, 128 sharp, 256 undersampled, 512 duplicate"),
+    integer("flags", "meta.code.qual", "sum of 1 truncated, 2 masked, 4 saturated, 8 near_bound, 16 centroid_outside, 32 negative_flux, 64 crowded, 128 sharp, 256 undersampled, 512 duplicate, 1024 extended, 2048 poor_fit"),
 ];
 
 #[cfg(test)]

@@ -92,6 +92,10 @@ pub struct Assumptions {
     pub noise: Option<f64>,
     /// Electrons for each unit of the image; `None`: unknown.
     pub gain: Option<f64>,
+    /// Standard error of the gain, where it was found in the noise of the image.
+    pub gain_err: Option<f64>,
+    /// Whether no noise was known, so that every pixel counts the same and errors come from the residuals.
+    pub by_residuals: bool,
     /// Saturated from this value, units of the image; `None`: no pixel is.
     pub saturation: Option<f64>,
     /// Expected full width at half maximum, pixels.

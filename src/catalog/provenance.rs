@@ -153,6 +153,7 @@ impl Provenance {
             "background": assumed.background,
             "background_noise": assumed.noise,
             "gain": assumed.gain,
+            "gain_err": assumed.gain_err,
             "saturation": assumed.saturation,
             "fwhm": assumed.fwhm,
             "cutout": (width > 0).then_some([width, height]),

@@ -20,6 +20,12 @@ pub(super) struct Tally {
     widths_on_sky: Vec<f64>,
 }
 
+/// Whether a row's width is that of a star, as far as is known.
+fn is_of_star(row: &Row) -> bool {
+    let none = Flags::SHARP.0 | Flags::EXTENDED.0;
+    row.status == FitStatus::Converged && row.flags.0 & none == 0
+}
+
 impl Tally {
     /// Counts rows of an image with that WCS.
     pub(super) fn add(&mut self, rows: &[Row], wcs: Option<&Wcs>) {
@@ -28,7 +34,7 @@ impl Tally {
             for (_, count) in statuses.filter(|(status, _)| **status == row.status) {
                 *count += 1;
             }
-            if row.status == FitStatus::Converged
+            if is_of_star(row)
                 && let Some(width) = row.get("fwhm")
             {
                 self.widths.push(width);
@@ -43,9 +49,7 @@ impl Tally {
                 let degrees = wcs.pixel_scale(row.get("x")?, row.get("y")?)?;
                 Some(width * degrees * 3600.0)
             };
-            let converged = rows
-                .par_iter()
-                .filter(|row| row.status == FitStatus::Converged);
+            let converged = rows.par_iter().filter(|row| is_of_star(row));
             self.widths_on_sky
                 .par_extend(converged.filter_map(width_on_sky));
         }
@@ -107,6 +111,11 @@ impl Tally {
                 significant(noise, noise)
             ));
         }
+        if let (Some(gain), Some(error)) = (measured.assumed.gain, measured.assumed.gain_err) {
+            let gain = significant(gain, error);
+            let error = significant(error, error);
+            parts.push(format!("gain {gain} +- {error} from its noise"));
+        }
         if self.saturated > 0 {
             parts.push(format!("{} saturated", self.saturated));
         }
@@ -167,7 +176,7 @@ pub(super) fn of_assumptions(assumed: &Assumptions) -> String {
         assumed
             .fwhm
             .map_or_else(|| "unknown".into(), |fwhm| format!("{fwhm:.2}")),
-        or_unknown(assumed.gain),
+        or_unknown(assumed.gain.map(|gain| (gain * 1e4).round() / 1e4)),
         assumed
             .saturation
             .map_or_else(|| "none".into(), |level| level.to_string()),

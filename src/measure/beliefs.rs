@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
+use super::gain::{FoundGain, PhotonNoise};
 use crate::background::Background;
 use crate::image::{Header, Image};
 
@@ -13,27 +14,187 @@ fn is_plausible_gain(gain: f64) -> bool {
     (0.01..=30.0).contains(&gain)
 }
 
-/// The header's gain where it can be one: a plausible number, of an image that still counts.
-pub(super) fn believed_gain(name: &str, header: &Header) -> Option<f64> {
-    let unit = header
-        .unit
-        .as_deref()
-        .map(|unit| unit.trim().to_lowercase());
-    // Calibrated units, such as MJy/sr or counts/s, are no longer what the gain converts.
-    let is_one_of = |names: &[&str]| unit.as_deref().is_some_and(|unit| names.contains(&unit));
-    if is_one_of(&["electron", "electrons", "e-", "e"]) {
-        return Some(1.0);
+/// How many times the square of its noise the sky may hold in electrons' worth of light: most of a raw
+/// frame's level may be a bias. An image scaled to 0..1 has ten thousands.
+const PEDESTAL: f64 = 200.0;
+
+/// The sky of an image, in its units.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SkyNoise {
+    /// Above the level without light, as far as that is known.
+    pub(super) level: f64,
+    pub(super) noise: f64,
+}
+
+impl SkyNoise {
+    /// Whether the sky has the noise of its own photons, or more.
+    fn allows(self, gain: f64) -> bool {
+        let has_noise = self.noise > 0.0;
+        !has_noise || self.level <= PEDESTAL * gain * self.noise.powi(2)
     }
-    let gain = header.gain?;
-    let counts = unit.is_none() || is_one_of(&["", "adu", "dn", "count", "counts", "ct", "cts"]);
-    if !is_plausible_gain(gain) || !counts {
-        let unit = unit
-            .as_ref()
-            .map_or_else(String::new, |unit| format!(" in units of {unit}"));
-        tracing::info!("{name}: GAIN {gain}{unit} is not believed; --gain sets it");
-        return None;
+}
+
+/// What cards of a header say that the gain may be: the card, with what it is multiplied by, and electrons
+/// for each unit of the image. The most credible comes first.
+fn stated_gains(header: &Header) -> Vec<(String, f64)> {
+    let unit = header.unit.as_deref().unwrap_or_default();
+    let unit: String = unit.to_lowercase().split_whitespace().collect();
+    let (quantity, is_rate) = match ["/s", "/sec", "/second", "s**-1", "s^-1", "s-1"]
+        .iter()
+        .find_map(|ending| unit.strip_suffix(ending))
+    {
+        Some(quantity) => (quantity.trim_end_matches(['.', '*']), true),
+        None => (unit.as_str(), false),
+    };
+    let quantity = quantity
+        .strip_suffix("/pixel")
+        .or_else(|| quantity.strip_suffix("/pix"))
+        .unwrap_or(quantity);
+    let exposure = header
+        .exposure
+        .filter(|time| *time > 0.0 && time.is_finite());
+    let times = match (is_rate, exposure) {
+        (false, _) => 1.0,
+        (true, Some(time)) => time,
+        // Nobody says for how long it was counted.
+        (true, None) => return Vec::new(),
+    };
+    let by_time = |name: &str| match is_rate {
+        true => format!("{name} x EXPTIME"),
+        false => name.to_owned(),
+    };
+    match quantity {
+        "electron" | "electrons" | "e-" | "e" | "elec" if is_rate => {
+            vec![("BUNIT and EXPTIME".into(), times)]
+        }
+        "electron" | "electrons" | "e-" | "e" | "elec" => vec![("BUNIT".into(), 1.0)],
+        "" if is_rate => Vec::new(),
+        "" | "adu" | "dn" | "count" | "counts" | "ct" | "cts" => {
+            let gains = header.gains.iter();
+            gains
+                .filter(|gain| is_plausible_gain(gain.value))
+                .map(|gain| (by_time(&gain.keyword), gain.value * times))
+                .collect()
+        }
+        // Calibrated units, such as MJy/sr, are no longer what the gain converts.
+        _ => Vec::new(),
     }
-    Some(gain)
+}
+
+/// A gain, and how it is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Gain {
+    /// By the user, or by a header that the noise does not contradict.
+    Stated(f64),
+    /// By the noise of the image.
+    Found(FoundGain),
+    /// Not at all, and it need not be.
+    Hidden,
+    /// Not at all, and the errors of bright stars depend on it.
+    Unclear,
+}
+
+impl Gain {
+    /// Electrons for each unit of the image.
+    pub(super) fn value(self) -> Option<f64> {
+        match self {
+            Self::Stated(gain) => Some(gain),
+            Self::Found(found) => Some(found.value),
+            Self::Hidden | Self::Unclear => None,
+        }
+    }
+
+    /// Its standard error where it was found in the image.
+    pub(super) fn error(self) -> Option<f64> {
+        match self {
+            Self::Found(found) => Some(found.error),
+            Self::Stated(_) | Self::Hidden | Self::Unclear => None,
+        }
+    }
+}
+
+/// The gain of an image: the first one of its header that the noise bears out, else the one that the noise
+/// shows. A gain of the header is held against the noise where that says anything.
+pub(super) fn believed_gain(
+    name: &str,
+    header: &Header,
+    sky: SkyNoise,
+    photons: PhotonNoise,
+) -> Gain {
+    let found = match photons {
+        PhotonNoise::Seen(found) => Some(found),
+        PhotonNoise::Hidden | PhotonNoise::Unclear => None,
+    };
+    let stated = stated_gains(header);
+    let bears_out = |gain: f64| match found {
+        Some(found) => found.agrees(gain),
+        None => sky.allows(gain),
+    };
+    let believed = stated.iter().find(|(_, gain)| bears_out(*gain));
+    let unit = header.unit.as_deref().map_or("adu", str::trim);
+    let unit = if unit.is_empty() { "adu" } else { unit };
+    let shows = || match found {
+        Some(found) => format!(
+            "the noise of {} shows {} electrons for each {unit}, which is used",
+            found.source,
+            with_error(found.value, found.error)
+        ),
+        None => {
+            let SkyNoise { level, noise } = sky;
+            format!("with it a sky of {level:.4} {unit} would have far more noise than {noise:.3}")
+        }
+    };
+    let refused = stated
+        .iter()
+        .take_while(|stated| Some(*stated) != believed)
+        .find(|(_, gain)| !bears_out(*gain));
+    if let Some((card, gain)) = refused {
+        let instead = match believed {
+            Some((card, gain)) => format!("{card} {gain} is used"),
+            None => shows(),
+        };
+        tracing::warn!("{name}: {card} {gain} is not believed: {instead}; --gain sets it");
+    } else if stated.is_empty() {
+        let cards: Vec<String> = header
+            .gains
+            .iter()
+            .map(|gain| format!("{} {}", gain.keyword, gain.value))
+            .collect();
+        let card = match cards.is_empty() {
+            true => "no gain in the header".to_owned(),
+            false => format!("{} in units of {unit} is not believed", cards.join(", ")),
+        };
+        match (found, photons) {
+            (Some(_), _) => tracing::info!("{name}: {card}: {}; --gain sets it", shows()),
+            (None, PhotonNoise::Unclear) => tracing::warn!(
+                "{name}: {card}, and the noise of bright stars does not show it: errors come from \
+                 the residuals; --gain sets it"
+            ),
+            (None, _) => tracing::info!("{name}: {card}; --gain sets it"),
+        }
+    }
+    match (believed, photons) {
+        (Some((_, gain)), _) => Gain::Stated(*gain),
+        (None, PhotonNoise::Seen(found)) => Gain::Found(found),
+        (None, PhotonNoise::Hidden) => Gain::Hidden,
+        (None, PhotonNoise::Unclear) => Gain::Unclear,
+    }
+}
+
+/// `1.52 +- 0.07`.
+fn with_error(value: f64, error: f64) -> String {
+    format!("{} +- {}", rounded(value, error), rounded(error, error))
+}
+
+/// A number to two digits of its error.
+fn rounded(value: f64, error: f64) -> String {
+    let digits = 1 - error.log10().floor() as i32;
+    format!("{value:.*}", digits.clamp(0, 12) as usize)
+}
+
+/// The gain that a header states where nothing can be held against it: that of ready cutouts.
+pub(super) fn stated_gain(name: &str, header: &Header, sky: SkyNoise) -> Option<f64> {
+    believed_gain(name, header, sky, PhotonNoise::Hidden).value()
 }
 
 /// The read noise that the user says, else the header's where it can be one, else none; electrons.

@@ -7,8 +7,10 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sky<'a> {
     pub(super) name: &'a str,
-    /// Electrons for each unit.
+    /// Electrons for each unit, as stated.
     pub(super) gain: Option<f64>,
+    /// The gain that the noise shows where none is stated that can be believed.
+    pub(super) found: Option<f64>,
     /// Electrons.
     pub(super) read_noise: f64,
     /// Level without light.
@@ -29,7 +31,13 @@ pub(super) fn counts(sky: &Sky<'_>) -> Result<Noise> {
             field: "GAIN".into(),
             expected: "the gain in electrons for each unit, as poisson fits counts".into(),
             found: "none that can be believed".into(),
-            hint: Some("--gain gives it; --estimator least-squares does without".into()),
+            hint: Some(match sky.found {
+                Some(gain) => format!(
+                    "--gain gives it, and the noise of the image shows {gain:.3}; --estimator \
+                     least-squares does without"
+                ),
+                None => "--gain gives it; --estimator least-squares does without".into(),
+            }),
         });
     };
     let counted = gain * (sky.level - sky.bias) + sky.read_noise.powi(2);
@@ -62,6 +70,7 @@ mod tests {
     const SKY: Sky<'_> = Sky {
         name: "a.fits[0]",
         gain: Some(2.0),
+        found: None,
         read_noise: 5.0,
         bias: 0.0,
         level: 500.0,

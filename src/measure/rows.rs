@@ -4,13 +4,13 @@ use rayon::prelude::*;
 
 use super::MeasureOptions;
 use super::resolve::Resolver;
+use super::width_class::StarWidth;
 use crate::catalog::Row;
 use crate::catalog::columns::error_column;
 use crate::constraints::Constraints;
 use crate::error::Result;
-use crate::fit::{Fit, FitStatus, Flags};
+use crate::fit::{Fit, Flags};
 use crate::model::Model;
-use crate::moments::median;
 use crate::neighbours::Neighbours;
 use crate::star::{Star, WORTH_A_CORE};
 use crate::wcs::Wcs;
@@ -122,10 +122,19 @@ fn set_sky(row: &mut Row, fit: &Fit, model: &dyn Model, wcs: &Wcs) {
     }
 }
 
+/// What is known of a star of an image beside its fit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Seen {
+    /// Whether it is narrower than a star.
+    pub(super) is_sharp: bool,
+    /// Light of neighbours that a fit takes for the star's, units of flux.
+    pub(super) foreign_flux: f64,
+    /// Whether its fit is worse than those of stars as bright.
+    pub(super) is_poor: bool,
+}
+
 /// The flags that compare a star with the others of its image.
-pub(super) fn flag_image(rows: &mut [Row], stars: &[Star], fwhm: f64) {
-    let starts: Vec<(f64, f64)> = stars.iter().map(|star| (star.x, star.y)).collect();
-    let crowded = Neighbours::new(&starts, 1.5 * fwhm);
+pub(super) fn flag_image(rows: &mut [Row], seen: &[Seen], width: StarWidth) {
     // Rows without a fit are nowhere.
     let ends: Vec<(f64, f64)> = rows
         .iter()
@@ -137,20 +146,18 @@ pub(super) fn flag_image(rows: &mut [Row], stars: &[Star], fwhm: f64) {
             false => (f64::NAN, f64::NAN),
         })
         .collect();
-    let same = Neighbours::new(&ends, 0.25 * fwhm);
-    let mut widths: Vec<f64> = rows
-        .iter()
-        .filter(|row| row.status == FitStatus::Converged && row.flags.0 & Flags::SATURATED.0 == 0)
-        .filter_map(|row| row.get("fwhm"))
-        .collect();
-    let typical = median(&mut widths);
-    for (index, row) in rows.iter_mut().enumerate() {
-        row.flags.set(Flags::CROWDED, crowded.has_neighbour(index));
+    let same = Neighbours::new(&ends, 0.25 * width.typical);
+    for (index, (row, seen)) in rows.iter_mut().zip(seen).enumerate() {
+        row.flags.set(Flags::SHARP, seen.is_sharp);
+        row.flags.set(Flags::POOR_FIT, seen.is_poor);
         row.flags.set(Flags::DUPLICATE, same.has_neighbour(index));
-        if let (Some(width), Some(typical)) = (row.get("fwhm"), typical) {
+        let error = row.get("flux_err").unwrap_or(f64::INFINITY);
+        row.flags
+            .set(Flags::CROWDED, seen.foreign_flux.abs() > error);
+        if let Some(fwhm) = row.get("fwhm") {
             let error = row.get("fwhm_err").unwrap_or(0.0);
             row.flags
-                .set(Flags::SHARP, width + 3.0 * error < 0.6 * typical);
+                .set(Flags::EXTENDED, fwhm - 3.0 * error > width.widest);
         }
         flag_undersampled(row);
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ndarray::{Array3, ArrayView3, Axis, s};
 
-use super::beliefs::{believed_gain, believed_read_noise, stated_saturation};
+use super::beliefs::{SkyNoise, believed_read_noise, stated_gain, stated_saturation};
 use super::counts::{Sky, counts};
 use super::resolve::{Frame, Resolver};
 use super::rows::{flag_undersampled, number_from_one, rows};
@@ -155,6 +155,8 @@ pub fn measure_blocks<E: From<Error>>(
         background: None,
         noise: None,
         gain: job.gain,
+        gain_err: None,
+        by_residuals: job.cut.noise == Noise::Unit,
         saturation: Some(job.saturation).filter(|level| level.is_finite()),
         fwhm: options.fwhm,
         size: (width, height),
@@ -268,8 +270,12 @@ impl<'a> StackJob<'a> {
         for star in list.iter().flat_map(|list| &list.stars) {
             constraints.of(star)?;
         }
-        let gain = options.gain.or_else(|| believed_gain(name, header));
         let sky = sky_of(cutouts)?;
+        let believed = || {
+            let (level, noise) = (sky.0 - options.bias, sky.1);
+            stated_gain(name, header, SkyNoise { level, noise })
+        };
+        let gain = options.gain.or_else(believed);
         let stated = || stated_saturation(name, header, sky.0);
         let saturation = options.saturation.or_else(stated).unwrap_or(f64::INFINITY);
         let read_noise = believed_read_noise(options.read_noise, header);
@@ -277,6 +283,7 @@ impl<'a> StackJob<'a> {
             (Estimator::Poisson, ..) => counts(&Sky {
                 name,
                 gain,
+                found: None,
                 read_noise,
                 bias: options.bias,
                 level: sky.0,

@@ -106,6 +106,10 @@ fn facts(frame: &Frame, frames: usize) -> Vec<(&'static str, String)> {
     let number =
         |value: Option<f64>, unit: &str| value.map(|value| format!("{}{unit}", rounded(value, 4)));
     let rank = (frames > 1).then(|| format!("{} of {frames}", frame.rank + 1));
+    let gain = number(info.assumed.gain, "").map(|gain| match info.assumed.gain_err {
+        Some(error) => format!("{gain} ± {} from the noise", rounded(error, 2)),
+        None => gain,
+    });
     let facts = [
         ("rank", rank),
         ("file", Some(info.source.path.display().to_string())),
@@ -114,7 +118,7 @@ fn facts(frame: &Frame, frames: usize) -> Vec<(&'static str, String)> {
         ("filter", info.header.filter.clone()),
         ("exposure", number(info.header.exposure, " s")),
         ("scale", number(frame.scale, "″/pix")),
-        ("gain", number(info.assumed.gain, "")),
+        ("gain", gain),
         ("saturation", number(info.assumed.saturation, "")),
         ("model", setting("model")),
         ("estimator", setting("estimator")),

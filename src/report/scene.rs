@@ -109,7 +109,7 @@ impl Scene {
             },
         };
         Ok(Self {
-            noise: pixels.noise(settings, info.assumed.gain, &info.header),
+            noise: pixels.noise(settings, &info.assumed, &info.header),
             pixels,
             settings: settings.clone(),
             assumed: info.assumed,
@@ -125,7 +125,7 @@ impl Scene {
             background: OnceLock::new(),
         };
         Self {
-            noise: pixels.noise(settings, assumed.gain, &header),
+            noise: pixels.noise(settings, &assumed, &header),
             pixels,
             settings: settings.clone(),
             assumed,
@@ -236,7 +236,8 @@ impl Scene {
 
 impl ScenePixels {
     /// What the noise of a pixel was taken to be.
-    fn noise(&self, settings: &FitSettings, gain: Option<f64>, header: &Header) -> Noise {
+    fn noise(&self, settings: &FitSettings, assumed: &Assumptions, header: &Header) -> Noise {
+        let gain = assumed.gain;
         let has_variance = match self {
             Self::Image { image, .. } => image.variance.is_some(),
             Self::Stack { variance, .. } => variance.is_some(),
@@ -245,7 +246,9 @@ impl ScenePixels {
         match (settings.estimator, gain) {
             (Estimator::Poisson, Some(gain)) => Noise::counts(gain, settings.bias, read_noise),
             (Estimator::Poisson, None) => Noise::Unit,
-            (Estimator::LeastSquares, _) if !settings.weighted => Noise::Unit,
+            (Estimator::LeastSquares, _) if !settings.weighted || assumed.by_residuals => {
+                Noise::Unit
+            }
             (Estimator::LeastSquares, _) if has_variance => Noise::Variance,
             // They were given, but are not there any more.
             (Estimator::LeastSquares, _) if settings.variance.is_some() => Noise::Unit,

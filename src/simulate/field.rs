@@ -12,7 +12,7 @@ use super::truth::{self, Truth, truth_path};
 use super::{MAX_STARS, Purpose, SimulationOptions, generator, in_range, set, wrong};
 use crate::error::Result;
 use crate::fit::Flags;
-use crate::image::{Header, Image};
+use crate::image::{Header, Image, StatedGain};
 use crate::io::fits::{self, Card, PixelType, Value};
 use crate::model::{Model, Parameters, Role};
 use crate::wcs::Wcs;
@@ -88,7 +88,10 @@ impl StarField {
         let mut image = Image::from_pixels("simulation", pixels);
         image.wcs = wcs(width, height);
         image.header = Header {
-            gain: Some(options.camera.gain),
+            gains: vec![StatedGain {
+                keyword: "GAIN".into(),
+                value: options.camera.gain,
+            }],
             read_noise: Some(options.camera.read_noise),
             saturation,
             exposure: Some(60.0),
@@ -132,7 +135,7 @@ impl StarField {
         ];
         let numbers = [
             ("EXPTIME", header.exposure, "seconds"),
-            ("GAIN", header.gain, "electrons for each adu"),
+            ("GAIN", header.gain(), "electrons for each adu"),
             ("RDNOISE", header.read_noise, "electrons"),
             ("SATURATE", header.saturation, "adu"),
         ];

@@ -317,7 +317,7 @@ fn fields_come_back_from_fits() {
     let file = FitsFile::open(&FitsPath::from(path.clone())).unwrap();
     let read = file.image(0).unwrap();
     assert_eq!(read.header, field.image.header);
-    assert_eq!(read.header.gain, Some(1.5));
+    assert_eq!(read.header.gain(), Some(1.5));
     assert_eq!(read.header.saturation, Some(65535.0));
     assert!(
         file.cards()

@@ -8,7 +8,7 @@ use starfit::background::Background;
 use starfit::catalog::Row;
 use starfit::fit::Flags;
 use starfit::fitter::Fitter;
-use starfit::image::Header;
+use starfit::image::{Header, StatedGain};
 use starfit::io::fits::{FitsFile, FitsPath, HduName};
 use starfit::measure::{Cutouts, MeasureOptions, Measured, measure_image, measure_stack};
 use starfit::model;
@@ -297,14 +297,20 @@ fn a_header_that_lies_about_a_stack_is_not_believed() {
     let silent = measured(&Header::default());
     let lies = Header {
         saturation: Some(1.0),
-        gain: Some(2.0),
+        gains: vec![StatedGain {
+            keyword: "GAIN".into(),
+            value: 2.0,
+        }],
         unit: Some("MJy/sr".into()),
         ..Header::default()
     };
     assert_eq!(values(&measured(&lies).rows), values(&silent.rows));
     // What can be true is believed: a gain of counts, and a saturation above the sky.
     let honest = Header {
-        gain: Some(1.0),
+        gains: vec![StatedGain {
+            keyword: "GAIN".into(),
+            value: 1.0,
+        }],
         saturation: Some(600.0),
         ..Header::default()
     };

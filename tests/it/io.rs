@@ -189,7 +189,7 @@ fn facts_names_and_extensions() {
     assert!(m13.source.modified > 0);
 
     let spitzer = image("spitzer_glimpse.fits");
-    assert_eq!(spitzer.header.gain, Some(3.7));
+    assert_eq!(spitzer.header.gain(), Some(3.7));
     assert_eq!(spitzer.header.exposure, Some(1.2));
     assert_eq!(spitzer.header.unit.as_deref(), Some("MJy/sr"));
     assert_eq!(image("ey_uma_feder.fit.gz").header.exposure, Some(90.0));
@@ -463,7 +463,7 @@ fn values_of_odd_files() {
         .image(0)
         .unwrap()
         .header;
-    assert_eq!((facts.exposure, facts.gain), (Some(30.0), Some(1.5)));
+    assert_eq!((facts.exposure, facts.gain()), (Some(30.0), Some(1.5)));
 }
 
 /// A copy of a file with the value of one card changed, in the last header that has it.

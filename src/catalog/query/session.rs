@@ -13,7 +13,7 @@ use crate::catalog::provenance::Provenance;
 use crate::catalog::sqlite::{database_error, open};
 use crate::catalog::{Assumptions, ImageInfo, RunInfo};
 use crate::error::{Error, Result};
-use crate::image::{Header, Source};
+use crate::image::{Header, Source, StatedGain};
 
 /// Names of images or columns that an error lists.
 const LISTED: usize = 5;
@@ -328,7 +328,7 @@ fn image_info(row: &SqlRow<'_>) -> rusqlite::Result<(ImageInfo, i64, u64)> {
             modified: row.get("modified")?,
         },
         header: Header {
-            gain: row.get("gain")?,
+            gains: stated_gain(row.get("gain")?),
             read_noise: row.get("read_noise")?,
             saturation: row.get("saturation")?,
             exposure: row.get("exposure")?,
@@ -343,6 +343,11 @@ fn image_info(row: &SqlRow<'_>) -> rusqlite::Result<(ImageInfo, i64, u64)> {
             background: assumed("sky_level"),
             noise: assumed("sky_noise"),
             gain: assumed("gain_used"),
+            gain_err: assumed("gain_used_err"),
+            by_residuals: row
+                .get::<_, Option<bool>>("by_residuals")
+                .unwrap_or(None)
+                .unwrap_or(false),
             saturation: assumed("saturation_used"),
             fwhm: assumed("fwhm_used"),
             size: (side("cutout_width"), side("cutout_height")),
@@ -350,6 +355,15 @@ fn image_info(row: &SqlRow<'_>) -> rusqlite::Result<(ImageInfo, i64, u64)> {
     };
     let n_stars = size("n_stars")? as u64;
     Ok((image, row.get("run_id")?, n_stars))
+}
+
+/// What a database keeps of what a header says of the gain.
+fn stated_gain(value: Option<f64>) -> Vec<StatedGain> {
+    let keyword = "GAIN".to_owned();
+    value
+        .map(|value| StatedGain { keyword, value })
+        .into_iter()
+        .collect()
 }
 
 /// A run and when it started.

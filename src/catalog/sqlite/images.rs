@@ -67,8 +67,8 @@ pub(super) fn insert_image(
             "INSERT INTO images (run_id, name, path, hdu, plane, bytes, modified, width, height, \
              gain, read_noise, saturation, exposure, date, filter, unit, wcs, n_stars, \
              sky_level, sky_noise, gain_used, saturation_used, fwhm_used, cutout_width, \
-             cutout_height) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             cutout_height, gain_used_err, by_residuals) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .insert(params![
             run_id,
@@ -80,7 +80,7 @@ pub(super) fn insert_image(
             source.modified,
             integer(image.width),
             integer(image.height),
-            finite(header.gain),
+            finite(header.gain()),
             finite(header.read_noise),
             finite(header.saturation),
             finite(header.exposure),
@@ -96,6 +96,8 @@ pub(super) fn insert_image(
             finite(assumed.fwhm),
             (width > 0).then(|| integer(width)),
             (height > 0).then(|| integer(height)),
+            finite(assumed.gain_err),
+            assumed.by_residuals,
         ])
 }
 

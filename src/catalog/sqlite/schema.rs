@@ -18,7 +18,7 @@ pub(super) const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
 
 /// What makes a database of version 1 one of version 2, and so on. New databases are made in the
 /// same way, so that nothing depends on when one was made.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     // What the fits of an image took for granted. The names are not those of columns of stars.
     "ALTER TABLE images ADD COLUMN sky_level REAL;
 ALTER TABLE images ADD COLUMN sky_noise REAL;
@@ -82,6 +82,9 @@ SELECT stars.object_id AS object_id, images.date AS date, images.filter AS filte
     stars.mag_err AS mag_err, stars.flags AS flags
 FROM stars CROSS JOIN images ON images.image_id = stars.image_id
 WHERE stars.object_id IS NOT NULL;",
+    // How well the gain is known, and whether any noise was.
+    "ALTER TABLE images ADD COLUMN gain_used_err REAL;
+ALTER TABLE images ADD COLUMN by_residuals INTEGER;",
 ];
 
 pub(super) fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {

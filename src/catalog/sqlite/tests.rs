@@ -5,7 +5,7 @@ use super::schema::SCHEMA_VERSION;
 use super::*;
 use crate::catalog::tests::{full_row, image, row_at, run};
 use crate::catalog::{Assumptions, COLUMNS};
-use crate::image::Source;
+use crate::image::{Source, StatedGain};
 
 /// A folder with the name of a database to be.
 fn place() -> (TempDir, PathBuf) {
@@ -101,7 +101,10 @@ fn what_is_not_finite_is_null() {
     row.set("dof", f64::NEG_INFINITY);
     let mut image = image("a.fits");
     image.header.saturation = Some(f64::INFINITY);
-    image.header.gain = Some(1.5);
+    image.header.gains = vec![StatedGain {
+        keyword: "GAIN".into(),
+        value: 1.5,
+    }];
     add(&path, "gaussian", &[(&image, &[row])]);
     let sql = "SELECT flux, snr, dof, flux_err IS NULL FROM catalog";
     assert_eq!(ask(&path, sql), "null|null|null|0");
@@ -591,19 +594,21 @@ fn an_older_schema_is_read_and_brought_up_to_date() {
         background: Some(100.5),
         noise: Some(3.0),
         gain: Some(1.5),
+        gain_err: Some(0.1),
+        by_residuals: false,
         saturation: None,
         fwhm: Some(2.5),
         size: (15, 17),
     };
     add(&path, "gaussian", &[(&image, &[full_row(0)])]);
-    assert_eq!(ask(&path, version), "3");
+    assert_eq!(ask(&path, version), "4");
     let kept = "SELECT * FROM stars WHERE image_id = 1 ORDER BY star_id";
     assert_eq!(ask(&path, kept), before);
     let assumed = "SELECT name, sky_level, sky_noise, gain_used, saturation_used, fwhm_used, \
-                   cutout_width, cutout_height FROM newest_images ORDER BY image_id";
+                   cutout_width, cutout_height, gain_used_err, by_residuals FROM newest_images ORDER BY image_id";
     assert_snapshot!(ask(&path, assumed), @r"
-    base.fits[0]|null|null|null|null|null|null|null
-    a.fits[0]|100.5|3.0|1.5|null|2.5|15|17
+    base.fits[0]|null|null|null|null|null|null|null|null|null
+    a.fits[0]|100.5|3.0|1.5|null|2.5|15|17|0.1|0
     ");
 
     // It is now what a new one is.

@@ -24,7 +24,7 @@ pub use path::{FitsPath, HduName};
 pub(crate) use table::{TableColumn, TableType, padding, table_header};
 pub use write::{Card, PixelType, write_image, write_stack};
 
-use crate::image::{self, Image, Source};
+use crate::image::{self, Image, Source, StatedGain};
 use crate::io::check_range;
 use crate::wcs::Wcs;
 use crate::{Error, Result};
@@ -332,9 +332,14 @@ fn facts(file: &str, header: &Header, primary: Option<&Header>) -> image::Header
     let number = |keywords: &[&str]| {
         headers().find_map(|header| {
             keywords.iter().find_map(|keyword| {
-                header.number(file, keyword).unwrap_or_else(|e| {
-                    tracing::warn!("{e}: ignored");
-                    None
+                let quoted = || header.string(keyword)?.trim().parse::<f64>().ok();
+                let number = header.number(file, keyword);
+                number.unwrap_or_else(|e| {
+                    let quoted = quoted().filter(|number| number.is_finite());
+                    if quoted.is_none() {
+                        tracing::warn!("{e}: ignored");
+                    }
+                    quoted
                 })
             })
         })
@@ -348,7 +353,16 @@ fn facts(file: &str, header: &Header, primary: Option<&Header>) -> image::Header
         })
     };
     image::Header {
-        gain: number(&["GAIN", "EGAIN"]),
+        gains: GAINS
+            .into_iter()
+            .filter_map(|keyword| {
+                let value = number(&[keyword])?;
+                Some(StatedGain {
+                    keyword: keyword.into(),
+                    value,
+                })
+            })
+            .collect(),
         read_noise: number(&["RDNOISE", "READNOIS", "READNOISE"]),
         saturation: number(&["SATURATE", "SATLEVEL"]),
         exposure: number(&["EXPTIME", "EXPOSURE"]),
@@ -358,11 +372,15 @@ fn facts(file: &str, header: &Header, primary: Option<&Header>) -> image::Header
     }
 }
 
+/// Cards of the gain. EGAIN is what capture programs write the electrons for each unit into, beside a GAIN
+/// that is the camera's setting; HST's ATODGAIN and NOAO's names are unambiguous, too.
+const GAINS: [&str; 4] = ["EGAIN", "CCDGAIN", "ATODGAIN", "GAIN"];
+
 /// Keywords whose values are used: where one is there twice with different values, say so.
-const USED: [&str; 20] = [
+const USED: [&str; 22] = [
     "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "BSCALE", "BZERO", "BLANK", "GAIN", "EGAIN",
-    "RDNOISE", "READNOIS", "SATURATE", "SATLEVEL", "EXPTIME", "EXPOSURE", "DATE-OBS", "FILTER",
-    "BUNIT", "EXTNAME",
+    "CCDGAIN", "ATODGAIN", "RDNOISE", "READNOIS", "SATURATE", "SATLEVEL", "EXPTIME", "EXPOSURE",
+    "DATE-OBS", "FILTER", "BUNIT", "EXTNAME",
 ];
 
 /// Logs what is wrong with the headers that were read and can be lived with.

@@ -176,7 +176,7 @@ mod tests {
         let read = file.image(0).unwrap();
         assert_eq!(read.pixels, image());
         assert_eq!(read.name, "é 1.fits[0]");
-        assert_eq!(read.header.gain, Some(1.5));
+        assert_eq!(read.header.gain(), Some(1.5));
         assert_eq!(read.header.exposure, Some(30.0));
         for card in cards {
             assert!(

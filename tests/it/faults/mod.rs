@@ -2,3 +2,6 @@
 //! word. Each kind is simulated with its truth.
 
 mod field;
+mod gain;
+mod hot_pixels;
+mod surroundings;

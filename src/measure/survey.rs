@@ -1,4 +1,4 @@
-//! How wide the stars of an image are.
+//! A first look at an image: how wide its stars are, and which of them stand out.
 
 use std::iter;
 use std::ops::Range;
@@ -6,6 +6,8 @@ use std::ops::Range;
 use ndarray::s;
 use rayon::prelude::*;
 
+use super::peak::Peak;
+use super::width_class::{StarWidth, star_width};
 use super::{LARGEST_DEFAULT_SIZE, size_for};
 use crate::backend::CpuBackend;
 use crate::background::Background;
@@ -17,7 +19,6 @@ use crate::fit::{Fit, FitStatus, Flags};
 use crate::fitter::Fitter;
 use crate::image::Image;
 use crate::model::{Gaussian, Model};
-use crate::moments::median;
 use crate::neighbours::Neighbours;
 use crate::solver::LevenbergMarquardt;
 
@@ -33,52 +34,72 @@ const EVERY: usize = 8;
 /// known to an eighth of what one of them is.
 const ENOUGH: usize = 100;
 
-/// Median width of the isolated, unsaturated stars of the image that stand out well.
-pub(super) fn measured_fwhm(
+/// What a first look at an image tells of its stars.
+#[derive(Debug, Clone)]
+pub(super) struct Survey {
+    /// How wide they are.
+    pub(super) width: StarWidth,
+    /// Whether there were stars to tell that.
+    pub(super) is_measured: bool,
+    /// Isolated, unsaturated stars that stand out well, the brightest first; of a large image those of
+    /// some of its rows.
+    pub(super) stars: Vec<Detection>,
+}
+
+/// Looks at the isolated, unsaturated stars of an image that stand out well. Peaks of a single pixel
+/// are none.
+pub(super) fn survey(
     image: &Image,
     background: &Background,
     options: &DetectOptions,
-) -> Result<f64> {
+) -> Result<Survey> {
     const PASSES: usize = 3;
-    // One or two may be a galaxy or a hot pixel.
+    // One or two may be a galaxy or a cosmic ray.
     const FEWEST_MEASURED: usize = 3;
-    let mut fwhm = DEFAULT_FWHM;
-    let mut found_any = false;
+    let mut survey = Survey {
+        width: StarWidth::about(DEFAULT_FWHM),
+        is_measured: false,
+        stars: Vec::new(),
+    };
     for _ in 0..PASSES {
+        let fwhm = survey.width.typical;
         let options = DetectOptions {
             fwhm,
             ..options.clone()
         };
         let mut every = EVERY;
-        let mut widths = loop {
+        let mut sample = loop {
             let strips = strips(image.height(), every);
-            let widths = widths_in(&strips, image, background, &options)?;
-            if widths.len() >= ENOUGH || strips.len() == 1 {
-                break widths;
+            let sample = stars_in(&strips, image, background, &options)?;
+            if sample.widths.len() >= ENOUGH || strips.len() == 1 {
+                break sample;
             }
             // As many more as it takes to have a third more than enough.
-            every = 3 * every * widths.len() / (4 * ENOUGH);
+            every = 3 * every * sample.widths.len() / (4 * ENOUGH);
         };
-        let count = widths.len();
-        let Some(measured) = median(&mut widths).filter(|_| count >= FEWEST_MEASURED) else {
+        survey.stars = sample.stars;
+        let count = sample.widths.len();
+        let measured = star_width(&mut sample.widths).filter(|_| count >= FEWEST_MEASURED);
+        let Some(measured) = measured else {
             break;
         };
-        found_any = true;
-        let change = measured / fwhm;
-        fwhm = measured.clamp(0.5, LARGEST_DEFAULT_SIZE as f64 / 4.0);
+        survey.is_measured = true;
+        let change = measured.typical / fwhm;
+        survey.width = measured.within(0.5, LARGEST_DEFAULT_SIZE as f64 / 4.0);
         // A filter half or twice as wide as the stars still finds them. To go on would end on the
         // widest galaxy, since each filter finds best what is as wide as itself.
         if (0.5..2.0).contains(&change) {
             break;
         }
     }
-    if !found_any {
+    if !survey.is_measured {
         tracing::info!(
-            "{}: no star to measure the width of; {fwhm} pixels are assumed",
-            image.name
+            "{}: no star to measure the width of; {} pixels are assumed",
+            image.name,
+            survey.width.typical
         );
     }
-    Ok(fwhm)
+    Ok(survey)
 }
 
 /// Some rows of a large image, one strip in `every`, or all.
@@ -91,14 +112,20 @@ fn strips(height: usize, every: usize) -> Vec<Range<usize>> {
     (0..count).map(|at| first(at)..first(at) + STRIP).collect()
 }
 
-/// Widths of the isolated, unsaturated stars that stand out well in some rows of an image, where a
-/// Gaussian can be fitted.
-fn widths_in(
+/// Stars of some rows, and the widths of those where a Gaussian can be fitted.
+#[derive(Debug)]
+struct Sample {
+    stars: Vec<Detection>,
+    widths: Vec<f64>,
+}
+
+/// The isolated, unsaturated stars that stand out well in some rows of an image.
+fn stars_in(
     strips: &[Range<usize>],
     image: &Image,
     background: &Background,
     options: &DetectOptions,
-) -> Result<Vec<f64>> {
+) -> Result<Sample> {
     const STARS: usize = 300;
     const FEWEST: usize = 20;
     const SIGNIFICANCE: f64 = 15.0;
@@ -120,7 +147,13 @@ fn widths_in(
         .map(|i| neighbours.has_neighbour(i))
         .collect();
     let mut isolated = crowded.iter().map(|crowded| !crowded);
-    found.retain(|d| isolated.next() == Some(true) && !d.saturated && !d.edge);
+    let is_single_pixel = |d: &Detection| {
+        Peak::at(image.pixels.view(), background, None, (d.x, d.y))
+            .is_some_and(|peak| peak.is_single_pixel())
+    };
+    found.retain(|d| {
+        isolated.next() == Some(true) && !d.saturated && !d.edge && !is_single_pixel(d)
+    });
     found.sort_by(|a, b| b.significance.total_cmp(&a.significance));
     let clear = found.partition_point(|d| d.significance > SIGNIFICANCE);
     found.truncate(clear.max(FEWEST));
@@ -153,12 +186,12 @@ fn widths_in(
             .into_iter()
             .find(|q| q.column == "fwhm")
     };
-    Ok(fits
-        .iter()
-        .filter(usable)
-        .filter_map(width)
-        .map(|q| q.value)
-        .collect())
+    let widths = fits.iter().filter(usable).filter_map(width);
+    let widths = widths.map(|q| q.value).collect();
+    Ok(Sample {
+        stars: found,
+        widths,
+    })
 }
 
 #[cfg(test)]
@@ -190,7 +223,10 @@ mod tests {
         }
         let background = Background::estimate(pixels.view(), 64);
         let image = Image::from_pixels("lattice", pixels);
-        measured_fwhm(&image, &background, &DetectOptions::default()).unwrap()
+        survey(&image, &background, &DetectOptions::default())
+            .unwrap()
+            .width
+            .typical
     }
 
     fn is_in_strip(y: usize) -> bool {

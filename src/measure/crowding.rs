@@ -1,0 +1,211 @@
+//! What the neighbours of a star do to its fit: pixels where they shine are left out, and what is left of
+//! their light says by how much the flux is wrong.
+//!
+//! The light of a neighbour is taken for that of a Moffat profile as wide as the image's stars, whose wings
+//! are those of a real star rather than too faint.
+
+use rayon::prelude::*;
+
+use super::peak::Peak;
+use super::width_class::StarWidth;
+use crate::background::Background;
+use crate::cutout::Cutout;
+use crate::image::Image;
+use crate::model::FWHM_OF_SIGMA;
+use crate::neighbours::Neighbours;
+use crate::star::{Star, WORTH_A_CORE};
+
+/// Exponent of the profile: what seeing makes of stars is 2.5 to 4.5.
+const BETA: i32 = 3;
+/// Widths of a star within which a neighbour may matter: where a neighbour of 10,000 times the noise has
+/// fallen to it.
+const REACH: f64 = 4.0;
+/// Part of a star's own light beyond which that of a neighbour is too much.
+const TOO_MUCH: f64 = 0.1;
+/// Widths from its middle within which a star keeps its pixels whatever its neighbours do: there are no
+/// others to fit it to.
+const CORE: f64 = 0.6;
+
+/// A thing that shines into the cutouts of others.
+#[derive(Debug, Clone, Copy)]
+struct Light {
+    x: f64,
+    y: f64,
+    /// Above the sky, units of the image.
+    height: f64,
+    /// Whether it is a single pixel.
+    is_sharp: bool,
+}
+
+/// The stars of an image, as they shine on each other.
+#[derive(Debug)]
+pub(super) struct Crowd<'a> {
+    lights: Vec<Light>,
+    neighbours: Neighbours<'a>,
+    /// Full width at half maximum of a star, pixels.
+    fwhm: f64,
+    /// What a squared distance is multiplied by in the profile.
+    scale: f64,
+}
+
+/// What neighbours have done to a cutout.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Contamination {
+    /// Light of neighbours that a fit takes for the star's, units of flux.
+    pub(super) flux: f64,
+}
+
+impl<'a> Crowd<'a> {
+    /// The stars at these `positions`, those of `stars`; of each its peak, and whether it is narrower than a
+    /// star.
+    pub(super) fn new(
+        stars: &[Star],
+        positions: &'a [(f64, f64)],
+        peaks: &[(f64, bool)],
+        fwhm: f64,
+        size: usize,
+    ) -> Self {
+        let lights = stars.iter().zip(peaks);
+        let lights = lights.map(|(star, &(height, is_sharp))| Light {
+            x: star.x,
+            y: star.y,
+            height,
+            is_sharp,
+        });
+        // To the corner of a cutout.
+        let corner = size as f64 / 2f64.sqrt();
+        Self {
+            lights: lights.collect(),
+            neighbours: Neighbours::new(positions, corner + REACH * fwhm),
+            fwhm,
+            scale: 4.0 * (2f64.powf(f64::from(BETA).recip()) - 1.0) / (fwhm * fwhm),
+        }
+    }
+
+    /// Takes the weight from the pixels of the star of this number where neighbours shine.
+    pub(super) fn leave_out(&self, star: usize, cutout: &mut Cutout, noise: f64) -> Contamination {
+        let here = self.lights[star];
+        let near: Vec<Light> = self
+            .neighbours
+            .near(star)
+            .map(|other| self.lights[other])
+            .filter(|other| other.height > 0.0)
+            .filter(|other| {
+                // What does not reach the cutout at all.
+                let (dx, dy) = (other.x - here.x, other.y - here.y);
+                let half = cutout.width.max(cutout.height) as f64 / 2.0;
+                let distance = (dx.abs() - half).max(dy.abs() - half).max(0.0);
+                other.height * self.profile(distance * distance) > 0.1 * noise
+            })
+            .collect();
+        if near.is_empty() {
+            return Contamination::default();
+        }
+        let height = here.height.max(noise);
+        // What the neighbours add at the star's own place is taken for its background.
+        let level = |other: &Light| {
+            let distance = (other.x - here.x).powi(2) + (other.y - here.y).powi(2);
+            other.height * self.profile(distance)
+        };
+        let levels: Vec<f64> = near.iter().map(level).collect();
+        let core = (CORE * self.fwhm).powi(2);
+        let mut sums = Sums::default();
+        for row in 0..cutout.height {
+            let y = (cutout.corner.1 + row as i64) as f64;
+            for column in 0..cutout.width {
+                let at = row * cutout.width + column;
+                if cutout.weight[at] <= 0.0 {
+                    continue;
+                }
+                let x = (cutout.corner.0 + column as i64) as f64;
+                let distance = (x - here.x).powi(2) + (y - here.y).powi(2);
+                let own = height * self.profile(distance);
+                let (mut light, mut excess) = (0.0, 0.0);
+                let mut is_hot = false;
+                for (other, level) in near.iter().zip(&levels) {
+                    let (dx, dy) = (x - other.x, y - other.y);
+                    if other.is_sharp {
+                        is_hot |= dx.abs() < 1.0 && dy.abs() < 1.0;
+                        continue;
+                    }
+                    let shine = other.height * self.profile(dx * dx + dy * dy);
+                    light += shine;
+                    excess += shine - level;
+                }
+                let is_theirs = distance > core && excess > noise.max(TOO_MUCH * own);
+                if is_theirs || is_hot && distance > 1.0 {
+                    (cutout.data[at], cutout.weight[at]) = (0.0, 0.0);
+                } else {
+                    sums.add(cutout.weight[at], self.gaussian(distance), light);
+                }
+            }
+        }
+        Contamination {
+            flux: sums.slope().unwrap_or(0.0) * self.area(),
+        }
+    }
+
+    /// Light at this distance, squared pixels, from the middle of a star of height 1.
+    #[inline(always)]
+    fn profile(&self, square: f64) -> f64 {
+        (1.0 + self.scale * square).powi(-BETA)
+    }
+
+    #[inline(always)]
+    fn gaussian(&self, square: f64) -> f64 {
+        let sigma = self.fwhm / FWHM_OF_SIGMA;
+        (-0.5 * square / (sigma * sigma)).exp()
+    }
+
+    /// Integral of a Gaussian of height 1.
+    fn area(&self) -> f64 {
+        2.0 * std::f64::consts::PI * (self.fwhm / FWHM_OF_SIGMA).powi(2)
+    }
+}
+
+/// Sums of a straight line through light as a function of a star's profile: its slope is what the fit of
+/// that profile on a free background takes for the star's light.
+#[derive(Debug, Default)]
+struct Sums {
+    w: f64,
+    x: f64,
+    y: f64,
+    xx: f64,
+    xy: f64,
+}
+
+impl Sums {
+    fn add(&mut self, weight: f64, profile: f64, light: f64) {
+        self.w += weight;
+        self.x += weight * profile;
+        self.y += weight * light;
+        self.xx += weight * profile * profile;
+        self.xy += weight * profile * light;
+    }
+
+    fn slope(&self) -> Option<f64> {
+        let spread = self.xx - self.x * self.x / self.w;
+        (spread > 1e-9 * self.xx).then(|| (self.xy - self.x * self.y / self.w) / spread)
+    }
+}
+
+/// Height of the light at each star, and whether it is narrower than a star.
+pub(super) fn peaks(
+    stars: &[Star],
+    image: &Image,
+    background: &Background,
+    gain: Option<f64>,
+    width: StarWidth,
+) -> Vec<(f64, bool)> {
+    stars
+        .par_iter()
+        .with_min_len(WORTH_A_CORE)
+        .map(|star| {
+            let peak = Peak::at(image.pixels.view(), background, gain, (star.x, star.y));
+            peak.map_or((0.0, false), |peak| {
+                let is_sharp = peak.is_sharp(width.narrowest, width.typical);
+                (peak.height(), is_sharp)
+            })
+        })
+        .collect()
+}
