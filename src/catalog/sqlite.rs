@@ -25,7 +25,7 @@ use rusqlite::{
     Connection, ErrorCode, OpenFlags, Statement, ToSql, Transaction, TransactionBehavior, params,
 };
 
-use super::columns::flux_unit;
+use super::unit::flux_unit;
 use super::{CatalogWriter, DoneImages, ImageInfo, Row, RunInfo, Value, check_output};
 use crate::error::{Error, Result};
 use images::{done_images, image_ids, insert_image, remove_earlier, remove_images, set_flux_unit};
@@ -114,17 +114,17 @@ impl SqliteWriter {
         let transaction = self.lock()?;
         remove_earlier(&transaction, image, &self.settings)?;
         let unit = flux_unit(image.header.unit.as_deref());
-        if self.flux_unit.as_deref() != Some(unit) {
-            set_flux_unit(&transaction, unit)?;
+        if self.flux_unit.as_deref() != Some(&unit) {
+            set_flux_unit(&transaction, &unit)?;
         }
-        let image_id = insert_image(&transaction, self.run_id, image, n_stars, unit)?;
+        let image_id = insert_image(&transaction, self.run_id, image, n_stars, &unit)?;
         insert(&transaction, &self.statements, image_id)?;
         transaction.execute_batch(&format!(
             "CREATE VIEW stars_{image_id} AS \
              SELECT * FROM stars WHERE image_id = {image_id} ORDER BY y, x"
         ))?;
         transaction.commit()?;
-        self.flux_unit = Some(unit.to_owned());
+        self.flux_unit = Some(unit.into_owned());
         Ok(())
     }
 
