@@ -1,3 +1,5 @@
+use std::thread;
+
 use insta::assert_snapshot;
 use tempfile::TempDir;
 
@@ -449,7 +451,6 @@ fn an_image_in_parts_keeps_nobody_waiting() {
 fn writing_waits_for_others() {
     let (_folder, path) = place();
     let mut catalog = Box::new(SqliteWriter::create(&path, &run("gaussian")).unwrap());
-    catalog.connection.busy_timeout(Duration::ZERO).unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     thread::scope(|scope| {
@@ -460,6 +461,36 @@ fn writing_waits_for_others() {
         write.join().unwrap().unwrap();
     });
     assert_eq!(ask(&path, "SELECT count(*) FROM catalog"), "1");
+}
+
+/// What every kind of opening does while another program lets nobody else in.
+#[test]
+fn opening_waits_for_others() {
+    let (_folder, path) = place();
+    add(&path, "gaussian", &[(&image("a.fits"), &[full_row(0)])]);
+    let open_all = |patience| -> [Result<()>; 3] {
+        [
+            open_within(&path, patience).map(drop),
+            SqliteWriter::create_within(&path, &run("gaussian"), patience).map(drop),
+            open_to_change_within(&path, patience).map(drop),
+        ]
+    };
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    // Negative control: who does not wait is refused.
+    for refused in open_all(Duration::from_millis(20)) {
+        let error = refused.unwrap_err();
+        assert!(error.to_string().ends_with("database is locked"), "{error}");
+    }
+    thread::scope(|scope| {
+        let opened = scope.spawn(|| open_all(Duration::from_secs(60)));
+        thread::sleep(Duration::from_millis(300));
+        assert!(!opened.is_finished());
+        other.execute_batch("ROLLBACK").unwrap();
+        for opened in opened.join().unwrap() {
+            opened.unwrap();
+        }
+    });
 }
 
 #[test]
