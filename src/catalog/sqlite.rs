@@ -11,6 +11,7 @@
 //! locked only while it takes an image in.
 
 mod images;
+mod recognise;
 mod schema;
 mod wait;
 
@@ -29,10 +30,8 @@ use super::unit::flux_unit;
 use super::{CatalogWriter, DoneImages, ImageInfo, Row, RunInfo, Value, check_output};
 use crate::error::{Error, Result};
 use images::{done_images, image_ids, insert_image, remove_earlier, remove_images, set_flux_unit};
-use schema::{
-    SCHEMA_VERSION, StarStatements, check_header, check_version, create_tables, migrate,
-    schema_version,
-};
+use recognise::{Purpose, check_header, check_version};
+use schema::{SCHEMA_VERSION, StarStatements, create_tables, migrate, schema_version};
 use wait::{PATIENCE, wait_for_others};
 
 /// A catalogue in a database, and one run that adds to it.
@@ -68,7 +67,7 @@ impl SqliteWriter {
         // An empty file is a database without tables to SQLite too.
         let is_new = check_output(path)?.is_none_or(|found| found.is_file() && found.len() == 0);
         if !is_new {
-            check_header(path)?;
+            check_header(path, Purpose::Write)?;
         }
         let fail = |error| database_error(path, &error);
         let mut connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE, patience)?;
@@ -228,12 +227,13 @@ pub fn open(path: &Path) -> Result<Connection> {
 }
 
 fn open_within(path: &Path, patience: Duration) -> Result<Connection> {
-    check_header(path)?;
+    check_header(path, Purpose::Read)?;
     let fail = |error| database_error(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(fail)?;
     wait_for_others(&mut connection, path, patience).map_err(fail)?;
-    check_version(path, schema_version(&connection).map_err(fail)?)?;
+    let version = schema_version(&connection).map_err(fail)?;
+    check_version(path, version, Purpose::Read)?;
     Ok(connection)
 }
 
@@ -247,7 +247,7 @@ pub(super) fn open_to_change(path: &Path) -> Result<Connection> {
 }
 
 fn open_to_change_within(path: &Path, patience: Duration) -> Result<Connection> {
-    check_header(path)?;
+    check_header(path, Purpose::Read)?;
     let mut connection = connect(path, OpenFlags::empty(), patience)?;
     let fail = |error| database_error(path, &error);
     let transaction = lock(&connection).map_err(fail)?;
@@ -357,7 +357,7 @@ fn enter(transaction: Transaction<'_>, path: &Path, run: &RunInfo, settings: &st
 fn bring_up_to_date(transaction: &Transaction<'_>, path: &Path) -> Result<()> {
     let fail = |error| database_error(path, &error);
     let version = schema_version(transaction).map_err(fail)?;
-    check_version(path, version)?;
+    check_version(path, version, Purpose::Write)?;
     if version < SCHEMA_VERSION {
         tracing::info!(
             "{}: brought to schema version {SCHEMA_VERSION}",

@@ -565,8 +565,46 @@ fn other_programs_databases_are_refused_and_left_alone() {
         "{message}"
     );
     assert_eq!(error.hint(), Some("choose another name for the catalogue"));
-    assert!(open(&path).is_err());
+    let error = open(&path).unwrap_err();
+    let message = error.to_string();
+    // What is in its journal only is not looked at.
+    assert!(
+        message.contains("found 0x00000000, another program's database with "),
+        "{message}"
+    );
+    assert!(error.hint().unwrap().contains("starfit fit -o FILE.db"));
     assert_eq!(all(), before);
+}
+
+#[test]
+fn who_reads_another_programs_database_is_told_its_tables() {
+    let folder = TempDir::new().unwrap();
+    let found = |name: &str, sql: &str| {
+        let path = folder.path().join(name);
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        open(&path).unwrap_err().to_string()
+    };
+    let message = found(
+        "100% a?b#.db",
+        "CREATE TABLE frames (a); CREATE TABLE targets (a)",
+    );
+    assert!(
+        message.ends_with("database with the tables frames, targets"),
+        "{message}"
+    );
+    let message = found("one.db", "CREATE TABLE frames (a)");
+    assert!(
+        message.ends_with("database with the table frames"),
+        "{message}"
+    );
+    let many: String = (0..9).map(|n| format!("CREATE TABLE t{n} (a);")).collect();
+    let message = found("many.db", &many);
+    assert!(
+        message.ends_with("the tables t0, t1, t2, t3, t4 and 4 more"),
+        "{message}"
+    );
+    let message = found("none.db", "PRAGMA user_version = 3");
+    assert!(message.ends_with("database with no tables"), "{message}");
 }
 
 #[test]
