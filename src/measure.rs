@@ -2,6 +2,7 @@
 
 mod beliefs;
 mod counts;
+mod empty;
 mod resolve;
 mod rows;
 mod stack;
@@ -28,6 +29,7 @@ use resolve::{Frame, Resolver};
 use rows::{flag_image, number_from_one, rows};
 use width::measured_fwhm;
 
+pub use empty::why_no_star;
 pub use stack::{CutoutBlock, CutoutSource, Cutouts, StackInfo, measure_blocks, measure_stack};
 
 /// Side of a cutout unless the stars are wide, pixels.
