@@ -3,6 +3,7 @@
 mod beliefs;
 mod counts;
 mod crowding;
+mod empty;
 mod gain;
 mod peak;
 mod quality;
@@ -42,6 +43,7 @@ use second_look::SecondLook;
 use survey::survey;
 use width_class::StarWidth;
 
+pub use empty::why_no_star;
 pub use stack::{CutoutBlock, CutoutSource, Cutouts, StackInfo, measure_blocks, measure_stack};
 
 /// Side of a cutout unless the stars are wide, pixels.

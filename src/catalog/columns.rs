@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::unit::{flux_unit, per_pixel};
+
 /// One column of the catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
@@ -57,23 +59,14 @@ impl Unit {
             Self::Degree => Some("deg".into()),
             Self::Magnitude => Some("mag".into()),
             Self::Second => Some("s".into()),
-            Self::Flux => Some(flux_unit(bunit).into()),
-            Self::FluxPerPixel => Some(format!("{}/pix", flux_unit(bunit)).into()),
+            Self::Flux => Some(flux_unit(bunit)),
+            Self::FluxPerPixel => Some(per_pixel(&flux_unit(bunit)).into()),
         }
     }
 
     /// Whether the unit is the image's.
     pub fn is_of_image(self) -> bool {
         matches!(self, Self::Flux | Self::FluxPerPixel)
-    }
-}
-
-/// BUNIT, else `adu`. Many headers have ADU, which is no FITS unit: those are case-sensitive.
-pub(crate) fn flux_unit(bunit: Option<&str>) -> &str {
-    match bunit.map(str::trim) {
-        None | Some("") => "adu",
-        Some(unit) if unit.eq_ignore_ascii_case("adu") => "adu",
-        Some(unit) => unit,
     }
 }
 
@@ -229,7 +222,7 @@ mod tests {
                 "ra" | "dec" | "theta" => Some("deg"),
                 "mag" => Some("mag"),
                 "flux" => Some("ct/s"),
-                "background" | "peak" => Some("ct/s/pix"),
+                "background" | "peak" => Some("ct/(s.pix)"),
                 _ => None,
             };
             assert_eq!(

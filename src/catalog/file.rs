@@ -7,6 +7,7 @@ use std::path::Path;
 use super::output::Output;
 use super::provenance::Provenance;
 use super::table::{Mark, Table};
+use super::unit::without_electrons;
 use super::{COLUMNS, CatalogWriter, ImageInfo, Row, RunInfo};
 use super::{ecsv, fits, votable};
 use crate::error::{Error, Result};
@@ -133,7 +134,11 @@ pub(super) fn write(
     provenance: &Provenance,
     mut output: Output,
 ) -> Result<()> {
-    table.set_flux_unit(provenance.flux_unit());
+    let unit = provenance.flux_unit().map(|unit| match format {
+        FileFormat::Ecsv => unit.into(),
+        _ => without_electrons(unit),
+    });
+    table.set_flux_unit(unit.as_deref());
     let mut out = BufWriter::new(&mut output);
     let written = format
         .write(table, provenance, &mut out)

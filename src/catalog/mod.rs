@@ -29,6 +29,7 @@ pub mod sqlite;
 mod table;
 #[cfg(feature = "sqlite")]
 mod text;
+pub(crate) mod unit;
 mod votable;
 
 use std::fmt;

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::columns::flux_unit;
+use super::unit::{DEFAULT_FLUX_UNIT, flux_unit};
 use super::{ImageInfo, RunInfo};
 use crate::date;
 
@@ -164,7 +164,7 @@ impl Provenance {
     pub(super) fn flux_unit(&self) -> Option<&str> {
         let mut units = self.images.iter().map(|image| image["unit"].as_str());
         let Some(first) = units.next() else {
-            return Some(flux_unit(None));
+            return Some(DEFAULT_FLUX_UNIT);
         };
         first.filter(|first| units.all(|unit| unit == Some(first)))
     }

@@ -236,9 +236,7 @@ impl Query {
                 found: name.to_owned(),
                 hint: match name {
                     "distance" => Some("--cone and --near have a distance".to_owned()),
-                    _ => session::resembling(name, names.iter().copied())
-                        .first()
-                        .map(|near| format!("the nearest name is {near}")),
+                    _ => near_column(name).map(|near| format!("did you mean {near}?")),
                 },
             }
         })
@@ -258,6 +256,15 @@ impl Query {
         let more = MORE.into_iter().filter(|column| column.name != "distance");
         COLUMNS.iter().copied().chain(more).chain(distance)
     }
+}
+
+/// The column that may have been meant by a name that is none; as in SQL, capitals are small letters.
+fn near_column(name: &str) -> Option<&'static str> {
+    let name = name.trim_matches('"').to_lowercase();
+    let name = name.rsplit('.').next()?;
+    let known = COLUMNS.iter().chain(&MORE).map(|column| column.name);
+    let nearest = session::resembling(name, known).first().copied()?;
+    session::is_near(name, nearest).then_some(nearest)
 }
 
 /// What is in one place of a row; null where it is of another kind.

@@ -11,34 +11,28 @@
 //! locked only while it takes an image in.
 
 mod images;
+mod recognise;
 mod schema;
+mod wait;
 
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, Statement, ToSql, Transaction, TransactionBehavior, params,
 };
 
-use super::columns::flux_unit;
+use super::unit::flux_unit;
 use super::{CatalogWriter, DoneImages, ImageInfo, Row, RunInfo, Value, check_output};
 use crate::error::{Error, Result};
 use images::{done_images, image_ids, insert_image, remove_earlier, remove_images, set_flux_unit};
-use schema::{
-    SCHEMA_VERSION, StarStatements, check_header, check_version, create_tables, migrate,
-    schema_version,
-};
-
-/// How long to wait in silence while another program writes.
-const SILENCE: Duration = Duration::from_secs(10);
-
-/// How long to wait in all: another starfit may be taking in a stack of many millions of stars.
-const PATIENCE: Duration = Duration::from_secs(600);
+use recognise::{Purpose, check_header, check_version};
+use schema::{SCHEMA_VERSION, StarStatements, create_tables, migrate, schema_version};
+use wait::{PATIENCE, wait_for_others};
 
 /// A catalogue in a database, and one run that adds to it.
 #[derive(Debug)]
@@ -51,7 +45,6 @@ pub struct SqliteWriter {
     /// As they are stored.
     settings: String,
     statements: StarStatements,
-    patience: Duration,
     /// What `columns` was last made to say about fluxes.
     flux_unit: Option<String>,
     /// The image that comes in parts, and how many stars it will have.
@@ -74,14 +67,14 @@ impl SqliteWriter {
         // An empty file is a database without tables to SQLite too.
         let is_new = check_output(path)?.is_none_or(|found| found.is_file() && found.len() == 0);
         if !is_new {
-            check_header(path)?;
+            check_header(path, Purpose::Write)?;
         }
         let fail = |error| database_error(path, &error);
-        let connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE, patience)?;
+        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE, patience)?;
         let settings = run.settings.to_string();
-        let transaction = lock(&connection, path, patience).map_err(fail)?;
+        let transaction = lock(&connection).map_err(fail)?;
         let run_id = enter(transaction, path, run, &settings)?;
-        prefer_wal(&connection);
+        prefer_wal(&mut connection, path, patience);
         Ok(Self {
             connection,
             path: path.to_owned(),
@@ -89,7 +82,6 @@ impl SqliteWriter {
             run_id,
             settings,
             statements: StarStatements::new(),
-            patience,
             flux_unit: None,
             image: None,
         })
@@ -101,7 +93,7 @@ impl SqliteWriter {
     }
 
     fn lock(&self) -> rusqlite::Result<Transaction<'_>> {
-        lock(&self.connection, &self.path, self.patience)
+        lock(&self.connection)
     }
 
     /// Takes in a whole image, whose stars `insert` adds.
@@ -114,17 +106,17 @@ impl SqliteWriter {
         let transaction = self.lock()?;
         remove_earlier(&transaction, image, &self.settings)?;
         let unit = flux_unit(image.header.unit.as_deref());
-        if self.flux_unit.as_deref() != Some(unit) {
-            set_flux_unit(&transaction, unit)?;
+        if self.flux_unit.as_deref() != Some(&unit) {
+            set_flux_unit(&transaction, &unit)?;
         }
-        let image_id = insert_image(&transaction, self.run_id, image, n_stars, unit)?;
+        let image_id = insert_image(&transaction, self.run_id, image, n_stars, &unit)?;
         insert(&transaction, &self.statements, image_id)?;
         transaction.execute_batch(&format!(
             "CREATE VIEW stars_{image_id} AS \
              SELECT * FROM stars WHERE image_id = {image_id} ORDER BY y, x"
         ))?;
         transaction.commit()?;
-        self.flux_unit = Some(unit.to_owned());
+        self.flux_unit = Some(unit.into_owned());
         Ok(())
     }
 
@@ -231,12 +223,17 @@ impl CatalogWriter for SqliteWriter {
 ///
 /// As [`SqliteWriter::create`]; [`Error::Io`] where there is no such file.
 pub fn open(path: &Path) -> Result<Connection> {
-    check_header(path)?;
+    open_within(path, PATIENCE)
+}
+
+fn open_within(path: &Path, patience: Duration) -> Result<Connection> {
+    check_header(path, Purpose::Read)?;
     let fail = |error| database_error(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
-    connection.busy_timeout(SILENCE).map_err(fail)?;
-    check_version(path, schema_version(&connection).map_err(fail)?)?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+    wait_for_others(&mut connection, path, patience).map_err(fail)?;
+    let version = schema_version(&connection).map_err(fail)?;
+    check_version(path, version, Purpose::Read)?;
     Ok(connection)
 }
 
@@ -246,13 +243,17 @@ pub fn open(path: &Path) -> Result<Connection> {
 ///
 /// As [`SqliteWriter::create`]; [`Error::Io`] where there is no such file.
 pub(super) fn open_to_change(path: &Path) -> Result<Connection> {
-    check_header(path)?;
-    let connection = connect(path, OpenFlags::empty(), PATIENCE)?;
+    open_to_change_within(path, PATIENCE)
+}
+
+fn open_to_change_within(path: &Path, patience: Duration) -> Result<Connection> {
+    check_header(path, Purpose::Read)?;
+    let mut connection = connect(path, OpenFlags::empty(), patience)?;
     let fail = |error| database_error(path, &error);
-    let transaction = lock(&connection, path, PATIENCE).map_err(fail)?;
+    let transaction = lock(&connection).map_err(fail)?;
     bring_up_to_date(&transaction, path)?;
     transaction.commit().map_err(fail)?;
-    prefer_wal(&connection);
+    prefer_wal(&mut connection, path, patience);
     Ok(connection)
 }
 
@@ -260,14 +261,12 @@ pub(super) fn open_to_change(path: &Path) -> Result<Connection> {
 fn connect(path: &Path, more: OpenFlags, patience: Duration) -> Result<Connection> {
     let fail = |error| database_error(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
-    let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+    wait_for_others(&mut connection, path, patience).map_err(fail)?;
     if connection.is_readonly("main").map_err(fail)? {
         let why = io::Error::new(io::ErrorKind::PermissionDenied, "the file is read-only");
         return Err(Error::io(path, why));
     }
-    connection
-        .busy_timeout(patience.min(SILENCE))
-        .map_err(fail)?;
     // The indexes of a large catalogue are changed all over by each image: 64 MB of cache,
     // and pages go from the journal to the database each 128 MB only.
     connection
@@ -302,43 +301,24 @@ fn insert_rows(insert: &mut Statement<'_>, image_id: i64, rows: &[Row]) -> rusql
 
 /// With a write-ahead log, readers and writers do not wait for each other, and the disk only
 /// rarely: a power cut may undo the last images, but no more. Some network file systems cannot do
-/// it; the old journal, which waits for the disk at each image, is as safe.
-fn prefer_wal(connection: &Connection) {
+/// it; the old journal, which waits for the disk at each image, is as safe. A program that goes on
+/// reading keeps the old journal too: that is waited for a moment only.
+fn prefer_wal(connection: &mut Connection, path: &Path, patience: Duration) {
+    const MOMENT: Duration = Duration::from_secs(1);
+    // SQLite refuses no handler.
+    let _ = wait_for_others(connection, path, patience.min(MOMENT));
     let mode = connection
         .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0));
     if mode.is_ok_and(|mode| mode == "wal") {
         // Slower where refused, no worse.
         let _ = connection.pragma_update(None, "synchronous", "normal");
     }
+    let _ = wait_for_others(connection, path, patience);
 }
 
 /// Starts a transaction that writes, once no other program does.
-fn lock<'a>(
-    connection: &'a Connection,
-    path: &Path,
-    patience: Duration,
-) -> rusqlite::Result<Transaction<'a>> {
-    let start = Instant::now();
-    let mut has_said = false;
-    loop {
-        // Waits on its own for as long as `busy_timeout` says.
-        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
-            Err(error)
-                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                    && start.elapsed() < patience =>
-            {
-                if !has_said {
-                    tracing::warn!(
-                        "{}: another program is writing to it: waiting until it has done",
-                        path.display()
-                    );
-                    has_said = true;
-                }
-                thread::sleep(Duration::from_millis(10));
-            }
-            done => return done,
-        }
-    }
+fn lock(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
+    Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
 }
 
 /// Makes the tables if there are none, and the row of the run.
@@ -377,7 +357,7 @@ fn enter(transaction: Transaction<'_>, path: &Path, run: &RunInfo, settings: &st
 fn bring_up_to_date(transaction: &Transaction<'_>, path: &Path) -> Result<()> {
     let fail = |error| database_error(path, &error);
     let version = schema_version(transaction).map_err(fail)?;
-    check_version(path, version)?;
+    check_version(path, version, Purpose::Write)?;
     if version < SCHEMA_VERSION {
         tracing::info!(
             "{}: brought to schema version {SCHEMA_VERSION}",

@@ -2,11 +2,13 @@
 
 mod args;
 mod end;
+mod expand;
 mod inputs;
 mod outputs;
 mod planes;
 mod stack;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::Receiver;
@@ -23,7 +25,8 @@ use super::progress::{self, Progress};
 use super::summary::Tally;
 use super::{ABORTED, PARTIAL, log, print_error, summary};
 pub(super) use args::{FitArgs, number, odd, positive};
-use inputs::{Found, Message, Work, expand};
+use expand::expand;
+use inputs::{Found, Message, Work};
 use outputs::Outputs;
 use planes::Planes;
 use stack::MaskedStack;
@@ -68,6 +71,7 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         write: Duration::ZERO,
         skipped: 0,
         is_cut_short: false,
+        taken: HashSet::new(),
     };
     let done = if args.resume {
         job.outputs.done_images()?
@@ -93,7 +97,7 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         job.say_interrupted();
         return Ok(ExitCode::from(ABORTED));
     }
-    job.finish(&work.fitter, why, start)?;
+    job.finish(&work, why, start)?;
     Ok(if failed > 0 {
         ExitCode::from(PARTIAL)
     } else {
@@ -115,6 +119,8 @@ struct Job {
     skipped: usize,
     /// Whether Ctrl-C has left something undone.
     is_cut_short: bool,
+    /// Files, HDUs and planes that an input has been.
+    taken: HashSet<(String, usize, Option<usize>)>,
 }
 
 impl Job {
@@ -155,6 +161,8 @@ impl Job {
         while let Ok(Message { said, found }) = queue.recv() {
             log::say(&said);
             match found {
+                Found::Image(image) if self.is_taken(&image.0) => {}
+                Found::Stack(stack) if self.is_taken(&stack.0) => {}
                 Found::Image(image) => {
                     let (image, measured, tally) = *image;
                     timed(&mut self.write, || {
@@ -174,6 +182,18 @@ impl Job {
         Ok(())
     }
 
+    /// Whether another input was this image already, by another name of its HDU; says so.
+    fn is_taken(&mut self, image: &ImageInfo) -> bool {
+        let source = &image.source;
+        let is_new = self
+            .taken
+            .insert((source.absolute_path(), source.hdu, source.plane));
+        if !is_new {
+            tracing::warn!("{}: given more than once, fitted once", image.name);
+        }
+        !is_new
+    }
+
     /// Fits a stack of cutouts, and writes the rows as they come.
     fn stack(&mut self, work: &Work<'_>, mut image: ImageInfo, stack: &StackFile) -> Result<()> {
         work.planes.check_stack(&image.name, stack)?;
@@ -187,10 +207,13 @@ impl Job {
             header: &header,
             block: None,
         };
-        let (n, ..) = stack.dim();
+        let (n, height, width) = stack.dim();
         let (stars, options) = (work.stars.as_ref(), &work.options);
         let (outputs, progress, write) = (&mut self.outputs, &mut self.progress, &mut self.write);
         let mut tally = Tally::default();
+        if n == 0 {
+            tracing::warn!("{name}: no star found: the stack has no cutout");
+        }
         progress.begin_stars(n);
         let mut has_begun = false;
         let take = |assumed: &_, rows: Vec<_>| {
@@ -199,7 +222,7 @@ impl Job {
                 outputs.begin(&image, n)?;
                 has_begun = true;
             }
-            tally.add(&rows, None);
+            tally.add(&rows, None, width.max(height));
             let written = timed(write, || outputs.add(&rows));
             written.inspect(|()| progress.add_stars(rows.len()))
         };
@@ -221,12 +244,14 @@ impl Job {
     /// Says what the rows of an image are, once they are written.
     fn done(&mut self, image: &ImageInfo, measured: &Measured, mut tally: Tally) {
         self.images += 1;
-        if tally.rows() == 0 {
-            tracing::warn!("{}: no star found", image.name);
-        } else if !self.quiet {
+        // Of an image without a star its own line has said why.
+        if !self.quiet && tally.rows() > 0 {
             let unit = image.header.unit.as_deref().unwrap_or("adu");
             let line = tally.of_image(measured, unit);
             progress::aside(|| say!("{}: {line}", image.name));
+        }
+        if let Some(words) = tally.of_widest() {
+            tracing::warn!("{}: {words}", image.name);
         }
         tracing::info!(
             "{}: {}",

@@ -14,8 +14,15 @@ use starfit::wcs::Wcs;
 pub(super) struct Tally {
     by_status: [usize; FitStatus::ALL.len()],
     saturated: usize,
-    /// Of the stars that converged, pixels.
+    /// Stars that converged and have no flag, and those that have only that of narrow ones.
+    clean: usize,
+    narrow: usize,
+    /// Of the stars that converged, pixels, but for those whose width is only known to be at a bound.
     widths: Vec<f64>,
+    /// The widths of stars that are wider than their cutouts, at the bound of the model.
+    widest: Vec<f64>,
+    /// The exponents of the wings of stars that stand out well, where the model has them.
+    betas: Vec<f64>,
     /// Of those on the sky, arcseconds.
     widths_on_sky: Vec<f64>,
 }
@@ -27,17 +34,20 @@ fn is_of_star(row: &Row) -> bool {
 }
 
 impl Tally {
-    /// Counts rows of an image with that WCS.
-    pub(super) fn add(&mut self, rows: &[Row], wcs: Option<&Wcs>) {
+    /// Counts rows of an image with that WCS, whose cutouts have that side in pixels.
+    pub(super) fn add(&mut self, rows: &[Row], wcs: Option<&Wcs>, side: usize) {
+        let fitted = rows.iter().find(|row| row.status.has_values());
+        let has_wings = fitted.is_some_and(|row| row.get("beta").is_some());
         for row in rows {
             let statuses = FitStatus::ALL.iter().zip(&mut self.by_status);
             for (_, count) in statuses.filter(|(status, _)| **status == row.status) {
                 *count += 1;
             }
-            if is_of_star(row)
-                && let Some(width) = row.get("fwhm")
-            {
-                self.widths.push(width);
+            if row.status == FitStatus::Converged {
+                self.add_converged(row, side);
+                if has_wings {
+                    self.add_wings(row);
+                }
             }
             if row.flags.contains(Flags::SATURATED) {
                 self.saturated += 1;
@@ -49,9 +59,37 @@ impl Tally {
                 let degrees = wcs.pixel_scale(row.get("x")?, row.get("y")?)?;
                 Some(width * degrees * 3600.0)
             };
-            let converged = rows.par_iter().filter(|row| is_of_star(row));
+            let converged = rows
+                .par_iter()
+                .filter(|row| is_of_star(row) && !ends_at_width(row));
             self.widths_on_sky
                 .par_extend(converged.filter_map(width_on_sky));
+        }
+    }
+
+    fn add_converged(&mut self, row: &Row, side: usize) {
+        self.clean += usize::from(row.flags == Flags::default());
+        self.narrow += usize::from(row.flags == Flags::UNDERSAMPLED);
+        let Some(width) = row.get("fwhm") else {
+            return;
+        };
+        if !ends_at_width(row) {
+            if is_of_star(row) {
+                self.widths.push(width);
+            }
+            return;
+        }
+        let widest = row.get("fwhm_major").unwrap_or(width);
+        if widest > side as f64 {
+            self.widest.push(widest);
+        }
+    }
+
+    fn add_wings(&mut self, row: &Row) {
+        /// Fainter stars say too little of their wings.
+        const CLEAR: f64 = 50.0;
+        if row.get("beta_err").is_some() && row.get("snr").is_some_and(|snr| snr > CLEAR) {
+            self.betas.extend(row.get("beta"));
         }
     }
 
@@ -61,6 +99,10 @@ impl Tally {
             *count += more;
         }
         self.saturated += other.saturated;
+        self.clean += other.clean;
+        self.narrow += other.narrow;
+        self.widest.extend(other.widest);
+        self.betas.extend(other.betas);
         self.widths.extend(other.widths);
         self.widths_on_sky.extend(other.widths_on_sky);
     }
@@ -92,6 +134,42 @@ impl Tally {
         Some(format!("FWHM {width:.2} pix{}", on_sky.unwrap_or_default()))
     }
 
+    /// Median exponent of the wings.
+    pub(super) fn beta(&mut self) -> Option<f64> {
+        starfit::moments::median(&mut self.betas)
+    }
+
+    /// What the flags of stars without a fault are, as an SQL condition. As in a report, those that are
+    /// narrow count where most are. `None` where no star is without a fault.
+    pub(super) fn clean_flags(&self) -> Option<String> {
+        let narrow = Flags::UNDERSAMPLED.0;
+        if self.clean + self.narrow == 0 {
+            None
+        } else if self.narrow > self.clean {
+            Some(format!("flags & ~{narrow} = 0"))
+        } else {
+            Some("flags = 0".to_owned())
+        }
+    }
+
+    /// What there is to say where many stars are as wide as the model allows.
+    pub(super) fn of_widest(&self) -> Option<String> {
+        const FEWEST: usize = 3;
+        const PART: usize = 10;
+        let statuses = FitStatus::ALL.iter().zip(self.by_status);
+        let mut converged = statuses.filter(|(status, _)| **status == FitStatus::Converged);
+        let converged = converged.next().map_or(0, |(_, count)| count);
+        let widest = self.widest.iter().copied().reduce(f64::max)?;
+        (self.widest.len() >= FEWEST && PART * self.widest.len() >= converged).then(|| {
+            format!(
+                "{} of {} ended at the largest width that the cutouts allow, {widest:.1} pix, and are \
+                 not in the median FWHM: trails, defocus or nebulosity? --size makes larger cutouts",
+                self.widest.len(),
+                count(converged, "star"),
+            )
+        })
+    }
+
     /// `402 converged, 29 max iterations, median FWHM 2.90 pix (1.23 arcsec)`.
     pub(super) fn of_all(&mut self) -> String {
         let mut parts: Vec<String> = self.statuses().collect();
@@ -121,6 +199,11 @@ impl Tally {
         }
         parts.join(", ")
     }
+}
+
+/// Whether nothing more is known of a star's width than that it is at a bound, or beyond.
+fn ends_at_width(row: &Row) -> bool {
+    row.flags.contains(Flags::NEAR_BOUND) && row.get("fwhm_err").is_none()
 }
 
 /// What the stages of a run took; `write` is by the clock of the one thread that does it.

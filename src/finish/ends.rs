@@ -4,7 +4,7 @@ use fearless_simd::prelude::*;
 
 use super::information::Information;
 use crate::batch::{BatchStar, Scales};
-use crate::block::{LaneMask, ParameterRows, Part, Row, StarBlock, lane_bits, lane_of};
+use crate::block::{LaneMask, ParameterRows, Part, Row, StarBlock, lane_bits, lane_of, lanes_of};
 use crate::chart::Chart;
 use crate::fit::{Fit, FitStatus, Flags};
 use crate::footprint::Footprint;
@@ -170,7 +170,11 @@ impl Ends {
         let outside = state.starts_outside | valued & self.outside;
         flags.set(Flags::CENTROID_OUTSIDE, is_in(outside));
         flags.set(Flags::NEGATIVE_FLUX, is_in(valued & self.negative));
-        flags.set(Flags::NEAR_BOUND, at_bound != 0);
+        let faults = lanes_of(at_bound.into()).any(|j| {
+            let value = state.parameters[j][lane];
+            !chart.coordinates()[j].is_wingless(value)
+        });
+        flags.set(Flags::NEAR_BOUND, faults);
         *parameters = lane_of(&self.parameters, lane);
         // Else what is held is a column; it has no variance, which says the same.
         *held = if chart.is_model() { at_bound } else { 0 };

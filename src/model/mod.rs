@@ -21,7 +21,7 @@ pub use gaussian::Gaussian;
 pub use gaussian_integrated::GaussianIntegrated;
 pub use moffat::Moffat;
 pub(crate) use parameter::RATIO;
-pub use parameter::{FWHM_OF_SIGMA, Parameter, Reach, Role};
+pub use parameter::{FWHM_OF_SIGMA, Parameter, Reach, Role, TYPICAL_BETA};
 
 use crate::block::{ParameterRows, Row};
 use crate::dual::Dual;

@@ -70,6 +70,18 @@ pub struct Parameter {
     pub description: &'static str,
 }
 
+impl Parameter {
+    /// Whether a parameter that ended at this value says no more than that a star has no wings: it is
+    /// the exponent of a Moffat profile which is as good as a Gaussian. That is no fault of the fit.
+    pub(crate) fn is_wingless(&self, value: f64) -> bool {
+        if self.name == BETA.name {
+            value >= INVERSE_BETA.0.recip()
+        } else {
+            self.name == BETA_INVERSE.name && value <= INVERSE_BETA.0
+        }
+    }
+}
+
 /// Full width at half maximum of a Gaussian over its standard deviation.
 pub const FWHM_OF_SIGMA: f64 = 2.354_820_045_030_949_3;
 

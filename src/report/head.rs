@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::html::Html;
 use super::night::Frame;
 use super::numbers::{printable, significant};
-use crate::catalog::columns::flux_unit;
 use crate::catalog::rounded;
+use crate::catalog::unit::flux_unit;
 
 /// Longest value that is said of a run or a header, characters.
 const LONGEST: usize = 80;
@@ -78,7 +78,7 @@ fn of_frame(frame: &Frame) -> Vec<(String, String, String)> {
     }
     let assumed = &frame.record.info.assumed;
     if let Some(background) = assumed.background {
-        let unit = printable(flux_unit(frame.record.info.header.unit.as_deref()), 20);
+        let unit = printable(&flux_unit(frame.record.info.header.unit.as_deref()), 20);
         let noise = assumed.noise.filter(|noise| *noise > 0.0);
         let (level, noise) = match noise {
             Some(noise) => (

@@ -2,6 +2,7 @@
 
 use super::field::Cell;
 use super::statistics::{StarValues, direction};
+use crate::fit::{FitStatus, Flags};
 
 /// Parts of an image: names, and which of the three thirds along x and y they are.
 const CORNERS: [(&str, [usize; 2]); 4] = [
@@ -125,6 +126,27 @@ pub(super) fn sentences(
     sentences.extend(tilt(&thirds));
     sentences.extend(elongation(clean, &thirds));
     sentences
+}
+
+/// What there is to say where many stars ended at the largest width that cutouts of that side allow,
+/// which is no width that was measured.
+pub(super) fn widest(stars: &[StarValues], side: usize) -> Option<String> {
+    const FEWEST: usize = 3;
+    const PART: usize = 10;
+    let converged = |star: &&StarValues| star.status == FitStatus::Converged;
+    let is_widest = |star: &&StarValues| {
+        // NaN is no maximum.
+        let width = star.fwhm.max(star.major);
+        star.flags.contains(Flags::NEAR_BOUND) && side > 0 && width > side as f64
+    };
+    let all = stars.iter().filter(converged).count();
+    let widest = stars.iter().filter(converged).filter(is_widest).count();
+    (widest >= FEWEST && PART * widest >= all).then(|| {
+        format!(
+            "{widest} of {all} stars ended at the largest width that the cutouts allow and have no part in \
+             the FWHM: trails, defocus or nebulosity?"
+        )
+    })
 }
 
 /// Corners beside the centre.
@@ -273,6 +295,23 @@ mod tests {
         assert!(contains(&coma, "away from the centre by 0.15"), "{coma:?}");
         let round = said(|_, _| 2.0, |x, y| Some((0.1, x * 37.0 + y * 91.0)));
         assert!(contains(&round, "No direction"), "{round:?}");
+    }
+
+    #[test]
+    fn widths_at_their_bound_are_told() {
+        let mut stars: Vec<StarValues> = (0..30).map(|id| star(id, 0.0, 0.0, 35.3)).collect();
+        assert_eq!(widest(&stars, 15), None);
+        for star in &mut stars[..3] {
+            star.flags = Flags::NEAR_BOUND;
+        }
+        let said = widest(&stars, 15).unwrap();
+        assert!(
+            said.starts_with("3 of 30 stars ended at the largest width"),
+            "{said}"
+        );
+        // In wide cutouts that is no bound, and one in fifteen is a galaxy.
+        assert_eq!(widest(&stars, 41), None);
+        assert_eq!(widest(&stars[1..], 15), None);
     }
 
     #[test]

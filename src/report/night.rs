@@ -7,9 +7,9 @@ use super::plot::{Axis, Plot, Point};
 use super::scale::Scale;
 use super::statistics::{StarValues, Summary, median_with_error};
 use super::svg::Svg;
-use crate::catalog::columns::flux_unit;
 use crate::catalog::objects::is_same_exposure;
 use crate::catalog::rounded;
+use crate::catalog::unit::flux_unit;
 use crate::date;
 use crate::fit::Flags;
 use crate::image::Header;
@@ -290,7 +290,7 @@ impl Night {
         let first = units.next()?;
         units
             .all(|unit| unit == first)
-            .then(|| printable(first, 30))
+            .then(|| printable(&first, 30))
     }
 }
 

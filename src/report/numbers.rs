@@ -1,7 +1,8 @@
 //! Numbers and names as people read them.
 
 use crate::catalog::Row;
-use crate::catalog::columns::{COLUMNS, Unit, error_column, flux_unit};
+use crate::catalog::columns::{COLUMNS, Unit, error_column};
+use crate::catalog::unit::flux_unit;
 
 /// `value` to two digits of its uncertainty, whatever their powers of ten.
 pub fn significant(value: f64, uncertainty: f64) -> String {
@@ -135,7 +136,7 @@ fn unit_of(column: &str, unit: Option<&str>) -> Option<String> {
     let column = COLUMNS.iter().find(|known| known.name == column)?;
     let unit = match column.unit {
         // From a file, and any length.
-        Unit::Flux | Unit::FluxPerPixel => printable(flux_unit(unit), 16),
+        Unit::Flux | Unit::FluxPerPixel => printable(&flux_unit(unit), 16),
         _ => String::new(),
     };
     Some(column.unit.resolve(Some(&unit))?.into_owned())

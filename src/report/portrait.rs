@@ -6,7 +6,7 @@ use super::numbers::{Fact, facts, printable, significant, with_error};
 use super::picture::Picture;
 use super::triplet::{Layer, ResidualUnit, Triplet};
 use crate::catalog::Row;
-use crate::catalog::columns::flux_unit;
+use crate::catalog::unit::flux_unit;
 
 /// A star and what is known of it.
 #[derive(Debug, Clone)]
@@ -65,7 +65,7 @@ impl Portrait<'_> {
     /// What the colours of a layer mean: at the lower end, between, and at the upper end.
     pub fn legend(&self, layer: &Layer<'_>) -> [String; 3] {
         let (low, high) = (layer.stretch.low, layer.stretch.high);
-        let unit = printable(flux_unit(self.unit), 12);
+        let unit = printable(&flux_unit(self.unit), 12);
         if layer.stretch.softening.is_some() {
             let level = |level: f64| significant(level, (high - low) / 100.0);
             return [level(low), format!("{unit}, asinh"), level(high)];

@@ -221,6 +221,10 @@ impl<'a> Section<'a> {
         let number = self.number;
         let href = |id: usize| linked.contains(&id).then(|| format!("#s{number}-{id}"));
         head::open(html, self.frame, number, self.frames);
+        let (width, height) = self.record().info.assumed.size;
+        if let Some(words) = judgement::widest(&self.stars, width.max(height)) {
+            html.element("p", &[("class", "warning")], &words);
+        }
         match &self.pictures {
             Err(why) => {
                 html.open("p", &[("class", "warning")]);

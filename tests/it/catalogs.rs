@@ -118,6 +118,17 @@ fn rows(count: usize) -> Vec<Row> {
 
 /// Writes catalogues in every format, and what they are expected to hold.
 fn write(folder: &Path, images: &[(ImageInfo, Vec<Row>)], flux_unit: Option<&str>, facts: Json) {
+    write_units(folder, images, flux_unit, flux_unit, facts);
+}
+
+/// The same where FITS and VOTable spell the unit of fluxes in a way of their own.
+fn write_units(
+    folder: &Path,
+    images: &[(ImageInfo, Vec<Row>)],
+    flux_unit: Option<&str>,
+    standard_unit: Option<&str>,
+    facts: Json,
+) {
     for ending in ENDINGS {
         let path = folder.join(format!("catalog.{ending}"));
         let mut catalog = catalog::create(&path, &run()).unwrap();
@@ -127,7 +138,7 @@ fn write(folder: &Path, images: &[(ImageInfo, Vec<Row>)], flux_unit: Option<&str
         catalog.finish().unwrap();
     }
     let columns = COLUMNS.iter().map(|column| {
-        let unit = match (column.unit.is_of_image(), flux_unit) {
+        let unit = |flux_unit| match (column.unit.is_of_image(), flux_unit) {
             (true, None) => None,
             _ => column.unit.resolve(flux_unit),
         };
@@ -138,7 +149,8 @@ fn write(folder: &Path, images: &[(ImageInfo, Vec<Row>)], flux_unit: Option<&str
                 Kind::Integer => "integer",
                 Kind::Float => "float",
             },
-            "unit": unit,
+            "unit": unit(flux_unit),
+            "standard_unit": unit(standard_unit),
             "ucd": column.ucd,
             "description": column.description,
         })
@@ -258,6 +270,34 @@ fn fluxes_of_different_units_have_none() {
     // The readers see a wrong unit.
     write(folder.path(), &images[..1], None, json!({}));
     let error = read(&python, folder.path()).unwrap_err();
+    assert!(error.contains("unit of flux"), "{error}");
+}
+
+/// What cameras call the units of their images: astropy knows all that is written of them.
+#[test]
+fn units_of_images_are_known_to_astropy() {
+    let Some(python) = python() else { return };
+    let read_units = |bunit: &str, unit: &str, standard: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let images = [(image("a.fits[0]", Some(bunit), 1.5), rows(2))];
+        let facts = json!({"flux_unit": unit});
+        write_units(folder.path(), &images, Some(unit), Some(standard), facts);
+        read(&python, folder.path())
+    };
+    for (bunit, unit, standard) in [
+        ("electron", "electron", "ct"),
+        ("e-/s", "electron/s", "ct/s"),
+        ("DN/s", "adu/s", "adu/s"),
+        ("COUNTS", "ct", "ct"),
+        ("MJy/sr", "MJy/sr", "MJy/sr"),
+        ("Jy/beam", "Jy/beam", "Jy/beam"),
+    ] {
+        read_units(bunit, unit, standard).unwrap_or_else(|error| panic!("{bunit}: {error}"));
+    }
+    // A unit that astropy does not know is seen, and one that is not what was meant.
+    let error = read_units("furlong", "furlong", "furlong").unwrap_err();
+    assert!(error.contains("furlong"), "{error}");
+    let error = read_units("electron", "electron", "adu").unwrap_err();
     assert!(error.contains("unit of flux"), "{error}");
 }
 

@@ -3,7 +3,7 @@
 use starfit::backend::CpuBackend;
 use starfit::cutout::Noise;
 use starfit::estimator::Estimator;
-use starfit::fit::{FitStatus, Flags};
+use starfit::fit::FitStatus;
 use starfit::fitter::Fitter;
 use starfit::kernel::quadratic_form;
 use starfit::model::{Gaussian, GaussianIntegrated, MODELS, Model, Packed, Parameters, Role};
@@ -97,7 +97,7 @@ fn recover(stack: &Stack, kind: Kind) -> (Vec<Recovered>, usize) {
         .collect();
     let mut left_out = 0;
     for (fit, truth) in fits.iter().zip(&stack.truth) {
-        if fit.status != FitStatus::Converged || fit.flags.contains(Flags::NEAR_BOUND) {
+        if fit.status != FitStatus::Converged || fit.held != 0 {
             left_out += 1;
             continue;
         }

@@ -1,6 +1,7 @@
 //! A database that is open for questions and for nothing else.
 
 use std::collections::BTreeSet;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use rusqlite::functions::{Context, FunctionFlags};
@@ -83,15 +84,19 @@ impl Session {
             chosen.extend(named.map(|(id, ..)| *id));
             if chosen.len() == before && !all.iter().any(|(_, name, path)| is_wanted(name, path)) {
                 let names = all.iter().map(|(_, name, _)| name.as_str());
-                let near = resembling(wanted, names);
                 return Err(Error::Option {
                     option: "--image".to_owned(),
                     expected: format!("an image of {}", self.path.display()),
                     found: wanted.clone(),
-                    hint: Some(if near.is_empty() {
-                        "it has none".to_owned()
-                    } else {
-                        format!("the nearest names are {}", near.join(", "))
+                    hint: Some(match &resembling(wanted, names)[..] {
+                        [] => "it has none".to_owned(),
+                        [near, far @ ..] if is_near(wanted, near) => {
+                            let others = far.iter().take_while(|name| is_near(wanted, name));
+                            let near: Vec<&str> = iter::once(near).chain(others).copied().collect();
+                            format!("did you mean {}?", near.join(" or "))
+                        }
+                        [only] => format!("there is only {only}"),
+                        nearest => format!("the nearest names are {}", nearest.join(", ")),
                     }),
                 });
             }
@@ -190,11 +195,17 @@ impl Session {
             let before = condition.get(..place).filter(|_| place < condition.len())?;
             Some(format!(" at character {}", before.chars().count() + 1))
         });
+        // So SQLite says it.
+        let unknown = message.strip_prefix("no such column: ");
+        let near = unknown.and_then(super::near_column);
         Error::Option {
             option: format!("--where {condition:?}"),
             expected: "an SQL condition on columns of the catalogue".to_owned(),
             found: format!("{message}{}", place.unwrap_or_default()),
-            hint: Some("for example --where 'flags = 0 AND snr > 20'".to_owned()),
+            hint: Some(near.map_or_else(
+                || "for example --where 'flags = 0 AND snr > 20'".to_owned(),
+                |near| format!("did you mean {near}?"),
+            )),
         }
     }
 
@@ -377,6 +388,13 @@ fn run_info(row: &SqlRow<'_>) -> rusqlite::Result<(RunInfo, String)> {
         adapter: row.get("adapter")?,
     };
     Ok((info, row.get("started")?))
+}
+
+/// Whether one name may have been meant by the other: two letters exchanged or one left out are
+/// well above the limit, other words below.
+pub(super) fn is_near(wanted: &str, name: &str) -> bool {
+    const LIKE: f64 = 0.85;
+    strsim::jaro_winkler(wanted, name) > LIKE
 }
 
 /// Of `names`, those that most resemble `wanted`, the nearest first.

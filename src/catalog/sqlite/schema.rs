@@ -1,17 +1,11 @@
 //! The tables of a database, and how it is known again.
 
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::Path;
-
 use rusqlite::{Connection, Transaction, params};
 
 use crate::catalog::columns::{COLUMNS, Kind};
-use crate::catalog::is_special;
-use crate::error::{Error, Result};
 
 /// "stft": marks a database as starfit's, for `file` and for us.
-const APPLICATION_ID: i32 = 0x7374_6674;
+pub(super) const APPLICATION_ID: i32 = 0x7374_6674;
 
 /// Raised with each change of the tables: version 1 and all changes since.
 pub(super) const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
@@ -226,60 +220,6 @@ impl StarStatements {
     }
 }
 
-/// Refuses what is not starfit's by the file's first bytes alone: even opening another program's
-/// database could complete a transaction that it left behind.
-pub(super) fn check_header(path: &Path) -> Result<()> {
-    const LENGTH: usize = 100;
-    let refuse = |field: &str, expected: &str, found: String| {
-        Err(Error::Malformed {
-            file: path.display().to_string(),
-            field: field.to_owned(),
-            expected: expected.to_owned(),
-            found,
-            hint: Some("choose another name for the catalogue".to_owned()),
-        })
-    };
-    let metadata = fs::metadata(path).map_err(|error| Error::io(path, error))?;
-    if is_special(&metadata) {
-        // Reading a pipe could take for ever.
-        let found = "a device or a pipe".to_owned();
-        return refuse("file", "an SQLite database", found);
-    }
-    let mut header = Vec::with_capacity(LENGTH);
-    File::open(path)
-        .and_then(|file| file.take(LENGTH as u64).read_to_end(&mut header))
-        .map_err(|error| Error::io(path, error))?;
-    if header.len() < LENGTH || !header.starts_with(b"SQLite format 3\0") {
-        let found = "another kind of file".to_owned();
-        return refuse("header", "an SQLite database", found);
-    }
-    // The format of SQLite files puts it there.
-    let id = header.get(68..72).and_then(|bytes| bytes.try_into().ok());
-    if id != Some(APPLICATION_ID.to_be_bytes()) {
-        let found = format!("{:#010x}", u32::from_be_bytes(id.unwrap_or_default()));
-        let expected = format!("{APPLICATION_ID:#010x} (a catalogue of starfit)");
-        return refuse("application_id", &expected, found);
-    }
-    Ok(())
-}
-
 pub(super) fn schema_version(connection: &Connection) -> rusqlite::Result<i32> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
-}
-
-/// Refuses what this version cannot know.
-pub(super) fn check_version(path: &Path, version: i32) -> Result<()> {
-    if (1..=SCHEMA_VERSION).contains(&version) {
-        return Ok(());
-    }
-    let hint = if version > SCHEMA_VERSION {
-        "a newer starfit wrote it: use that one, or another catalogue"
-    } else {
-        "choose another name for the catalogue"
-    };
-    Err(Error::Unsupported {
-        file: path.display().to_string(),
-        what: format!("schema version {version} (expected 1 to {SCHEMA_VERSION})"),
-        hint: Some(hint.to_owned()),
-    })
 }

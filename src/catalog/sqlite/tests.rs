@@ -1,3 +1,5 @@
+use std::thread;
+
 use insta::assert_snapshot;
 use tempfile::TempDir;
 
@@ -452,7 +454,6 @@ fn an_image_in_parts_keeps_nobody_waiting() {
 fn writing_waits_for_others() {
     let (_folder, path) = place();
     let mut catalog = Box::new(SqliteWriter::create(&path, &run("gaussian")).unwrap());
-    catalog.connection.busy_timeout(Duration::ZERO).unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     thread::scope(|scope| {
@@ -463,6 +464,36 @@ fn writing_waits_for_others() {
         write.join().unwrap().unwrap();
     });
     assert_eq!(ask(&path, "SELECT count(*) FROM catalog"), "1");
+}
+
+/// What every kind of opening does while another program lets nobody else in.
+#[test]
+fn opening_waits_for_others() {
+    let (_folder, path) = place();
+    add(&path, "gaussian", &[(&image("a.fits"), &[full_row(0)])]);
+    let open_all = |patience| -> [Result<()>; 3] {
+        [
+            open_within(&path, patience).map(drop),
+            SqliteWriter::create_within(&path, &run("gaussian"), patience).map(drop),
+            open_to_change_within(&path, patience).map(drop),
+        ]
+    };
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    // Negative control: who does not wait is refused.
+    for refused in open_all(Duration::from_millis(20)) {
+        let error = refused.unwrap_err();
+        assert!(error.to_string().ends_with("database is locked"), "{error}");
+    }
+    thread::scope(|scope| {
+        let opened = scope.spawn(|| open_all(Duration::from_secs(60)));
+        thread::sleep(Duration::from_millis(300));
+        assert!(!opened.is_finished());
+        other.execute_batch("ROLLBACK").unwrap();
+        for opened in opened.join().unwrap() {
+            opened.unwrap();
+        }
+    });
 }
 
 #[test]
@@ -537,8 +568,46 @@ fn other_programs_databases_are_refused_and_left_alone() {
         "{message}"
     );
     assert_eq!(error.hint(), Some("choose another name for the catalogue"));
-    assert!(open(&path).is_err());
+    let error = open(&path).unwrap_err();
+    let message = error.to_string();
+    // What is in its journal only is not looked at.
+    assert!(
+        message.contains("found 0x00000000, another program's database with "),
+        "{message}"
+    );
+    assert!(error.hint().unwrap().contains("starfit fit -o FILE.db"));
     assert_eq!(all(), before);
+}
+
+#[test]
+fn who_reads_another_programs_database_is_told_its_tables() {
+    let folder = TempDir::new().unwrap();
+    let found = |name: &str, sql: &str| {
+        let path = folder.path().join(name);
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        open(&path).unwrap_err().to_string()
+    };
+    let message = found(
+        "100% a?b#.db",
+        "CREATE TABLE frames (a); CREATE TABLE targets (a)",
+    );
+    assert!(
+        message.ends_with("database with the tables frames, targets"),
+        "{message}"
+    );
+    let message = found("one.db", "CREATE TABLE frames (a)");
+    assert!(
+        message.ends_with("database with the table frames"),
+        "{message}"
+    );
+    let many: String = (0..9).map(|n| format!("CREATE TABLE t{n} (a);")).collect();
+    let message = found("many.db", &many);
+    assert!(
+        message.ends_with("the tables t0, t1, t2, t3, t4 and 4 more"),
+        "{message}"
+    );
+    let message = found("none.db", "PRAGMA user_version = 3");
+    assert!(message.ends_with("database with no tables"), "{message}");
 }
 
 #[test]

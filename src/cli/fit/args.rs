@@ -13,7 +13,7 @@ use starfit::fitter::Fitter;
 use starfit::image::Source;
 use starfit::io::fits::{FitsPath, HduName};
 use starfit::measure::MeasureOptions;
-use starfit::model::{MODELS, Model};
+use starfit::model::{MODELS, Model, TYPICAL_BETA};
 use starfit::solver::{GradientDescent, LevenbergMarquardt, Solver};
 
 use crate::cli::backend::BackendArgs;
@@ -25,7 +25,7 @@ use crate::cli::backend::BackendArgs;
     after_long_help = "\
 Examples:
   starfit fit m13.fits
-  starfit fit 'night/*.fits' -o night.db --resume
+  starfit fit night -o night.db --resume
   starfit fit m13.fits --model moffat --bound beta=2:6 -o m13.csv -o m13.reg
   starfit fit m13.fits --stars list.csv --fix x --fix y -o forced.csv
   starfit fit stack.npy --gain 1.5 --read-noise 5 -o - > stack.csv
@@ -34,7 +34,7 @@ Examples:
 )]
 pub(crate) struct FitArgs {
     /// FITS images (`file.fits[1]` or `file.fits[SCI]` chooses an extension), stacks of cutouts
-    /// (`.npy`), or patterns such as 'night/*.fits'.
+    /// (`.npy`), patterns such as 'night/*.fits', or folders, whose FITS files are taken.
     #[arg(required = true, value_name = "INPUT")]
     pub(super) inputs: Vec<PathBuf>,
     /// Catalogue to write, several times for several: .db or .sqlite (appended to), .csv, .ecsv,
@@ -314,6 +314,21 @@ impl FitArgs {
             ));
         }
         Ok(())
+    }
+
+    /// What there is to say to who makes light curves, where each star has wings of its own; `typical`
+    /// is what their exponent is in the median.
+    pub(super) fn of_wings(&self, typical: Option<f64>) -> Option<String> {
+        let column = "beta";
+        let is_free = self.model.columns().iter().any(|own| own.name == column)
+            && !self.fix.iter().any(|(fixed, _)| fixed == column);
+        let beta = typical.unwrap_or(TYPICAL_BETA);
+        is_free.then(|| {
+            format!(
+                "hint: for light curves take --model gaussian, or hold {column} for all images, \
+                 --fix {column}={beta:.1}: where {column} is free, fluxes scatter about twice as much"
+            )
+        })
     }
 
     /// Whether rows appear where bars would be.

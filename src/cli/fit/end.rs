@@ -1,13 +1,15 @@
 //! How a run ends, and its last words.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use starfit::fitter::Fitter;
 
+use super::inputs::Work;
 use super::{Job, timed};
-use crate::cli::{ABORTED, FAILED, PARTIAL, is_interrupted, summary};
+use crate::cli::summary::{self, Tally};
+use crate::cli::{ABORTED, FAILED, PARTIAL, is_interrupted};
 
 impl Job {
     /// Ends a run that has written nothing: it leaves no trace.
@@ -60,7 +62,7 @@ impl Job {
     }
 
     /// Completes every output, and has the last words.
-    pub(super) fn finish(mut self, fitter: &Fitter, why: &str, start: Instant) -> Result<()> {
+    pub(super) fn finish(mut self, work: &Work<'_>, why: &str, start: Instant) -> Result<()> {
         let written = self.outputs.paths.clone();
         let database = self.outputs.databases().next().cloned();
         timed(&mut self.write, || self.outputs.finish())?;
@@ -83,8 +85,8 @@ impl Job {
             self.tally.fitted(),
             names.join(", "),
             start.elapsed().as_secs_f64(),
-            fitter.backend.name(),
-            fitter.backend.adapter()
+            work.fitter.backend.name(),
+            work.fitter.backend.adapter()
         );
         // Of one image its own line has said it.
         if self.images > 1 {
@@ -94,12 +96,59 @@ impl Job {
         if self.skipped > 0 {
             say!("{}", summary::count_done_already(self.skipped));
         }
-        if let Some(database) = database {
-            say!(
-                "look at the best: starfit query {} --where 'flags = 0' --order 'snr desc' --limit 10",
-                database.display()
-            );
+        if self.images > 1
+            && let Some(words) = work.args.of_wings(self.tally.beta())
+        {
+            say!("{words}");
+        }
+        if let Some(database) = database
+            && self.tally.rows() > 0
+        {
+            say!("{}", look_at_the_best(&database, &self.tally));
         }
         Ok(())
+    }
+}
+
+/// How to see the best stars of a database; every one of them where none is without a fault.
+fn look_at_the_best(database: &Path, tally: &Tally) -> String {
+    let database = quoted(database);
+    let clean = match tally.clean_flags() {
+        Some(flags) => format!(" --where \"status = 'converged' AND {flags}\""),
+        None => String::new(),
+    };
+    format!("look at the best: starfit query {database}{clean} --order 'snr desc' --limit 10")
+}
+
+/// A path as a shell takes it for one word.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/\\._-+=:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text
+    } else if cfg!(windows) {
+        format!("\"{text}\"")
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn names_of_databases_are_one_word_to_a_shell() {
+        for (path, word) in [
+            ("starfit.db", "starfit.db"),
+            ("/data/night_1/é.db", "/data/night_1/é.db"),
+            ("M31 [Ha].db", "'M31 [Ha].db'"),
+            ("it's.db", r"'it'\''s.db'"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), word);
+            let words = shlex::split(word).unwrap();
+            assert_eq!(words, [path]);
+        }
     }
 }

@@ -5,13 +5,13 @@ use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
 use std::thread::Scope;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use starfit::catalog::{Assumptions, CatalogFormat, DoneImages, ImageInfo};
 use starfit::fitter::Fitter;
 use starfit::image::{Header, Source};
 use starfit::io::fits::{FitsFile, FitsPath};
 use starfit::io::stack::{StackFile, is_npy};
-use starfit::measure::{MeasureOptions, Measured, measure_image};
+use starfit::measure::{MeasureOptions, Measured, measure_image, why_no_star};
 use starfit::star::StarList;
 
 use super::args::FitArgs;
@@ -22,40 +22,6 @@ use crate::cli::{is_interrupted, log};
 /// Most images in memory at once, beside the one that is written: each takes several times its
 /// pixels.
 const IMAGES_AT_ONCE: usize = 8;
-
-/// The inputs, with patterns that no shell has expanded; a pattern may end in an extension,
-/// `'night/*.fits[1]'`.
-pub(super) fn expand(inputs: &[PathBuf]) -> Vec<Result<PathBuf>> {
-    inputs
-        .iter()
-        .flat_map(|input| expand_one(input).unwrap_or_else(|error| vec![Err(error)]))
-        .collect()
-}
-
-fn expand_one(input: &Path) -> Result<Vec<Result<PathBuf>>> {
-    let is_pattern = |text: &&str| text.contains(['*', '?']) && !input.exists();
-    let Some(text) = input.to_str().filter(is_pattern) else {
-        return Ok(vec![Ok(input.to_owned())]);
-    };
-    let (pattern, hdu) = match text
-        .strip_suffix(']')
-        .and_then(|text| text.rsplit_once('['))
-    {
-        Some((pattern, hdu)) => (pattern, format!("[{hdu}]")),
-        None => (text, String::new()),
-    };
-    let matches = glob::glob(pattern).with_context(|| format!("{text}: not a pattern"))?;
-    let mut paths = Vec::new();
-    for path in matches {
-        let mut path = path?.into_os_string();
-        path.push(&hdu);
-        paths.push(Ok(path.into()));
-    }
-    if paths.is_empty() {
-        bail!("{text}: no file matches");
-    }
-    Ok(paths)
-}
 
 /// What an input turned out to be.
 pub(super) enum Found {
@@ -241,8 +207,16 @@ impl Work<'_> {
         let stars = self.stars.as_ref();
         let mut measured = measure_image(&image, stars, &self.options, &self.fitter)?;
         measured.times.read = read;
+        if measured.rows.is_empty() {
+            let why = match stars {
+                None => why_no_star(&image, &self.options, &measured.assumed),
+                Some(_) => "the list has none".to_owned(),
+            };
+            tracing::warn!("{}: no star found: {why}", image.name);
+        }
         let mut tally = Tally::default();
-        tally.add(&measured.rows, image.wcs.as_ref());
+        let (width, height) = measured.assumed.size;
+        tally.add(&measured.rows, image.wcs.as_ref(), width.max(height));
         let mut info = ImageInfo::new(&image);
         info.assumed = measured.assumed;
         // To give the memory back takes a hundredth of what all the rest does, and nobody need wait.

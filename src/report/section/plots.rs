@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::residuals::Residuals;
 use super::{Example, Section};
-use crate::catalog::columns::flux_unit;
 use crate::catalog::rounded;
+use crate::catalog::unit::flux_unit;
 use crate::report::figure::{Figure, Layout};
 use crate::report::histogram::Histogram;
 use crate::report::numbers::printable;
@@ -179,7 +179,7 @@ impl Section<'_> {
         if shown.is_empty() {
             return None;
         }
-        let unit = printable(flux_unit(self.record().info.header.unit.as_deref()), 30);
+        let unit = printable(&flux_unit(self.record().info.header.unit.as_deref()), 30);
         let mut plot = Plot::new(
             Axis::new(
                 Scale::around(Scale::log, shown.iter().map(|star| star.flux)),

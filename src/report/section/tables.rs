@@ -1,8 +1,8 @@
 //! The tables of an image.
 
 use super::Section;
-use crate::catalog::columns::flux_unit;
 use crate::catalog::rounded;
+use crate::catalog::unit::flux_unit;
 use crate::fit::{FitStatus, Flags};
 use crate::report::ImageRecord;
 use crate::report::html::Html;
@@ -112,7 +112,7 @@ fn columns(stars: &[StarValues], record: &ImageRecord) -> Vec<Column> {
     }
     type Of = fn(&StarValues) -> f64;
     type Text = fn(&StarValues) -> String;
-    let unit = printable(flux_unit(record.info.header.unit.as_deref()), 30);
+    let unit = printable(&flux_unit(record.info.header.unit.as_deref()), 30);
     let all: [(String, Of, Text); 13] = [
         (
             "id".into(),

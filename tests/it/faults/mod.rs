@@ -4,4 +4,6 @@
 mod field;
 mod gain;
 mod hot_pixels;
+mod light_curves;
 mod surroundings;
+mod words;
