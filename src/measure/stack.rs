@@ -245,7 +245,7 @@ impl<'a> StackJob<'a> {
                 "an image is fitted without --cutouts, and as FITS",
             ));
         }
-        if let Some(list) = list.filter(|list| list.sky.is_some()) {
+        if let Some(list) = list.filter(|list| !list.has_pixels) {
             return Err(malformed(
                 format!("an image with a WCS, as {} has ra and dec", list.file),
                 "ready cutouts".into(),
