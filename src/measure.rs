@@ -161,7 +161,9 @@ pub fn measure_image(
     fitter: &Fitter,
 ) -> Result<Measured> {
     let start = Instant::now();
-    let list = list.map(|list| list.on(image, options.positions)).transpose()?;
+    let list = list
+        .map(|list| list.on(image, options.positions))
+        .transpose()?;
     let list = list.as_deref();
     let cell = Background::cell_for(image.width(), image.height());
     let background = Background::estimate(image.pixels.view(), cell);

@@ -29,11 +29,11 @@ use super::columns::flux_unit;
 use super::{CatalogWriter, DoneImages, ImageInfo, Row, RunInfo, Value, check_output};
 use crate::error::{Error, Result};
 use images::{done_images, image_ids, insert_image, remove_earlier, remove_images, set_flux_unit};
-pub(super) use schema::{columns_of_stars, in_table};
 use schema::{
     SCHEMA_VERSION, StarStatements, check_header, check_version, create_tables, migrate,
     schema_version,
 };
+pub(super) use schema::{columns_of_stars, in_table};
 
 /// How long to wait in silence while another program writes.
 const SILENCE: Duration = Duration::from_secs(10);

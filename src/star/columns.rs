@@ -156,9 +156,7 @@ pub(super) fn list_of(table: &Table, file: &str, one_based: bool) -> Result<Star
             by_sextractor && table.columns[*at].0.eq_ignore_ascii_case("flux_max");
         !positions.contains(at) && !means_something_else
     };
-    let names = NAMES
-        .iter()
-        .find_map(|name| table.names(table.find(name)?));
+    let names = NAMES.iter().find_map(|name| table.names(table.find(name)?));
     Ok(StarList {
         file: file.into(),
         stars,
@@ -178,7 +176,11 @@ fn check_sky(file: &str, table: &Table, column: usize, sky: &[Sky]) -> Result<()
         None => Ok(()),
         Some(row) => Err(Error::Malformed {
             file: file.into(),
-            field: format!("{}, column {}", table.place_of(row), table.columns[column].0),
+            field: format!(
+                "{}, column {}",
+                table.place_of(row),
+                table.columns[column].0
+            ),
             expected: "a declination from -90 to 90 degrees".into(),
             found: sky[row].dec.to_string(),
             hint: None,

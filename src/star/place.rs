@@ -59,7 +59,11 @@ impl StarList {
     /// the sky alone and the image no WCS.
     pub fn on(&self, image: &Image, wanted: Option<Positions>) -> Result<Cow<'_, Self>> {
         self.check_positions(wanted)?;
-        let Some(sky) = self.sky.as_ref().filter(|_| wanted != Some(Positions::Pixels)) else {
+        let Some(sky) = self
+            .sky
+            .as_ref()
+            .filter(|_| wanted != Some(Positions::Pixels))
+        else {
             return Ok(Cow::Borrowed(self));
         };
         let Some(wcs) = &image.wcs else {
@@ -142,7 +146,10 @@ impl StarList {
         Err(Error::Malformed {
             file: self.file.clone(),
             field: "columns".into(),
-            expected: format!("{names} with numbers, as --positions {} is asked for", wanted.name()),
+            expected: format!(
+                "{names} with numbers, as --positions {} is asked for",
+                wanted.name()
+            ),
             found: "none".into(),
             hint: None,
         })
@@ -188,7 +195,9 @@ impl StarList {
 
     fn difference(&self, sky: &[Sky], wcs: &Wcs) -> Difference {
         let have_both = self.stars.iter().zip(sky).filter(|(star, sky)| {
-            [star.x, star.y, sky.ra, sky.dec].iter().all(|at| at.is_finite())
+            [star.x, star.y, sky.ra, sky.dec]
+                .iter()
+                .all(|at| at.is_finite())
         });
         let have_both: Vec<_> = have_both.collect();
         let step = have_both.len().div_ceil(SAMPLE).max(1);

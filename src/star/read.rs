@@ -43,7 +43,11 @@ pub fn read_stars(path: &Path, one_based: bool) -> Result<StarList> {
     let io = |error| Error::io(&fits.path, error);
     let mut bytes = BufReader::new(open_regular(&fits.path)?.0);
     let mut start = Vec::new();
-    bytes.by_ref().take(START).read_to_end(&mut start).map_err(io)?;
+    bytes
+        .by_ref()
+        .take(START)
+        .read_to_end(&mut start)
+        .map_err(io)?;
     let format = Format::of(&start);
     if fits.hdu.is_some() && format != Format::Fits {
         return Err(Error::Malformed {
@@ -130,10 +134,16 @@ impl Format {
             #[cfg(feature = "parquet")]
             (b"PAR1", Format::Parquet),
             #[cfg(not(feature = "parquet"))]
-            (b"PAR1", Format::Other("Parquet", "build starfit with its feature parquet")),
+            (
+                b"PAR1",
+                Format::Other("Parquet", "build starfit with its feature parquet"),
+            ),
             (
                 b"SQLite format 3\0",
-                Format::Other("a database", "`starfit query DB -o list.csv` makes a list of it"),
+                Format::Other(
+                    "a database",
+                    "`starfit query DB -o list.csv` makes a list of it",
+                ),
             ),
             (
                 b"\x93NUMPY",
@@ -143,8 +153,14 @@ impl Format {
                 b"PK\x03\x04",
                 Format::Other("a zip archive or a spreadsheet", "save the list as CSV"),
             ),
-            (b"\x89HDF", Format::Other("an HDF5 file", "save the list as CSV")),
-            (b"\xff\xfe", Format::Other("text in UTF-16", "save the list in UTF-8")),
+            (
+                b"\x89HDF",
+                Format::Other("an HDF5 file", "save the list as CSV"),
+            ),
+            (
+                b"\xff\xfe",
+                Format::Other("text in UTF-16", "save the list in UTF-8"),
+            ),
         ];
         if let Some((_, format)) = KNOWN.iter().find(|(magic, _)| start.starts_with(magic)) {
             return *format;
@@ -152,7 +168,11 @@ impl Format {
         let text = String::from_utf8_lossy(start);
         let text = text.trim_start_matches('\u{feff}').trim_start();
         let is_xml = text.starts_with("<?xml") || text.starts_with("<!");
-        if is_xml || text.get(..8).is_some_and(|s| s.eq_ignore_ascii_case("<VOTABLE")) {
+        if is_xml
+            || text
+                .get(..8)
+                .is_some_and(|s| s.eq_ignore_ascii_case("<VOTABLE"))
+        {
             return Self::VoTable;
         }
         Self::Text

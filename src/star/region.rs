@@ -65,17 +65,21 @@ pub(super) fn is_region(text: &str) -> bool {
     if first.starts_with("# Region file") {
         return true;
     }
-    lines.find(|line| !line.starts_with('#')).is_some_and(|line| {
-        let (code, _) = line.split_once('#').unwrap_or((line, ""));
-        let statement = code.split(';').next().unwrap_or_default().to_lowercase();
-        let statement = statement.trim();
-        let is_global = statement.strip_prefix("global ").is_some_and(|s| s.contains('='));
-        let is_shape = shape(statement).is_some_and(|(name, arguments)| {
-            let is_known = STARS.contains(&name) || OTHERS.contains(&name);
-            is_known && arguments.trim_start().starts_with('(')
-        });
-        is_global || is_shape || System::of(statement).is_some()
-    })
+    lines
+        .find(|line| !line.starts_with('#'))
+        .is_some_and(|line| {
+            let (code, _) = line.split_once('#').unwrap_or((line, ""));
+            let statement = code.split(';').next().unwrap_or_default().to_lowercase();
+            let statement = statement.trim();
+            let is_global = statement
+                .strip_prefix("global ")
+                .is_some_and(|s| s.contains('='));
+            let is_shape = shape(statement).is_some_and(|(name, arguments)| {
+                let is_known = STARS.contains(&name) || OTHERS.contains(&name);
+                is_known && arguments.trim_start().starts_with('(')
+            });
+            is_global || is_shape || System::of(statement).is_some()
+        })
 }
 
 /// A name and what follows it.
@@ -125,9 +129,16 @@ pub(super) fn read(file: &str, text: &str) -> Result<Table> {
                     skipped += 1;
                     continue;
                 }
-                return Err(malformed(number, "a region or a system of coordinates", lower));
+                return Err(malformed(
+                    number,
+                    "a region or a system of coordinates",
+                    lower,
+                ));
             }
-            let arguments = arguments.trim().trim_start_matches('(').trim_end_matches(')');
+            let arguments = arguments
+                .trim()
+                .trim_start_matches('(')
+                .trim_end_matches(')');
             let mut arguments = arguments
                 .split(|c: char| c == ',' || c.is_whitespace())
                 .filter(|word| !word.is_empty());
@@ -272,7 +283,14 @@ mod tests {
 
     #[test]
     fn tables_are_no_regions() {
-        for text in ["x,y\n1,2\n", "image,x,y\n", "image x y\n", "point x y\n", "# x y\n1 2\n", ""] {
+        for text in [
+            "x,y\n1,2\n",
+            "image,x,y\n",
+            "image x y\n",
+            "point x y\n",
+            "# x y\n1 2\n",
+            "",
+        ] {
             assert!(!is_region(text), "{text}");
         }
         for text in [

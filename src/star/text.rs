@@ -37,7 +37,9 @@ pub(super) fn read(file: &str, text: &str) -> Result<Table> {
 /// The names of columns in the comments before the data: those of the last line that has as many
 /// words as the data columns, positions among them.
 fn names_in_comment(text: &str, n: usize, delimiter: Option<char>) -> Option<Vec<String>> {
-    let comments = text.lines().take_while(|line| is_comment(line) || line.trim().is_empty());
+    let comments = text
+        .lines()
+        .take_while(|line| is_comment(line) || line.trim().is_empty());
     let names = |line: &str| -> Vec<String> {
         let line = line.trim_start_matches('#').trim();
         match delimiter.filter(|delimiter| line.contains(*delimiter)) {
@@ -45,9 +47,8 @@ fn names_in_comment(text: &str, n: usize, delimiter: Option<char>) -> Option<Vec
             None => line.split_whitespace().map(str::to_owned).collect(),
         }
     };
-    let is_wanted = |names: &Vec<String>| {
-        names.len() == n && have_positions(names.iter().map(String::as_str))
-    };
+    let is_wanted =
+        |names: &Vec<String>| names.len() == n && have_positions(names.iter().map(String::as_str));
     comments.map(names).filter(is_wanted).last()
 }
 

@@ -122,7 +122,9 @@ pub(super) fn migrate(transaction: &Transaction<'_>, from: i32) -> rusqlite::Res
 }
 
 /// The columns that the table of stars has, by their names there.
-pub(in crate::catalog) fn columns_of_stars(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+pub(in crate::catalog) fn columns_of_stars(
+    connection: &Connection,
+) -> rusqlite::Result<Vec<String>> {
     connection
         .prepare("SELECT name FROM pragma_table_info('stars')")?
         .query_map([], |row| row.get(0))?
@@ -149,7 +151,9 @@ fn add_columns(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     drop(insert);
     let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
     let stars = COLUMNS.iter().skip(1);
-    let stars: Vec<_> = stars.map(|column| format!("stars.{}", in_table(column))).collect();
+    let stars: Vec<_> = stars
+        .map(|column| format!("stars.{}", in_table(column)))
+        .collect();
     transaction.execute_batch(&format!(
         "DROP VIEW IF EXISTS catalog;
 CREATE VIEW catalog ({}) AS SELECT newest_images.name, {}
@@ -168,7 +172,11 @@ fn schema() -> String {
         .take(N_FIRST)
         .skip(1)
         .map(|column| {
-            let always = if column.kind == Kind::Text { " NOT NULL" } else { "" };
+            let always = if column.kind == Kind::Text {
+                " NOT NULL"
+            } else {
+                ""
+            };
             format!("    {} {}{always},\n", column.name, sql_type(column.kind))
         })
         .collect();

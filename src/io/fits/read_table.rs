@@ -87,7 +87,10 @@ pub(crate) fn read_table(
         }
     };
     read(&bytes, unit).map_err(|found| {
-        let hdu = units.units.iter().position(|other| other.start == unit.start);
+        let hdu = units
+            .units
+            .iter()
+            .position(|other| other.start == unit.start);
         let field = format!("HDU [{}]", hdu.unwrap_or(0));
         malformed(field, "a binary table", found).with_hint("the file is damaged: copy it again")
     })
@@ -177,7 +180,9 @@ fn values(data: BinaryColumnData, header: &Header, number: usize) -> Option<Tabl
         _ => None,
     };
     let integers = |values: Vec<i64>| {
-        let values = values.into_iter().map(|value| Some(value).filter(|v| Some(*v) != null));
+        let values = values
+            .into_iter()
+            .map(|value| Some(value).filter(|v| Some(*v) != null));
         // Unsigned numbers are signed ones with a zero; it is a whole number, and so are they.
         let is_whole = scale == 1.0 && zero.fract() == 0.0 && zero.abs() < 9e15;
         if is_whole {
@@ -189,7 +194,12 @@ fn values(data: BinaryColumnData, header: &Header, number: usize) -> Option<Tabl
         }
     };
     let floats = |values: Vec<f64>| {
-        TableValues::Floats(values.into_iter().map(|value| zero + scale * value).collect())
+        TableValues::Floats(
+            values
+                .into_iter()
+                .map(|value| zero + scale * value)
+                .collect(),
+        )
     };
     Some(match data {
         BinaryColumnData::Byte(values) => integers(values.into_iter().map(i64::from).collect()),

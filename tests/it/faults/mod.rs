@@ -2,3 +2,5 @@
 //! word. Each kind is simulated with its truth.
 
 mod field;
+mod lists;
+mod nights;
