@@ -156,6 +156,9 @@ fn what_astropy_and_numpy_write_is_read() {
             "{name}: {values:?}"
         );
         assert_eq!(values[0], 60000.0, "{name}");
+        if let Some(unsigned) = list.column("unsigned").unwrap() {
+            assert_eq!(list.value(unsigned, 0), 60000.0, "{name}");
+        }
         // Two numbers in a row are not one.
         assert_eq!(list.column("aper").unwrap(), None, "{name}");
     }

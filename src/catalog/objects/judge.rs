@@ -85,8 +85,9 @@ impl<'a> Judged<'a> {
         let frame = Frame::new(image);
         let scale = frame.scale()?.to_radians();
         let (width, height) = image.size;
-        let is_part =
-            |star: &&StoredStar| !NO_PATTERN.iter().any(|flag| star.flags.contains(*flag));
+        let is_part = |star: &&StoredStar| {
+            star.flux.is_finite() && !NO_PATTERN.iter().any(|flag| star.flags.contains(*flag))
+        };
         let mut bright: Vec<&StoredStar> = image.stars.iter().filter(is_part).collect();
         let order = |a: &&StoredStar, b: &&StoredStar| b.flux.total_cmp(&a.flux);
         if bright.len() > BRIGHTEST {
@@ -213,14 +214,14 @@ pub(super) fn placements(images: &[StoredImage], radius: f64, sigma: f64) -> Vec
 /// perhaps as many as images.
 fn group_of(image: &Judged<'_>, groups: &[Group], judged: &[Option<Judged<'_>>]) -> Option<usize> {
     let first_of = |group: &Group| judged[group.first].as_ref();
-    let near = groups
+    let mut near = groups
         .iter()
         .enumerate()
         .filter(|(_, group)| first_of(group).is_some_and(|first| image.is_near(first)));
     let mut asked: Vec<usize> = [
         near.clone().next(),
         near.clone().max_by_key(|(_, group)| group.members.len()),
-        near.last(),
+        near.next_back(),
     ]
     .into_iter()
     .flatten()

@@ -31,7 +31,7 @@ IDS = 1576347223453786112 + np.arange(5) * 3
 FLUX = np.array([5e3, np.nan, 2e4, 1e4, 3e4])
 
 
-def table(unsigned=np.uint16):
+def table():
     return Table(
         {
             "name": NAMES,
@@ -41,7 +41,7 @@ def table(unsigned=np.uint16):
             "ra": RA,
             "dec": DEC,
             "flux": FLUX,
-            "n": MaskedColumn(np.array([60000, 1, 2, 3, 4], unsigned), mask=[0, 1, 0, 0, 0]),
+            "n": MaskedColumn(np.array([60000, 1, 2, 3, 4], np.int32), mask=[0, 1, 0, 0, 0]),
             "aper": np.arange(10.0).reshape(5, 2),
         }
     )
@@ -49,7 +49,7 @@ def table(unsigned=np.uint16):
 
 def votables():
     for kind in ["tabledata", "binary", "binary2"]:
-        document = from_table(table(np.int32))
+        document = from_table(table())
         document.version = "1.4"
         for resource in document.resources:
             for each in resource.tables:
@@ -62,8 +62,11 @@ def votables():
 def fits_tables():
     # The first table has no positions.
     notes = fits.BinTableHDU(Table({"note": ["made by hand"]}), name="NOTES")
-    stars = fits.BinTableHDU(table(), name="CATALOG")
-    ids = fits.BinTableHDU(table()["source_id", "x", "y"][:2], name="SHORT")
+    stars = table()
+    # Unsigned numbers are signed ones with a TZERO.
+    stars["unsigned"] = np.array([60000, 1, 2, 3, 4], np.uint16)
+    ids = fits.BinTableHDU(stars["source_id", "x", "y"][:2], name="SHORT")
+    stars = fits.BinTableHDU(stars, name="CATALOG")
     fits.HDUList([fits.PrimaryHDU(), notes, stars, ids]).writeto(HERE / "table.fits", overwrite=True)
     head = np.array([["SIMPLE  =                    T".ljust(80)]])
     head = fits.BinTableHDU.from_columns([fits.Column("Field Header Card", "80A", array=head[:, 0])], name="LDAC_IMHEAD")
