@@ -92,6 +92,7 @@ fn make(
                 if !matches!(
                     column.name,
                     "image"
+                        | "name"
                         | "id"
                         | "status"
                         | "flags"

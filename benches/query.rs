@@ -92,7 +92,7 @@ fn make(path: &Path, stars: usize) -> starfit::Result<()> {
             .map(|id| {
                 let mut row = Row::new(id, FitStatus::Converged, Flags::default());
                 for column in catalog::COLUMNS {
-                    if !matches!(column.name, "image" | "id" | "status" | "flags") {
+                    if !matches!(column.name, "image" | "id" | "status" | "flags" | "name") {
                         row.set(column.name, rng.random_range(0.0..100.0));
                     }
                 }

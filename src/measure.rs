@@ -29,7 +29,7 @@ use crate::fit::{Fit, Flags};
 use crate::fitter::Fitter;
 use crate::image::Image;
 use crate::model::Model;
-use crate::star::{Star, StarList};
+use crate::star::{Positions, Star, StarList};
 pub(crate) use beliefs::believed_read_noise;
 use beliefs::{Gain, SkyNoise, believed_gain, believed_saturation};
 use counts::{Sky, counts};
@@ -83,6 +83,8 @@ pub struct MeasureOptions {
     pub weighted: bool,
     /// Magnitude of a flux of 1.
     pub zero_point: Option<f64>,
+    /// Which positions of a list that has pixels and places on the sky count.
+    pub positions: Option<Positions>,
     /// Whether positions in the catalogue, and in the two fields below, count from 1.
     pub one_based: bool,
     /// Columns of the model to hold: at this value, or at each star's start value.
@@ -103,6 +105,7 @@ impl Default for MeasureOptions {
             saturation: None,
             weighted: true,
             zero_point: None,
+            positions: None,
             one_based: false,
             fixed: Vec::new(),
             bounds: Vec::new(),
@@ -116,13 +119,19 @@ impl MeasureOptions {
     /// # Errors
     ///
     /// [`Error::Option`](crate::Error::Option) where they contradict each other or the model;
-    /// [`Error::Malformed`](crate::Error::Malformed) where a column of `list` that is a start value or a bound holds something else than numbers.
+    /// [`Error::Malformed`](crate::Error::Malformed) where a column of `list` that is a start value or a bound holds
+    /// something else than numbers, or the list does not have the positions asked for.
     pub fn check(&self, model: &'static dyn Model, list: Option<&StarList>) -> Result<()> {
         let frame = Frame {
             name: "",
             side: f64::INFINITY,
             bias: 0.0,
         };
+        if let Some(list) = list {
+            list.check_positions(self.positions)?;
+        }
+        let list = list.map(|list| list.certain(self.positions));
+        let list = list.as_deref();
         let constraints = Resolver::new(model, self, list, frame)?;
         for star in list.iter().flat_map(|list| &list.stars) {
             constraints.of(star)?;
@@ -168,7 +177,9 @@ pub fn measure_image(
     fitter: &Fitter,
 ) -> Result<Measured> {
     let start = Instant::now();
-    let list = list.map(|list| list.on(image)).transpose()?;
+    let list = list
+        .map(|list| list.on(image, options.positions))
+        .transpose()?;
     let list = list.as_deref();
     let cell = Background::cell_for(image.width(), image.height());
     let background = Background::estimate(image.pixels.view(), cell);

@@ -46,6 +46,14 @@ pub struct Sky {
 }
 
 impl Sky {
+    /// A position, degrees, in the system of that name in lower case: `icrs`, `fk5` or `j2000`,
+    /// `fk4` or `b1950`, `galactic`. `None` for other names.
+    pub(crate) fn from_system(system: &str, longitude: f64, latitude: f64) -> Option<Self> {
+        let frame = Frame::named(system)?;
+        let direction = direction(longitude.to_radians(), latitude.to_radians());
+        Some(Self::of_direction(frame.to_icrs(direction)))
+    }
+
     /// The unit vector.
     pub(crate) fn direction(self) -> [f64; 3] {
         direction(self.ra.to_radians(), self.dec.to_radians())

@@ -186,6 +186,7 @@ pub const COLUMNS: &[Column] = &[
     integer("n_iterations", "meta.number", "steps made"),
     text("status", "meta.code.status", "how the fit ended"),
     integer("flags", "meta.code.qual", "sum of 1 truncated, 2 masked, 4 saturated, 8 near_bound, 16 centroid_outside, 32 negative_flux, 64 crowded, 128 sharp, 256 undersampled, 512 duplicate, 1024 extended, 2048 poor_fit"),
+    text("name", "meta.id", "name of the star in the list of positions"),
 ];
 
 #[cfg(test)]
@@ -198,7 +199,7 @@ mod tests {
         let contract = "image id x x_err y y_err ra ra_err dec dec_err flux flux_err mag mag_err \
             background background_err peak fwhm fwhm_err fwhm_major fwhm_major_err fwhm_minor \
             fwhm_minor_err theta theta_err ellipticity beta beta_err snr chi2 dof reduced_chi2 \
-            qfit cfit n_pixels n_iterations status flags";
+            qfit cfit n_pixels n_iterations status flags name";
         let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
         assert_eq!(names, contract.split_whitespace().collect::<Vec<_>>());
     }
@@ -209,7 +210,7 @@ mod tests {
             let named = COLUMNS.iter().filter(|column| column.kind == kind);
             named.map(|column| column.name).collect::<Vec<_>>()
         };
-        assert_eq!(of(Kind::Text), ["image", "status"]);
+        assert_eq!(of(Kind::Text), ["image", "status", "name"]);
         let integers = ["id", "dof", "n_pixels", "n_iterations", "flags"];
         assert_eq!(of(Kind::Integer), integers);
     }

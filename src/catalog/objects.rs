@@ -7,12 +7,14 @@
 //!
 //! Images are taken in order of their dates, then of their files, so that the order in which they
 //! came into the database does not matter. Where all of them have positions on the sky, stars are
-//! linked there. Where one has not, each is registered to the first by the pattern of its stars,
-//! and stars are linked in the pixels of the first; an image that cannot be registered is left
-//! out.
+//! linked there; images whose bright stars are not where others have them, but in the same pattern,
+//! have their positions corrected by it. Where one has none, each is registered to the first by the
+//! pattern of its stars, and stars are linked in the pixels of the first; an image that cannot be
+//! registered is left out.
 
 mod affine;
 mod grid;
+mod judge;
 mod link;
 mod mean;
 mod place;
@@ -26,11 +28,12 @@ use crate::error::{Error, Result};
 use crate::fit::Flags;
 use affine::Point;
 use link::{Linker, Position};
-use place::{FirstFrame, StarPlace};
+use place::{Frame, StarPlace};
 use register::Pattern;
 use store::{Store, StoredImage, StoredStar};
 
 pub use affine::Affine;
+pub use judge::{Links, Refined};
 pub use register::Registration;
 
 /// Largest radius, pixels of the first image: as far as stars can be from each other and still be
@@ -59,8 +62,8 @@ pub struct MatchOptions {
     pub sigma: f64,
     /// Stars with any of these flags are left out. Default: [`Flags::DUPLICATE`].
     pub exclude: Flags,
-    /// Whether images are registered by their patterns although they have positions on the sky.
-    pub by_pattern: bool,
+    /// What tells where the stars of one image are in another. Default: [`Placing::Judged`].
+    pub placing: Placing,
 }
 
 impl Default for MatchOptions {
@@ -70,9 +73,22 @@ impl Default for MatchOptions {
             radius: Radius::Pixels(1.0),
             sigma: 5.0,
             exclude: Flags::DUPLICATE,
-            by_pattern: false,
+            placing: Placing::default(),
         }
     }
+}
+
+/// What tells where the stars of one image are in another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Placing {
+    /// Positions on the sky, where every image has them; those of an image that contradict others
+    /// are corrected by the pattern of its stars.
+    #[default]
+    Judged,
+    /// Positions on the sky as they are, where every image has them.
+    Sky,
+    /// Patterns of stars, whether images have positions on the sky or not.
+    Pattern,
 }
 
 /// A distance in an image or on the sky.
@@ -115,6 +131,8 @@ pub struct MatchedImage {
 pub enum Placement {
     /// On the sky.
     Sky,
+    /// On the sky, by the WCS of another image, as its own contradicts that one.
+    Refined(Refined),
     /// As they are: the others are registered to this image.
     First,
     /// Registered to the first image.
@@ -165,7 +183,8 @@ impl MatchOptions {
     }
 
     fn link(&self, database: &Path, images: Vec<StoredImage>) -> Result<Linked> {
-        let images: Vec<StoredImage> = images.into_iter().filter(|i| !i.stars.is_empty()).collect();
+        let mut images: Vec<StoredImage> =
+            images.into_iter().filter(|i| !i.stars.is_empty()).collect();
         let nothing = |field: &str, expected: &str, found: String, hint: &str| Error::Malformed {
             file: database.display().to_string(),
             field: field.to_owned(),
@@ -177,18 +196,20 @@ impl MatchOptions {
             let hint = "fit some images, or exclude fewer flags";
             return Err(nothing("stars", "stars with values", "none".into(), hint));
         };
-        let frame = FirstFrame::new(first);
+        let frame = Frame::new(first);
         let has_sky = |image: &StoredImage| image.stars.iter().any(|star| star.sky().is_some());
-        let by_sky = !self.by_pattern && images.iter().all(has_sky);
+        let by_sky = self.placing != Placing::Pattern && images.iter().all(has_sky);
         let radius = self.radius_in(&frame, by_sky)?;
-        let placements = if by_sky {
-            vec![Placement::Sky; images.len()]
-        } else {
-            placements(&images)
+        let placements = match (by_sky, self.placing) {
+            (true, Placing::Judged) => judge::placements(&images, radius, self.sigma),
+            (true, _) => vec![Placement::Sky; images.len()],
+            (false, _) => placements(&images),
         };
+        judge::correct(&mut images, &placements);
         let is_registered = |placement: &Placement| *placement != Placement::Unregistered;
         if images.len() > 1 && placements.iter().filter(|p| is_registered(p)).count() < 2 {
-            let found = format!("none that {} and another image have in common", first.name);
+            let first = images.first().map_or("", |first| &first.name);
+            let found = format!("none that {first} and another image have in common");
             let hint = "they may be of different fields, or have too few stars";
             return Err(nothing("images", "patterns of stars", found, hint));
         }
@@ -218,7 +239,7 @@ impl MatchOptions {
     }
 
     /// The radius in the unit of places: radians on the sky, else pixels.
-    fn radius_in(&self, frame: &FirstFrame, by_sky: bool) -> Result<f64> {
+    fn radius_in(&self, frame: &Frame, by_sky: bool) -> Result<f64> {
         let no_scale = || Error::Option {
             option: "radius".to_owned(),
             expected: if by_sky {
@@ -252,12 +273,6 @@ impl MatchOptions {
 
 /// Registers every image to the first.
 fn placements(images: &[StoredImage]) -> Vec<Placement> {
-    let pattern = |image: &StoredImage| {
-        let is_part =
-            |star: &&StoredStar| !NO_PATTERN.iter().any(|flag| star.flags.contains(*flag));
-        let stars = image.stars.iter().filter(is_part);
-        Pattern::new(stars.map(|star| (star.pixel(), star.flux)).collect())
-    };
     let mut images = images.iter();
     let first = images.next().map(pattern);
     let others = images.map(|image| {
@@ -269,10 +284,17 @@ fn placements(images: &[StoredImage]) -> Vec<Placement> {
     [Placement::First].into_iter().chain(others).collect()
 }
 
+/// The pattern of the stars of an image.
+fn pattern(image: &StoredImage) -> Pattern {
+    let is_part = |star: &&StoredStar| !NO_PATTERN.iter().any(|flag| star.flags.contains(*flag));
+    let stars = image.stars.iter().filter(is_part);
+    Pattern::new(stars.map(|star| (star.pixel(), star.flux)).collect())
+}
+
 /// Where a star is, in the unit of places; `None` where it is nowhere.
 fn position(star: &StoredStar, placement: &Placement) -> Option<Position> {
     let (at, errors) = match placement {
-        Placement::Sky => {
+        Placement::Sky | Placement::Refined(_) => {
             let (sky, errors) = star.sky()?;
             (sky.direction(), errors.map(f64::to_radians))
         }
@@ -293,7 +315,7 @@ fn pixel(star: &StoredStar, placement: &Placement) -> Option<(Point, [f64; 2])> 
     let map = match placement {
         Placement::First => Affine::IDENTITY,
         Placement::Registered(registration) => registration.map,
-        Placement::Sky | Placement::Unregistered => return None,
+        Placement::Sky | Placement::Refined(_) | Placement::Unregistered => return None,
     };
     let (x_err, y_err) = map.errors((star.x_err, star.y_err));
     Some((map.apply(star.pixel()), [x_err, y_err]))
@@ -342,7 +364,7 @@ fn wrong(option: &str, expected: &str, found: f64) -> Error {
 struct Linked {
     images: Vec<StoredImage>,
     placements: Vec<Placement>,
-    frame: FirstFrame,
+    frame: Frame,
     /// The image and the star in it of each star of each object, in order of the images.
     members: Vec<Vec<(usize, usize)>>,
     without_flux: Vec<String>,
@@ -358,7 +380,7 @@ impl Linked {
             let (stored, placement) = (self.images.get(image)?, self.placements.get(image)?);
             let star = stored.stars.get(star)?;
             let place = match placement {
-                Placement::Sky => {
+                Placement::Sky | Placement::Refined(_) => {
                     let (sky, errors) = star.sky()?;
                     StarPlace::Sky(sky, errors)
                 }

@@ -197,6 +197,20 @@ impl Ellipse {
     }
 }
 
+/// The name of a star, else its number, between what DS9 takes for quotes.
+fn label(row: &Row) -> String {
+    let Some(name) = &row.name else {
+        return format!("{{{}}}", row.id);
+    };
+    let name = name.replace(char::is_control, " ");
+    match (name.contains(['{', '}']), name.contains('"')) {
+        (false, _) => format!("{{{name}}}"),
+        (true, false) => format!("\"{name}\""),
+        // There is no third way that both leave.
+        (true, true) => format!("{{{}}}", name.replace('{', "(").replace('}', ")")),
+    }
+}
+
 /// The line of a star; one that is nowhere has none.
 fn region(row: &Row, first: f64, wcs: Option<&Wcs>) -> Option<String> {
     let (x, y) = (row.get("x")? - first, row.get("y")? - first);
@@ -230,7 +244,7 @@ fn region(row: &Row, first: f64, wcs: Option<&Wcs>) -> Option<String> {
         }
     };
     written
-        .and_then(|()| writeln!(line, " text={{{}}}", row.id))
+        .and_then(|()| writeln!(line, " text={}", label(row)))
         .ok()?;
     Some(line)
 }
@@ -295,6 +309,20 @@ mod tests {
         point(51.0000,61.0000) # point=x color=red text={2}
         ");
         assert_eq!(written(&[image("a.fits")], 1.0).unwrap(), text);
+    }
+
+    #[test]
+    fn names_are_texts() {
+        for (name, expected) in [
+            ("HD 1", "{HD 1}"),
+            ("a {b}", "\"a {b}\""),
+            ("\"a\" {b}\n", "{\"a\" (b) }"),
+        ] {
+            let mut row = row_at(7, 1.0, 2.0);
+            assert_eq!(label(&row), "{7}");
+            row.name = Some(name.into());
+            assert_eq!(label(&row), expected);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! One star of a catalogue.
 
+use std::sync::Arc;
+
 use super::columns::{COLUMNS, Kind, N_COLUMNS, position};
 use crate::fit::{FitStatus, Flags};
 
@@ -7,6 +9,7 @@ const IMAGE: usize = position("image");
 const ID: usize = position("id");
 const STATUS: usize = position("status");
 const FLAGS: usize = position("flags");
+const NAME: usize = position("name");
 
 /// One star: every column but `image`, which belongs to the image. What is not set is null.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +20,8 @@ pub struct Row {
     pub status: FitStatus,
     /// What to know about the star.
     pub flags: Flags,
+    /// What the list of the user calls it.
+    pub name: Option<Arc<str>>,
     /// By position of the column, NaN = null; those of the fields above are unused.
     numbers: [f64; N_COLUMNS],
 }
@@ -41,6 +46,7 @@ impl Row {
             id,
             status,
             flags,
+            name: None,
             numbers: [f64::NAN; N_COLUMNS],
         }
     }
@@ -55,7 +61,7 @@ impl Row {
     pub fn set(&mut self, name: &str, value: f64) {
         let at = place(name);
         assert!(
-            !matches!(at, IMAGE | ID | STATUS | FLAGS),
+            !matches!(at, IMAGE | ID | STATUS | FLAGS | NAME),
             "{name} is not a measurement"
         );
         self.numbers[at] = value;
@@ -89,6 +95,7 @@ impl Row {
             ID => Value::Integer(i64::try_from(self.id).unwrap_or(i64::MAX)),
             STATUS => Value::Text(self.status.name()),
             FLAGS => Value::Integer(self.flags.0.into()),
+            NAME => self.name.as_deref().map_or(Value::Null, Value::Text),
             _ => match (COLUMNS[at].kind, self.numbers[at]) {
                 (_, number) if !number.is_finite() => Value::Null,
                 (Kind::Integer, number) => Value::Integer(number as i64),
@@ -154,11 +161,11 @@ mod tests {
 
     #[test]
     fn wrong_names_are_refused() {
-        for name in ["", "fluxx", "image", "id", "status", "flags"] {
+        for name in ["", "fluxx", "image", "id", "status", "flags", "name"] {
             let set = std::panic::catch_unwind(|| row().set(name, 1.0));
             assert!(set.is_err(), "{name}");
         }
-        for name in ["fluxx", "image", "status"] {
+        for name in ["fluxx", "image", "status", "name"] {
             assert!(std::panic::catch_unwind(|| row().get(name)).is_err());
         }
     }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use tempfile::SpooledTempFile;
@@ -36,7 +37,7 @@ pub(super) struct Field {
 /// Rows of any number.
 pub(super) struct Table {
     fields: Vec<Field>,
-    /// The texts of each column, in the order of their first use; images and statuses are few.
+    /// The different texts of each column, in the order of their first use.
     texts: Vec<Texts>,
     rows: SpooledTempFile,
     /// Rows that are not in `rows` yet.
@@ -46,8 +47,8 @@ pub(super) struct Table {
 
 #[derive(Debug, Default)]
 struct Texts {
-    list: Vec<String>,
-    places: HashMap<String, i64>,
+    list: Vec<Arc<str>>,
+    places: HashMap<Arc<str>, i64>,
 }
 
 impl Texts {
@@ -56,8 +57,9 @@ impl Texts {
             return *place;
         }
         let place = self.list.len() as i64;
-        self.list.push(text.to_owned());
-        self.places.insert(text.to_owned(), place);
+        let text: Arc<str> = text.into();
+        self.list.push(text.clone());
+        self.places.insert(text, place);
         place
     }
 
@@ -117,7 +119,7 @@ impl Table {
     }
 
     /// The different texts of a column.
-    pub(super) fn texts(&self, column: usize) -> &[String] {
+    pub(super) fn texts(&self, column: usize) -> &[Arc<str>] {
         self.texts.get(column).map_or(&[], |texts| &texts.list)
     }
 

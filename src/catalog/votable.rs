@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use super::provenance::Provenance;
 use super::table::Table;
@@ -90,7 +91,7 @@ fn start(table: &Table, provenance: &Provenance) -> String {
 
 /// The type of a column of texts, as wide as the widest: with `*` astropy takes them for objects,
 /// which are no texts to its reader of Parquet.
-fn text_type(texts: &[String]) -> String {
+fn text_type(texts: &[Arc<str>]) -> String {
     let widths = texts.iter().map(|text| text.encode_utf16().count());
     let width = widths.max().unwrap_or(0).max(1);
     let datatype = if texts.iter().all(|text| text.is_ascii()) {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use starfit::catalog::objects::{MatchOptions, Matched, Placement, Radius};
+use starfit::catalog::objects::{MatchOptions, Matched, Placement, Placing, Radius};
 use starfit::fit::Flags;
 
 use super::progress::Spinner;
@@ -40,8 +40,11 @@ pub(super) struct MatchArgs {
     #[arg(long, value_name = "FLAGS", default_value = "duplicate", value_parser = flags, help_heading = "Stars")]
     exclude: Flags,
     /// Register images by their star patterns although they have positions on the sky.
-    #[arg(long, help_heading = "Objects")]
+    #[arg(long, conflicts_with = "by_sky", help_heading = "Objects")]
     by_pattern: bool,
+    /// Believe positions on the sky even where the patterns of the stars contradict them.
+    #[arg(long, help_heading = "Objects")]
+    by_sky: bool,
     /// Stars of this run [default: the newest of each image].
     #[arg(long, value_name = "N", help_heading = "Stars")]
     run: Option<i64>,
@@ -55,7 +58,11 @@ pub(super) fn run(args: &MatchArgs, quiet: bool) -> Result<ExitCode> {
         radius: args.radius,
         sigma: args.sigma,
         exclude: args.exclude,
-        by_pattern: args.by_pattern,
+        placing: match (args.by_sky, args.by_pattern) {
+            (true, _) => Placing::Sky,
+            (false, true) => Placing::Pattern,
+            (false, false) => Placing::Judged,
+        },
     };
     let spinner = Spinner::new("linking stars", !quiet);
     let matched = options.write(&args.database).map_err(name_flag)?;
@@ -70,6 +77,20 @@ pub(super) fn run(args: &MatchArgs, quiet: bool) -> Result<ExitCode> {
                 count(found.n_stars, "star"),
                 found.rms
             ),
+            Placement::Refined(found) => {
+                let reference = matched.images.get(found.reference);
+                let reference = reference.map_or("", |image| &image.name);
+                let (sky, pattern) = (found.by_sky, found.by_pattern);
+                tracing::warn!(
+                    "{}: of its bright stars {} of {} are where {reference} has them on the sky, {} of {} \
+                     by their pattern: its WCS is corrected by the pattern (--by-sky: as it is)",
+                    image.name,
+                    sky.n,
+                    sky.of,
+                    pattern.n,
+                    pattern.of
+                );
+            }
             Placement::Unregistered => {
                 code = ExitCode::from(PARTIAL);
                 print_error(&unregistered(&image.name, first).into());

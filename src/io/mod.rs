@@ -12,7 +12,7 @@ use std::path::Path;
 use crate::{Error, Result};
 
 /// Opens a regular file for reading; folders and devices are refused here, with a plain message.
-fn open_regular(path: &Path) -> Result<(File, fs::Metadata)> {
+pub(crate) fn open_regular(path: &Path) -> Result<(File, fs::Metadata)> {
     let metadata = fs::metadata(path).map_err(|e| Error::io(path, e))?;
     if !metadata.is_file() {
         let found = if metadata.is_dir() {

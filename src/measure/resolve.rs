@@ -1,5 +1,7 @@
 //! What the user fixes, bounds and starts from, by the names of columns, as constraints of a star.
 
+use std::sync::Arc;
+
 use super::MeasureOptions;
 use crate::constraints::Constraints;
 use crate::error::{Error, Result};
@@ -148,6 +150,11 @@ impl<'a> Resolver<'a> {
             self.round_fwhm = list.column("fwhm")?;
         }
         Ok(())
+    }
+
+    /// What the list calls a star.
+    pub(super) fn name_of(&self, star: &Star) -> Option<&Arc<str>> {
+        self.list?.name(star.id)
     }
 
     /// The constraints of a star; `None` where there is none.
@@ -337,8 +344,6 @@ mod tests {
         };
         StarList {
             file: "list.csv".into(),
-            sky: None,
-            stars: (0..3).map(star).collect(),
             columns: columns
                 .iter()
                 .map(|(name, values)| Column {
@@ -347,6 +352,7 @@ mod tests {
                     text: None,
                 })
                 .collect(),
+            ..StarList::from_stars((0..3).map(star).collect())
         }
     }
 

@@ -28,6 +28,7 @@ pub(super) fn rows(
     let rows: Vec<Result<Row>> = stars
         .map(|(star, fit)| {
             let mut row = row(star, fit, model, options.zero_point);
+            row.name = constraints.name_of(star).cloned();
             if let Some(constraints) = constraints.of(star)? {
                 round_to(&mut row, &constraints, model);
             }

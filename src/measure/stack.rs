@@ -25,7 +25,7 @@ use crate::image::Header;
 use crate::io::check_range;
 use crate::kernel::Pixels;
 use crate::moments::{median, rim_median, rim_scatter};
-use crate::star::{Star, StarList};
+use crate::star::{Positions, Star, StarList};
 
 /// Ready cutouts, each with its star somewhere near the middle.
 #[derive(Debug, Clone, Copy)]
@@ -247,7 +247,8 @@ impl<'a> StackJob<'a> {
                 "an image is fitted without --cutouts, and as FITS",
             ));
         }
-        if let Some(list) = list.filter(|list| list.sky.is_some()) {
+        let wants_sky = options.positions == Some(Positions::Sky);
+        if let Some(list) = list.filter(|list| !list.has_pixels || wants_sky) {
             return Err(malformed(
                 format!("an image with a WCS, as {} has ra and dec", list.file),
                 "ready cutouts".into(),

@@ -184,7 +184,7 @@ impl Records {
 
     /// A row of the catalogue from the values of all columns.
     fn star_of(&self, values: &[Value<'_>]) -> Result<Row> {
-        let (mut id, mut status, mut flags) = (None, None, None);
+        let (mut id, mut status, mut flags, mut star_name) = (None, None, None, None);
         let mut numbers = Vec::with_capacity(values.len());
         for (column, value) in COLUMNS.iter().zip(values) {
             match (column.name, *value) {
@@ -192,6 +192,7 @@ impl Records {
                 ("status", Value::Text(name)) => status = FitStatus::by_name(name),
                 ("flags", Value::Integer(value)) => flags = u16::try_from(value).ok().map(Flags),
                 ("id" | "status" | "flags", _) => {}
+                ("name", Value::Text(name)) => star_name = Some(name.into()),
                 (name, Value::Integer(value)) => numbers.push((name, value as f64)),
                 (name, Value::Float(value)) => numbers.push((name, value)),
                 (_, Value::Null | Value::Text(_)) => {}
@@ -207,6 +208,7 @@ impl Records {
             });
         };
         let mut row = Row::new(id, status, flags);
+        row.name = star_name;
         for (name, number) in numbers {
             row.set(name, number);
         }

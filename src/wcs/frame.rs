@@ -43,6 +43,17 @@ impl Frame {
         }
     }
 
+    /// The system that programs know by this name, at its usual equinox.
+    pub(super) fn named(system: &str) -> Option<Self> {
+        match system {
+            "icrs" => Some(Self::rotated(about_z(0.0))),
+            "fk5" | "j2000" => Some(Self::fk5(2000.0)),
+            "fk4" | "b1950" => Some(Self::fk4(1950.0, true)),
+            "galactic" => Some(Self::rotated(galactic_to_icrs())),
+            _ => None,
+        }
+    }
+
     fn rotated(rotation: Matrix3) -> Self {
         Self {
             e_terms: None,

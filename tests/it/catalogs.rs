@@ -100,7 +100,7 @@ fn rows(count: usize) -> Vec<Row> {
         let status = FitStatus::ALL[id % FitStatus::ALL.len()];
         let mut row = Row::new(id, status, Flags(id as u16 % 1024));
         for (at, column) in COLUMNS.iter().enumerate() {
-            if matches!(column.name, "image" | "id" | "status" | "flags") || id % 5 == 4 {
+            if column.kind == Kind::Text || matches!(column.name, "id" | "flags") || id % 5 == 4 {
                 continue;
             }
             if !(id + at).is_multiple_of(3) {
@@ -111,6 +111,7 @@ fn rows(count: usize) -> Vec<Row> {
                 row.set(column.name, number);
             }
         }
+        row.name = (!id.is_multiple_of(3)).then(|| format!("HD {id}").into());
         row
     };
     (0..count).map(row).collect()

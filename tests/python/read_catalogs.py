@@ -106,7 +106,8 @@ class Expected:
 
 def plain(value):
     """A value of numpy, pandas or a masked table as Python has it."""
-    if value is None or value is np.ma.masked or value is pandas.NA:
+    # FITS, VOTable and ECSV have no other text for null.
+    if value is None or value is np.ma.masked or value is pandas.NA or (isinstance(value, (str, bytes)) and not value):
         return None
     if isinstance(value, (float, np.floating)):
         return None if math.isnan(value) else float(value)

@@ -39,6 +39,19 @@ impl Affine {
         )
     }
 
+    /// This map and then another one.
+    pub(super) fn then(&self, next: &Self) -> Self {
+        let (x0, y0) = next.apply((self.x0, self.y0));
+        Self {
+            xx: next.xx * self.xx + next.xy * self.yx,
+            xy: next.xx * self.xy + next.xy * self.yy,
+            x0,
+            yx: next.yx * self.xx + next.yy * self.yx,
+            yy: next.yx * self.xy + next.yy * self.yy,
+            y0,
+        }
+    }
+
     /// Standard errors of the image of a point whose coordinates have independent ones.
     pub fn errors(&self, (x, y): (f64, f64)) -> (f64, f64) {
         (
@@ -186,6 +199,21 @@ mod tests {
             let wrong = Affine::fit_similarity(&pairs(turn), !mirrored).unwrap();
             assert!(error(wrong, turn) > 100.0);
         }
+    }
+
+    #[test]
+    fn one_map_follows_another() {
+        let turn = Affine {
+            xy: -0.6,
+            yy: 0.8,
+            ..TRUTH
+        };
+        for point in POINTS {
+            let (x, y) = turn.apply(TRUTH.apply(point));
+            let (u, v) = TRUTH.then(&turn).apply(point);
+            assert!((x - u).hypot(y - v) < 1e-9);
+        }
+        assert!(error(TRUTH.then(&turn), turn.then(&TRUTH)) > 1.0);
     }
 
     #[test]

@@ -26,25 +26,27 @@ pub(super) struct ObjectPlace {
     pub(super) pixel: Option<Measured>,
 }
 
-/// The pixels of the first image.
+/// The pixels of an image, as its catalogue counts them.
 #[derive(Debug)]
-pub(super) struct FirstFrame {
+pub(super) struct Frame {
     wcs: Option<Wcs>,
     /// What the centre of the first pixel is in the catalogue.
     origin: f64,
     center: Point,
+    size: (f64, f64),
 }
 
-impl FirstFrame {
-    pub(super) fn new(first: &StoredImage) -> Self {
-        let wcs = first
+impl Frame {
+    pub(super) fn new(image: &StoredImage) -> Self {
+        let wcs = image
             .wcs
             .as_ref()
             .and_then(|text| Wcs::from_text(text).ok());
         Self {
             wcs,
-            origin: if first.one_based { 1.0 } else { 0.0 },
-            center: first.center,
+            origin: if image.one_based { 1.0 } else { 0.0 },
+            center: image.center,
+            size: image.size,
         }
     }
 
@@ -55,6 +57,29 @@ impl FirstFrame {
             .as_ref()?
             .pixel_scale(self.center.0, self.center.1)?;
         (scale > 0.0).then_some(scale)
+    }
+
+    /// The place on the sky in the middle.
+    pub(super) fn middle(&self) -> Option<Sky> {
+        self.wcs.as_ref()?.to_sky(self.center.0, self.center.1)
+    }
+
+    /// The place on the sky of a place in the image.
+    pub(super) fn sky_of(&self, (x, y): Point) -> Option<Sky> {
+        self.wcs.as_ref()?.to_sky(x - self.origin, y - self.origin)
+    }
+
+    /// The reverse.
+    pub(super) fn pixel_of(&self, sky: Sky) -> Option<Point> {
+        let (x, y) = self.wcs.as_ref()?.to_pixel(sky.ra, sky.dec)?;
+        Some((x + self.origin, y + self.origin))
+    }
+
+    /// Whether a place is in the image.
+    pub(super) fn contains(&self, (x, y): Point) -> bool {
+        let is_within =
+            |at: f64, side: f64| at - self.origin >= -0.5 && at - self.origin < side - 0.5;
+        is_within(x, self.size.0) && is_within(y, self.size.1)
     }
 
     /// Where an object with these stars is.
@@ -88,7 +113,8 @@ impl FirstFrame {
         Some([(x + self.origin, x_err), (y + self.origin, y_err)])
     }
 
-    fn to_sky(&self, [(x, x_err), (y, y_err)]: Measured) -> Option<Measured> {
+    /// Where a place in the image is on the sky.
+    pub(super) fn to_sky(&self, [(x, x_err), (y, y_err)]: Measured) -> Option<Measured> {
         let wcs = self.wcs.as_ref()?;
         let (x, y) = (x - self.origin, y - self.origin);
         let Sky { ra, dec } = wcs.to_sky(x, y)?;
@@ -144,10 +170,11 @@ mod tests {
     use super::*;
 
     fn place(stars: &[Sky]) -> Sky {
-        let frame = FirstFrame {
+        let frame = Frame {
             wcs: None,
             origin: 0.0,
             center: (0.0, 0.0),
+            size: (1.0, 1.0),
         };
         let stars = stars.iter().map(|sky| StarPlace::Sky(*sky, [1e-5, 2e-5]));
         let [(ra, ra_err), (dec, dec_err)] = frame.place(stars).sky.unwrap();

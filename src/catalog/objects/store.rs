@@ -6,6 +6,7 @@ use rusqlite::{Connection, Row as SqlRow, params};
 
 use super::affine::Point;
 use super::mean::Mean;
+use super::place::Measured;
 use super::{Linked, MatchOptions, Placement};
 use crate::catalog::query::check_run;
 use crate::catalog::sqlite::{close, database_error, open_to_change};
@@ -34,6 +35,8 @@ pub(super) struct StoredImage {
     pub(super) one_based: bool,
     /// The pixel in the middle, from 0.
     pub(super) center: Point,
+    /// Width and height, pixels.
+    pub(super) size: (f64, f64),
     pub(super) stars: Vec<StoredStar>,
 }
 
@@ -69,6 +72,17 @@ impl StoredStar {
         };
         let is_known = sky.ra.is_finite() && sky.dec.is_finite();
         is_known.then_some((sky, [self.ra_err, self.dec_err]))
+    }
+}
+
+impl StoredStar {
+    /// Puts the star there on the sky, or nowhere.
+    pub(super) fn set_sky(&mut self, place: Option<Measured>) {
+        let nowhere = [(f64::NAN, None); 2];
+        let [(ra, ra_err), (dec, dec_err)] = place.unwrap_or(nowhere);
+        (self.ra, self.dec) = (ra, dec);
+        self.ra_err = ra_err.unwrap_or(f64::NAN);
+        self.dec_err = dec_err.unwrap_or(f64::NAN);
     }
 }
 
@@ -152,11 +166,17 @@ impl Store {
 
 fn write_registrations(connection: &Connection, linked: &Linked) -> rusqlite::Result<()> {
     let mut insert =
-        connection.prepare("INSERT INTO registrations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+        connection.prepare("INSERT INTO registrations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     for (image, placement) in linked.images.iter().zip(&linked.placements) {
-        if let Placement::Registered(found) = placement {
+        let found = match placement {
+            Placement::Registered(found) => Some((found, 0)),
+            Placement::Refined(refined) => Some((&refined.registration, refined.reference)),
+            _ => None,
+        };
+        if let Some((found, reference)) = found {
             let map = found.map;
             let id = image.image_id;
+            let reference = linked.images.get(reference).map(|image| image.image_id);
             insert.execute(params![
                 id,
                 map.xx,
@@ -166,7 +186,8 @@ fn write_registrations(connection: &Connection, linked: &Linked) -> rusqlite::Re
                 map.yy,
                 map.y0,
                 i64::try_from(found.n_stars).unwrap_or(i64::MAX),
-                found.rms
+                found.rms,
+                reference
             ])?;
         }
     }
@@ -250,6 +271,7 @@ fn stored_image(row: &SqlRow<'_>) -> rusqlite::Result<StoredImage> {
         wcs: row.get("wcs")?,
         one_based: settings["fits_pixels"] == serde_json::Value::Bool(true),
         center: (middle(width), middle(height)),
+        size: (width as f64, height as f64),
         stars: Vec::new(),
     })
 }

@@ -327,7 +327,7 @@ fn patterns_serve_where_the_sky_is_wrong() {
     let (_folder, path) = database(&images);
     let by_sky = MatchOptions::default().write(&path).unwrap();
     let by_pattern = MatchOptions {
-        by_pattern: true,
+        placing: Placing::Pattern,
         ..MatchOptions::default()
     };
     let by_pattern = by_pattern.write(&path).unwrap();

@@ -25,7 +25,7 @@ pub(super) const SEPARATION: Column = Column {
 };
 
 /// What a person looks at; of these, those that have values.
-pub(super) const FOR_PEOPLE: [&str; 14] = [
-    "image", "id", "x", "y", "ra", "dec", "flux", "flux_err", "mag", "fwhm", "snr", "status",
-    "flags", "distance",
+pub(super) const FOR_PEOPLE: [&str; 15] = [
+    "image", "id", "name", "x", "y", "ra", "dec", "flux", "flux_err", "mag", "fwhm", "snr",
+    "status", "flags", "distance",
 ];

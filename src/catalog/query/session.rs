@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row as SqlRow};
 use super::Query;
 use super::sql::{self, Select};
 use crate::catalog::provenance::Provenance;
-use crate::catalog::sqlite::{database_error, open};
+use crate::catalog::sqlite::{columns_of_stars, database_error, open};
 use crate::catalog::{Assumptions, ImageInfo, RunInfo};
 use crate::error::{Error, Result};
 use crate::image::{Header, Source, StatedGain};
@@ -23,6 +23,8 @@ const LISTED: usize = 5;
 pub(crate) struct Session {
     connection: Connection,
     path: PathBuf,
+    /// The columns of stars that there are: older versions had fewer.
+    stored: Vec<String>,
 }
 
 impl Session {
@@ -30,10 +32,13 @@ impl Session {
     /// and nothing else.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut connection = open(path)?;
-        prepare(&mut connection).map_err(|error| database_error(path, &error))?;
+        let fail = |error| database_error(path, &error);
+        let stored = columns_of_stars(&connection).map_err(fail)?;
+        prepare(&mut connection).map_err(fail)?;
         Ok(Self {
             connection,
             path: path.to_owned(),
+            stored,
         })
     }
 
@@ -142,7 +147,8 @@ impl Session {
             condition: Some(condition),
             ..Select::default()
         };
-        for (sql, begins) in [select.sql(), select.bare(condition)] {
+        let stored = &self.stored;
+        for (sql, begins) in [select.sql(stored), select.bare(condition, stored)] {
             let prepared = self.connection.prepare(&sql);
             prepared.map_err(|error| self.condition_error(error, condition, begins))?;
         }
@@ -155,7 +161,7 @@ impl Session {
         select: &Select<'_>,
         mut take: impl FnMut(&SqlRow<'_>) -> Result<()>,
     ) -> Result<()> {
-        let (sql, begins) = select.sql();
+        let (sql, begins) = select.sql(&self.stored);
         let fail = |error| match select.condition {
             Some(condition) => self.condition_error(error, condition, begins),
             None => self.error(&error),
@@ -257,7 +263,7 @@ impl Session {
     /// How SQLite goes about a statement.
     #[cfg(test)]
     pub(super) fn plan(&self, select: &Select<'_>) -> String {
-        let sql = format!("EXPLAIN QUERY PLAN {}", select.sql().0);
+        let sql = format!("EXPLAIN QUERY PLAN {}", select.sql(&self.stored).0);
         let steps = self.query(&sql, |row| row.get::<_, String>("detail"));
         steps.unwrap().join("\n")
     }

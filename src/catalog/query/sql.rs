@@ -5,6 +5,7 @@ use std::f64::consts::PI;
 use std::fmt::Write as _;
 
 use super::{Order, Region};
+use crate::catalog::sqlite::in_table;
 use crate::catalog::{COLUMNS, Column};
 
 /// Bands of declination in a degree, as the tables have them.
@@ -47,9 +48,9 @@ impl Default for Select<'_> {
 }
 
 impl Select<'_> {
-    /// The statement, and where in it the condition begins.
-    pub(super) fn sql(&self) -> (String, usize) {
-        let mut sql = self.source();
+    /// The statement for a table of stars with these columns, and where in it the condition begins.
+    pub(super) fn sql(&self, stored: &[String]) -> (String, usize) {
+        let mut sql = self.source(stored);
         let mut begins = sql.len();
         if let Some(condition) = self.condition {
             // On lines of its own: a comment in it ends there.
@@ -67,14 +68,14 @@ impl Select<'_> {
 
     /// The same without parentheses, and where the condition begins. What is good SQL in them and
     /// without is one expression, and does not close them itself.
-    pub(super) fn bare(&self, condition: &str) -> (String, usize) {
-        let sql = format!("{} WHERE\n", self.source());
+    pub(super) fn bare(&self, condition: &str, stored: &[String]) -> (String, usize) {
+        let sql = format!("{} WHERE\n", self.source(stored));
         let begins = sql.len();
         (format!("{sql}{condition}\nLIMIT 1"), begins)
     }
 
-    /// The stars by all but the condition.
-    fn source(&self) -> String {
+    /// The stars by all but the condition. What an older version did not store is null.
+    fn source(&self, stored: &[String]) -> String {
         let mut sql = String::new();
         // The order of the tables is ours: which index serves is known before.
         let (from, place, distance) = match self.region {
@@ -103,7 +104,13 @@ impl Select<'_> {
         let own: String = COLUMNS
             .iter()
             .skip(1)
-            .map(|column| format!("stars.{0} AS {0}, ", column.name))
+            .map(|column| {
+                let (stored_as, name) = (in_table(column), column.name);
+                match stored.iter().any(|known| known == stored_as) {
+                    true => format!("stars.{stored_as} AS {name}, "),
+                    false => format!("NULL AS {name}, "),
+                }
+            })
             .collect();
         let chosen = match &self.chosen {
             Chosen::Images(ids) => format!("stars.image_id IN ({})", list(ids)),

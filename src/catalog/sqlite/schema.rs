@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Transaction, params};
 
-use crate::catalog::columns::{COLUMNS, Kind};
+use crate::catalog::columns::{COLUMNS, Column, Kind, position};
 
 /// "stft": marks a database as starfit's, for `file` and for us.
 pub(super) const APPLICATION_ID: i32 = 0x7374_6674;
@@ -12,7 +12,7 @@ pub(super) const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
 
 /// What makes a database of version 1 one of version 2, and so on. New databases are made in the
 /// same way, so that nothing depends on when one was made.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     // What the fits of an image took for granted. The names are not those of columns of stars.
     "ALTER TABLE images ADD COLUMN sky_level REAL;
 ALTER TABLE images ADD COLUMN sky_noise REAL;
@@ -79,17 +79,32 @@ WHERE stars.object_id IS NOT NULL;",
     // How well the gain is known, and whether any noise was.
     "ALTER TABLE images ADD COLUMN gain_used_err REAL;
 ALTER TABLE images ADD COLUMN by_residuals INTEGER;",
+    // Which image another one is registered to: it need not be the first. What `add_columns` does.
+    "ALTER TABLE registrations ADD COLUMN reference_id INTEGER;",
 ];
+
+/// Number of columns of a catalogue that version 1 had: later ones stand after them.
+const N_FIRST: usize = position("flags") + 1;
+
+/// What a column is called in the table of stars. A name of a star would be ambiguous beside that of
+/// its image where users join both.
+pub(in crate::catalog) fn in_table(column: &Column) -> &'static str {
+    match column.name {
+        "name" => "star_name",
+        name => name,
+    }
+}
+
+fn sql_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "TEXT",
+        Kind::Integer => "INTEGER",
+        Kind::Float => "REAL",
+    }
+}
 
 pub(super) fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(&schema())?;
-    let mut insert = transaction
-        .prepare("INSERT INTO columns (name, unit, ucd, description) VALUES (?, ?, ?, ?)")?;
-    for column in COLUMNS {
-        let unit = column.unit.resolve(None);
-        insert.execute(params![column.name, unit, column.ucd, column.description])?;
-    }
-    drop(insert);
     migrate(transaction, 1)
 }
 
@@ -99,26 +114,69 @@ pub(super) fn migrate(transaction: &Transaction<'_>, from: i32) -> rusqlite::Res
     for migration in MIGRATIONS.iter().skip(done) {
         transaction.execute_batch(migration)?;
     }
+    add_columns(transaction)?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)
 }
 
-/// Version 1. Numbers of runs and images are never used again: the name of a view never comes to mean
+/// The columns that the table of stars has, by their names there.
+pub(in crate::catalog) fn columns_of_stars(
+    connection: &Connection,
+) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare("SELECT name FROM pragma_table_info('stars')")?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
+/// Adds the columns that a catalogue has and the tables have not yet.
+fn add_columns(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let present = columns_of_stars(transaction)?;
+    for column in COLUMNS.iter().skip(1) {
+        let name = in_table(column);
+        if !present.iter().any(|known| known == name) {
+            let kind = sql_type(column.kind);
+            transaction.execute_batch(&format!("ALTER TABLE stars ADD COLUMN {name} {kind}"))?;
+        }
+    }
+    let mut insert = transaction.prepare(
+        "INSERT OR IGNORE INTO columns (name, unit, ucd, description) VALUES (?, ?, ?, ?)",
+    )?;
+    for column in COLUMNS {
+        let unit = column.unit.resolve(None);
+        insert.execute(params![column.name, unit, column.ucd, column.description])?;
+    }
+    drop(insert);
+    let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
+    let stars = COLUMNS.iter().skip(1);
+    let stars: Vec<_> = stars
+        .map(|column| format!("stars.{}", in_table(column)))
+        .collect();
+    transaction.execute_batch(&format!(
+        "DROP VIEW IF EXISTS catalog;
+CREATE VIEW catalog ({}) AS SELECT newest_images.name, {}
+FROM newest_images JOIN stars USING (image_id);",
+        names.join(", "),
+        stars.join(", "),
+    ))
+}
+
+/// Version 1, but for the view `catalog`. Numbers of runs and images are never used again: the name of a view never comes to mean
 /// another image. There is no `floor` in every SQLite; CAST rounds the same way, as dec + 90 is
 /// not negative.
 fn schema() -> String {
     let definitions: String = COLUMNS
         .iter()
+        .take(N_FIRST)
         .skip(1)
         .map(|column| {
-            let kind = match column.kind {
-                Kind::Text => "TEXT NOT NULL",
-                Kind::Integer => "INTEGER",
-                Kind::Float => "REAL",
+            let always = if column.kind == Kind::Text {
+                " NOT NULL"
+            } else {
+                ""
             };
-            format!("    {} {kind},\n", column.name)
+            format!("    {} {}{always},\n", column.name, sql_type(column.kind))
         })
         .collect();
-    let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
     format!(
         "PRAGMA application_id = {APPLICATION_ID};
 CREATE TABLE runs (
@@ -172,22 +230,8 @@ CREATE VIEW newest_images AS SELECT * FROM images WHERE NOT EXISTS (
     SELECT 1 FROM images AS newer
     WHERE newer.path = images.path AND newer.hdu = images.hdu AND newer.plane IS images.plane
         AND newer.run_id > images.run_id
-);
-CREATE VIEW catalog ({}) AS SELECT newest_images.name, {}
-FROM newest_images JOIN stars USING (image_id);",
-        names.join(", "),
-        star_columns(),
+);"
     )
-}
-
-/// The columns of `stars` that are in every catalogue.
-fn star_columns() -> String {
-    let names: Vec<_> = COLUMNS
-        .iter()
-        .skip(1)
-        .map(|column| format!("stars.{0} AS {0}", column.name))
-        .collect();
-    names.join(", ")
 }
 
 /// What stars are added with: to an image, or to the temporary table of those that wait for the
@@ -205,7 +249,7 @@ pub(super) struct StarStatements {
 
 impl StarStatements {
     pub(super) fn new() -> Self {
-        let names: Vec<_> = COLUMNS.iter().skip(1).map(|column| column.name).collect();
+        let names: Vec<_> = COLUMNS.iter().skip(1).map(in_table).collect();
         let (names, marks) = (names.join(", "), vec!["?"; COLUMNS.len()].join(", "));
         Self {
             insert: format!("INSERT INTO stars (image_id, {names}) VALUES ({marks})"),

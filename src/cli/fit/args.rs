@@ -15,6 +15,7 @@ use starfit::io::fits::{FitsPath, HduName};
 use starfit::measure::MeasureOptions;
 use starfit::model::{MODELS, Model, TYPICAL_BETA};
 use starfit::solver::{GradientDescent, LevenbergMarquardt, Solver};
+use starfit::star::Positions;
 
 use crate::cli::backend::BackendArgs;
 
@@ -28,6 +29,7 @@ Examples:
   starfit fit night -o night.db --resume
   starfit fit m13.fits --model moffat --bound beta=2:6 -o m13.csv -o m13.reg
   starfit fit m13.fits --stars list.csv --fix x --fix y -o forced.csv
+  starfit fit other.fits --stars m13.fits[STARS] --positions sky -o other.csv
   starfit fit stack.npy --gain 1.5 --read-noise 5 -o - > stack.csv
   starfit fit m13.fits --gain 1.5 --print-config > starfit.toml
   starfit fit --config starfit.toml --threshold 8"
@@ -65,11 +67,16 @@ pub(crate) struct FitArgs {
     #[arg(long, value_name = "N", help_heading = "Input")]
     pub(super) plane: Option<usize>,
     /// Fit the stars listed here instead of detecting them; of ready cutouts, one row for each.
-    /// CSV, ECSV or a SExtractor list with x and y, or with ra and dec (ICRS, degrees) where the
-    /// image has a WCS; further columns named as those of the catalogue
-    /// are start values, NAME_min and NAME_max bounds of that star.
+    /// CSV, ECSV, columns between blanks, SExtractor's lists, a FITS table (`file.fits[EXT]`),
+    /// VOTable, Parquet or DS9 regions, with x and y, or with ra and dec (ICRS, degrees) where the
+    /// image has a WCS; a column name or id names the stars, further columns named as those of the
+    /// catalogue are start values, NAME_min and NAME_max bounds of that star.
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub(super) stars: Option<PathBuf>,
+    /// Which positions of --stars count where it has x, y and ra, dec; by default the pixels, unless
+    /// the image's WCS puts ra and dec elsewhere, as those of another image.
+    #[arg(long, value_enum, value_name = "WHICH", help_heading = "Input")]
+    positions: Option<PositionsName>,
     /// Pixels that are not 0 here, or NaN, are bad and left out of everything: FITS (`file[EXT]`)
     /// or .npy of the input's shape, or one plane for all planes or cutouts.
     #[arg(long, value_name = "FILE", help_heading = "Input")]
@@ -151,6 +158,23 @@ pub(super) enum Weights {
     Noise,
     /// Every pixel counts the same.
     Unit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum PositionsName {
+    /// The columns ra and dec.
+    Sky,
+    /// The columns x and y.
+    Pixels,
+}
+
+impl PositionsName {
+    fn positions(self) -> Positions {
+        match self {
+            Self::Sky => Positions::Sky,
+            Self::Pixels => Positions::Pixels,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -246,24 +270,20 @@ pub(super) struct Companions {
     variance: Option<Value>,
 }
 
-fn list(path: &Path) -> starfit::Result<Value> {
-    let source = Source::of_file(path)?;
+/// A file as it is now, and what of it is read.
+fn file(path: &Path) -> starfit::Result<Value> {
+    let FitsPath { path, hdu } = FitsPath::parse(path)?;
+    let source = Source::of_file(&path)?;
     Ok(json!({
         "path": source.absolute_path(),
         "bytes": source.bytes,
         "modified": source.modified,
+        "hdu": match hdu {
+            None => Value::Null,
+            Some(HduName::Number(number)) => number.into(),
+            Some(HduName::Name(name, version)) => json!([name, version]),
+        },
     }))
-}
-
-fn planes(path: &Path) -> starfit::Result<Value> {
-    let FitsPath { path, hdu } = FitsPath::parse(path)?;
-    let mut planes = list(&path)?;
-    planes["hdu"] = match hdu {
-        None => Value::Null,
-        Some(HduName::Number(number)) => number.into(),
-        Some(HduName::Name(name, version)) => json!([name, version]),
-    };
-    Ok(planes)
 }
 
 impl FitArgs {
@@ -347,6 +367,7 @@ impl FitArgs {
             saturation: self.saturation,
             weighted: self.weights == Weights::Noise,
             zero_point: self.zero_point,
+            positions: self.positions.map(PositionsName::positions),
             one_based: self.fits_pixels,
             fixed: self.fix.clone(),
             bounds: self.bound.clone(),
@@ -376,9 +397,9 @@ impl FitArgs {
     /// The files beside the inputs as they are now, which is to be asked before they are read.
     pub(super) fn companions(&self) -> Result<Companions> {
         Ok(Companions {
-            stars: self.stars.as_deref().map(list).transpose()?,
-            mask: self.mask.as_deref().map(planes).transpose()?,
-            variance: self.variance.as_deref().map(planes).transpose()?,
+            stars: self.stars.as_deref().map(file).transpose()?,
+            mask: self.mask.as_deref().map(file).transpose()?,
+            variance: self.variance.as_deref().map(file).transpose()?,
         })
     }
 
@@ -413,6 +434,7 @@ impl FitArgs {
             "fits_pixels": self.fits_pixels,
             "cutouts": self.cutouts,
             "stars": companions.stars,
+            "positions": self.positions.map(|which| which.positions().name()),
             "mask": companions.mask,
             "variance": companions.variance,
             "fixed": fixed,

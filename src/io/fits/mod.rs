@@ -3,6 +3,7 @@
 mod header;
 mod load;
 mod path;
+mod read_table;
 mod scaling;
 mod table;
 mod tiled;
@@ -21,6 +22,7 @@ use ndarray::{Array2, Array3};
 
 pub use header::Value;
 pub use path::{FitsPath, HduName};
+pub(crate) use read_table::{TableValues, read_table};
 pub(crate) use table::{TableColumn, TableType, padding, table_header};
 pub use write::{Card, PixelType, write_image, write_stack};
 

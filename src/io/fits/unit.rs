@@ -134,7 +134,8 @@ impl Units {
         Err(e.with_hint(format!("the file has {}", self.list())))
     }
 
-    fn position(&self, name: &str, version: Option<i64>) -> Option<usize> {
+    /// Number of the HDU of that EXTNAME.
+    pub(super) fn position(&self, name: &str, version: Option<i64>) -> Option<usize> {
         let named = self.units.iter().position(|unit| {
             let same = unit
                 .name()

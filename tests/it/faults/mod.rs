@@ -5,5 +5,7 @@ mod field;
 mod gain;
 mod hot_pixels;
 mod light_curves;
+mod lists;
+mod nights;
 mod surroundings;
 mod words;
