@@ -139,7 +139,8 @@ fn add_columns(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         }
     }
     let mut insert = transaction.prepare(
-        "INSERT OR IGNORE INTO columns (name, unit, ucd, description) VALUES (?, ?, ?, ?)",
+        "INSERT INTO columns (name, unit, ucd, description) VALUES (?, ?, ?, ?) \
+         ON CONFLICT (name) DO UPDATE SET ucd = excluded.ucd, description = excluded.description",
     )?;
     for column in COLUMNS {
         let unit = column.unit.resolve(None);
