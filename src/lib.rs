@@ -110,6 +110,7 @@ pub mod model;
 pub mod moments;
 mod neighbours;
 pub mod packed;
+pub mod planes;
 pub mod real;
 #[cfg(feature = "report")]
 pub mod report;

@@ -1,6 +1,8 @@
 //! `starfit fit`.
 
 mod args;
+mod beside;
+mod companions;
 mod end;
 mod inputs;
 mod outputs;
@@ -25,7 +27,7 @@ use super::{ABORTED, PARTIAL, log, print_error, summary};
 pub(super) use args::{FitArgs, number, odd, positive};
 use inputs::{Found, Message, Work, expand};
 use outputs::Outputs;
-use planes::Planes;
+use planes::{InputPlanes, NoiseCheck, Planes};
 use stack::MaskedStack;
 
 /// Fits every input; one that fails is named and the others are done.
@@ -41,8 +43,8 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         .transpose()?;
     let options = args.measure_options();
     options.check(args.model, stars.as_ref())?;
-    let planes = Planes::open(args.mask.as_deref(), args.variance.as_deref())?;
-    let companions = [&args.stars, &args.mask, &args.variance];
+    let planes = Planes::open(args.planes())?;
+    let companions = [&args.stars, &args.mask, args.noise().0];
     let read = inputs
         .iter()
         .flatten()
@@ -163,7 +165,10 @@ impl Job {
                     self.progress.add_stars(tally.rows());
                     self.done(&image, &measured, tally);
                 }
-                Found::Stack(stack) => return self.stack(work, stack.0, &stack.1),
+                Found::Stack(stack) => {
+                    let (image, stack, beside) = *stack;
+                    return self.stack(work, image, &stack, &beside);
+                }
                 Found::Done => self.skipped += 1,
                 Found::Failed(error) => return Err(error),
                 Found::End => return Ok(()),
@@ -175,12 +180,15 @@ impl Job {
     }
 
     /// Fits a stack of cutouts, and writes the rows as they come.
-    fn stack(&mut self, work: &Work<'_>, mut image: ImageInfo, stack: &StackFile) -> Result<()> {
-        work.planes.check_stack(&image.name, stack)?;
-        let cutouts = MaskedStack {
-            stack,
-            planes: &work.planes,
-        };
+    fn stack(
+        &mut self,
+        work: &Work<'_>,
+        mut image: ImageInfo,
+        stack: &StackFile,
+        planes: &InputPlanes,
+    ) -> Result<()> {
+        planes.check_stack(&image.name, stack)?;
+        let cutouts = MaskedStack { stack, planes };
         let (name, header) = (image.name.clone(), image.header.clone());
         let info = StackInfo {
             name: &name,
@@ -190,7 +198,7 @@ impl Job {
         let (n, ..) = stack.dim();
         let (stars, options) = (work.stars.as_ref(), &work.options);
         let (outputs, progress, write) = (&mut self.outputs, &mut self.progress, &mut self.write);
-        let mut tally = Tally::default();
+        let (mut tally, mut check) = (Tally::default(), NoiseCheck::default());
         progress.begin_stars(n);
         let mut has_begun = false;
         let take = |assumed: &_, rows: Vec<_>| {
@@ -200,6 +208,7 @@ impl Job {
                 has_begun = true;
             }
             tally.add(&rows, None);
+            check.add(&rows);
             let written = timed(write, || outputs.add(&rows));
             written.inspect(|()| progress.add_stars(rows.len()))
         };
@@ -214,6 +223,7 @@ impl Job {
             }
         };
         timed(&mut self.write, || self.outputs.end())?;
+        planes.check_fits(&name, check);
         self.done(&image, &measured, tally);
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! FITS images: every BITPIX, extensions, cubes, gzip and tile compression; and a small writer.
 
+mod beside;
 mod header;
 mod load;
 mod path;
@@ -9,9 +10,8 @@ mod tiled;
 mod unit;
 mod write;
 
-use std::fs::Metadata;
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use fitsio_pure::BLOCK_SIZE;
 use fitsio_pure::checksum::checksum_blocks;
@@ -19,6 +19,7 @@ use fitsio_pure::hdu::Hdu;
 use fitsio_pure::image::{ImageData, read_image_data};
 use ndarray::{Array2, Array3};
 
+pub use beside::Extension;
 pub use header::Value;
 pub use path::{FitsPath, HduName};
 pub(crate) use table::{TableColumn, TableType, padding, table_header};
@@ -42,14 +43,17 @@ pub struct FitsFile {
     /// The file as the user named it, for messages.
     file: String,
     source: Source,
-    bytes: Bytes,
+    /// Those of the whole file, which other units of it share.
+    bytes: Arc<Bytes>,
+    extensions: Vec<Extension>,
     primary: Option<Header>,
     unit: Unit,
     /// Pixels in x, pixels in y, planes.
     axes: [usize; 3],
     is_cube: bool,
     scaling: Scaling,
-    facts: image::Header,
+    /// Once an image was asked for.
+    facts: OnceLock<image::Header>,
     /// Once an image was asked for.
     wcs: OnceLock<Option<Wcs>>,
     /// The pixels of a tile-compressed image, once a plane was asked for.
@@ -67,13 +71,22 @@ impl FitsFile {
     /// [`Error::Malformed`] for everything that is no FITS image or damaged.
     pub fn open(path: &FitsPath) -> Result<Self> {
         let (bytes, metadata) = Bytes::open(&path.path)?;
-        Self::from_bytes(path, bytes, &metadata)
+        let source = Source::new(&path.path, &metadata);
+        Self::from_bytes(path, Arc::new(bytes), &source, true)
     }
 
-    fn from_bytes(path: &FitsPath, mut bytes: Bytes, metadata: &Metadata) -> Result<Self> {
+    /// Finds the image in the bytes of a file; `is_first` where nothing has been said of the file
+    /// yet.
+    fn from_bytes(
+        path: &FitsPath,
+        mut bytes: Arc<Bytes>,
+        source: &Source,
+        is_first: bool,
+    ) -> Result<Self> {
         let file = path.path.display().to_string();
         let mut units = Units::find(&bytes, &file)?;
         let hdu = units.choose(&file, path.hdu.as_ref())?;
+        let extensions = Extension::list(&units);
         let constant = |unit: &Unit| unit.header.get("PIXVALUE").is_some();
         let numbered = units
             .units
@@ -81,7 +94,7 @@ impl FitsFile {
             .enumerate()
             .filter(|(_, unit)| constant(unit));
         let constants: Vec<String> = numbered.map(|(number, _)| format!("[{number}]")).collect();
-        if !constants.is_empty() {
+        if is_first && !constants.is_empty() {
             tracing::warn!(
                 "{file}: no pixels but one constant, PIXVALUE, in HDU {}",
                 constants.join(", ")
@@ -94,20 +107,31 @@ impl FitsFile {
 
         check_length(bytes.len(), &unit, &file)?;
         if let Kind::Tiled { axes } = &unit.kind {
-            bytes = bytes.into_memory()?;
+            if !bytes.is_in_memory() {
+                bytes = Arc::new(Bytes::Memory(bytes.all()?.into_owned()));
+            }
             tiled::check(&bytes.all()?, &unit, axes, &file)?;
         }
         let (axes, is_cube) = image_axes(&unit);
-        let facts = facts(&file, &unit.header, primary.as_ref());
         let scaling = Scaling::new(&file, &unit)?;
-        warn_of_oddities(&file, &bytes, &unit, primary.as_ref())?;
+        if is_first {
+            warn_of_oddities(&file, &unit, primary.as_ref());
+        }
+        // Sums are over whole blocks: a last block that is not filled has its own warning.
+        if unit.end() <= bytes.len() && !sums_match(&bytes, &unit)? {
+            tracing::warn!(
+                "{file}: CHECKSUM or DATASUM does not match: the file was changed or damaged"
+            );
+        }
         if scaling.scale == 0.0 {
             tracing::warn!("{file}: BSCALE is 0: every pixel has the same value");
         }
         if hdu + 1 == count && unit.end() > bytes.len() {
             tracing::warn!("{file}: the last block is not filled to {BLOCK_SIZE} bytes");
         }
-        if let Some(e) = &units.broken {
+        if !is_first {
+            // What follows has been said of the file.
+        } else if let Some(e) = &units.broken {
             tracing::warn!("{file}: HDU [{count}] is ignored: {e}");
         } else if units.garbage {
             tracing::warn!("{file}: what follows the last HDU is ignored: it is no FITS");
@@ -115,16 +139,17 @@ impl FitsFile {
         Ok(Self {
             source: Source {
                 hdu,
-                ..Source::new(&path.path, metadata)
+                ..source.clone()
             },
             file,
             bytes,
+            extensions,
             primary,
             unit,
             axes,
             is_cube,
             scaling,
-            facts,
+            facts: OnceLock::new(),
             wcs: OnceLock::new(),
             decoded: OnceLock::new(),
         })
@@ -188,7 +213,7 @@ impl FitsFile {
             source,
             pixels: Array2::from_shape_vec((height, width), pixels).map_err(|e| self.shape(&e))?,
             variance: None,
-            header: self.facts.clone(),
+            header: self.facts().clone(),
             wcs: self.wcs().cloned(),
         })
     }
@@ -201,6 +226,13 @@ impl FitsFile {
             source.plane = Some(plane);
         }
         (name, source)
+    }
+
+    /// What the headers say of the detector. A card that cannot be understood is logged as a
+    /// warning, once.
+    fn facts(&self) -> &image::Header {
+        self.facts
+            .get_or_init(|| facts(&self.file, &self.unit.header, self.primary.as_ref()))
     }
 
     /// The WCS of the chosen HDU. One that is not supported is logged as a warning, once, and is
@@ -366,12 +398,7 @@ const USED: [&str; 20] = [
 ];
 
 /// Logs what is wrong with the headers that were read and can be lived with.
-fn warn_of_oddities(
-    file: &str,
-    bytes: &Bytes,
-    unit: &Unit,
-    primary: Option<&Header>,
-) -> Result<()> {
+fn warn_of_oddities(file: &str, unit: &Unit, primary: Option<&Header>) {
     let header = &unit.header;
     let first = primary.unwrap_or(header);
     if !first.is_true("SIMPLE") {
@@ -392,13 +419,6 @@ fn warn_of_oddities(
     if let Some(list) = matching(&|k| header.is_contradicted(k)) {
         tracing::warn!("{file}: {list}: there more than once, the first value counts");
     }
-    // Sums are over whole blocks: a last block that is not filled has its own warning.
-    if unit.end() <= bytes.len() && !sums_match(bytes, unit)? {
-        tracing::warn!(
-            "{file}: CHECKSUM or DATASUM does not match: the file was changed or damaged"
-        );
-    }
-    Ok(())
 }
 
 /// Whether the sums in the header, where there are any, are those of the file.
