@@ -118,6 +118,7 @@ pub mod simulate;
 pub mod solver;
 pub mod star;
 mod start;
+mod time;
 mod unroll;
 pub mod wcs;
 mod xml;

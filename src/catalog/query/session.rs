@@ -22,6 +22,8 @@ const LISTED: usize = 5;
 pub(crate) struct Session {
     connection: Connection,
     path: PathBuf,
+    /// Whether the tables have the middle of exposures.
+    has_mjd: bool,
 }
 
 impl Session {
@@ -29,10 +31,14 @@ impl Session {
     /// and nothing else.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut connection = open(path)?;
+        let has_mjd = "SELECT count(*) FROM pragma_table_info('images') WHERE name = 'mjd'";
+        let has_mjd = connection.query_row(has_mjd, [], |row| row.get::<_, i64>(0));
+        let has_mjd = has_mjd.map_err(|error| database_error(path, &error))? > 0;
         prepare(&mut connection).map_err(|error| database_error(path, &error))?;
         Ok(Self {
             connection,
             path: path.to_owned(),
+            has_mjd,
         })
     }
 
@@ -137,7 +143,8 @@ impl Session {
             condition: Some(condition),
             ..Select::default()
         };
-        for (sql, begins) in [select.sql(), select.bare(condition)] {
+        let has_mjd = self.has_mjd;
+        for (sql, begins) in [select.sql(has_mjd), select.bare(condition, has_mjd)] {
             let prepared = self.connection.prepare(&sql);
             prepared.map_err(|error| self.condition_error(error, condition, begins))?;
         }
@@ -150,7 +157,7 @@ impl Session {
         select: &Select<'_>,
         mut take: impl FnMut(&SqlRow<'_>) -> Result<()>,
     ) -> Result<()> {
-        let (sql, begins) = select.sql();
+        let (sql, begins) = select.sql(self.has_mjd);
         let fail = |error| match select.condition {
             Some(condition) => self.condition_error(error, condition, begins),
             None => self.error(&error),
@@ -246,7 +253,7 @@ impl Session {
     /// How SQLite goes about a statement.
     #[cfg(test)]
     pub(super) fn plan(&self, select: &Select<'_>) -> String {
-        let sql = format!("EXPLAIN QUERY PLAN {}", select.sql().0);
+        let sql = format!("EXPLAIN QUERY PLAN {}", select.sql(self.has_mjd).0);
         let steps = self.query(&sql, |row| row.get::<_, String>("detail"));
         steps.unwrap().join("\n")
     }
@@ -333,6 +340,7 @@ fn image_info(row: &SqlRow<'_>) -> rusqlite::Result<(ImageInfo, i64, u64)> {
             saturation: row.get("saturation")?,
             exposure: row.get("exposure")?,
             date: row.get("date")?,
+            mjd: assumed("mjd"),
             filter: row.get("filter")?,
             unit: row.get("unit")?,
         },

@@ -47,9 +47,10 @@ impl Default for Select<'_> {
 }
 
 impl Select<'_> {
-    /// The statement, and where in it the condition begins.
-    pub(super) fn sql(&self) -> (String, usize) {
-        let mut sql = self.source();
+    /// The statement, and where in it the condition begins, for tables with or without the middle
+    /// of exposures, as those of versions 1 to 3.
+    pub(super) fn sql(&self, has_mjd: bool) -> (String, usize) {
+        let mut sql = self.source(has_mjd);
         let mut begins = sql.len();
         if let Some(condition) = self.condition {
             // On lines of its own: a comment in it ends there.
@@ -67,14 +68,15 @@ impl Select<'_> {
 
     /// The same without parentheses, and where the condition begins. What is good SQL in them and
     /// without is one expression, and does not close them itself.
-    pub(super) fn bare(&self, condition: &str) -> (String, usize) {
-        let sql = format!("{} WHERE\n", self.source());
+    pub(super) fn bare(&self, condition: &str, has_mjd: bool) -> (String, usize) {
+        let sql = format!("{} WHERE\n", self.source(has_mjd));
         let begins = sql.len();
         (format!("{sql}{condition}\nLIMIT 1"), begins)
     }
 
     /// The stars by all but the condition.
-    fn source(&self) -> String {
+    fn source(&self, has_mjd: bool) -> String {
+        let mjd = if has_mjd { "images.mjd" } else { "NULL" };
         let mut sql = String::new();
         // The order of the tables is ours: which index serves is known before.
         let (from, place, distance) = match self.region {
@@ -114,7 +116,7 @@ impl Select<'_> {
             sql,
             "SELECT {} FROM (SELECT stars.star_id AS star_id, stars.image_id AS image_id, \
              images.run_id AS run_id, images.name AS image, {own}stars.object_id AS object_id, \
-             images.date AS date, images.filter AS filter, images.exposure AS exposure, \
+             images.date AS date, {mjd} AS mjd, images.filter AS filter, images.exposure AS exposure, \
              {distance} AS distance FROM {from} CROSS JOIN images \
              ON images.image_id = stars.image_id WHERE {chosen}",
             names.join(", "),

@@ -67,8 +67,8 @@ pub(super) fn insert_image(
             "INSERT INTO images (run_id, name, path, hdu, plane, bytes, modified, width, height, \
              gain, read_noise, saturation, exposure, date, filter, unit, wcs, n_stars, \
              sky_level, sky_noise, gain_used, saturation_used, fwhm_used, cutout_width, \
-             cutout_height) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             cutout_height, mjd) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .insert(params![
             run_id,
@@ -96,6 +96,7 @@ pub(super) fn insert_image(
             finite(assumed.fwhm),
             (width > 0).then(|| integer(width)),
             (height > 0).then(|| integer(height)),
+            finite(header.mjd),
         ])
 }
 

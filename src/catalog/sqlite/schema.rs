@@ -18,7 +18,7 @@ pub(super) const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
 
 /// What makes a database of version 1 one of version 2, and so on. New databases are made in the
 /// same way, so that nothing depends on when one was made.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     // What the fits of an image took for granted. The names are not those of columns of stars.
     "ALTER TABLE images ADD COLUMN sky_level REAL;
 ALTER TABLE images ADD COLUMN sky_noise REAL;
@@ -80,6 +80,15 @@ CREATE VIEW lightcurves AS
 SELECT stars.object_id AS object_id, images.date AS date, images.filter AS filter,
     images.name AS image, stars.flux AS flux, stars.flux_err AS flux_err, stars.mag AS mag,
     stars.mag_err AS mag_err, stars.flags AS flags
+FROM stars CROSS JOIN images ON images.image_id = stars.image_id
+WHERE stars.object_id IS NOT NULL;",
+    // The middle of the exposure.
+    "ALTER TABLE images ADD COLUMN mjd REAL;
+DROP VIEW lightcurves;
+CREATE VIEW lightcurves AS
+SELECT stars.object_id AS object_id, images.date AS date, images.mjd AS mjd,
+    images.filter AS filter, images.name AS image, stars.flux AS flux,
+    stars.flux_err AS flux_err, stars.mag AS mag, stars.mag_err AS mag_err, stars.flags AS flags
 FROM stars CROSS JOIN images ON images.image_id = stars.image_id
 WHERE stars.object_id IS NOT NULL;",
 ];

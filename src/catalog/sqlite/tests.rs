@@ -117,6 +117,7 @@ fn a_run_and_an_image_are_described() {
     image.source.plane = Some(2);
     image.header.filter = Some("V".to_owned());
     image.header.date = Some("2026-01-02T03:04:05".to_owned());
+    image.header.mjd = Some(61_042.5);
     image.wcs = Some("CTYPE1 = 'RA---TAN'".to_owned());
     let mut info = run("gaussian");
     info.adapter = Some("a GPU".to_owned());
@@ -133,7 +134,7 @@ fn a_run_and_an_image_are_described() {
     assert_eq!(ask(&path, &times), "1|1");
     assert_snapshot!(
         ask(&path, "SELECT * FROM images"),
-        @"1|1|/data/night 1/ü.fits[0]|/data/night 1/ü.fits|3|2|2880|1700000000|4|3|null|null|null|null|2026-01-02T03:04:05|V|adu|CTYPE1 = 'RA---TAN'|2|null|null|null|null|null|null|null"
+        @"1|1|/data/night 1/ü.fits[0]|/data/night 1/ü.fits|3|2|2880|1700000000|4|3|null|null|null|null|2026-01-02T03:04:05|V|adu|CTYPE1 = 'RA---TAN'|2|null|null|null|null|null|null|null|61042.5"
     );
 }
 
@@ -596,7 +597,7 @@ fn an_older_schema_is_read_and_brought_up_to_date() {
         size: (15, 17),
     };
     add(&path, "gaussian", &[(&image, &[full_row(0)])]);
-    assert_eq!(ask(&path, version), "3");
+    assert_eq!(ask(&path, version), "4");
     let kept = "SELECT * FROM stars WHERE image_id = 1 ORDER BY star_id";
     assert_eq!(ask(&path, kept), before);
     let assumed = "SELECT name, sky_level, sky_noise, gain_used, saturation_used, fwhm_used, \
@@ -630,7 +631,7 @@ fn a_newer_schema_is_refused() {
     assert!(
         error
             .to_string()
-            .ends_with("schema version 4 (expected 1 to 3) is not supported"),
+            .ends_with("schema version 5 (expected 1 to 4) is not supported"),
         "{error}"
     );
     assert!(error.hint().unwrap().contains("newer starfit"));

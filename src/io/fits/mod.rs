@@ -3,6 +3,7 @@
 mod beside;
 mod header;
 mod load;
+mod observed;
 mod path;
 mod scaling;
 mod table;
@@ -379,22 +380,32 @@ fn facts(file: &str, header: &Header, primary: Option<&Header>) -> image::Header
                 .filter(|s| !s.is_empty())
         })
     };
+    let exposure = number(&["EXPTIME", "EXPOSURE"]);
+    let card = |keyword: &str| headers().find_map(|header| header.get(keyword));
+    let observed = observed::observed(&card, exposure);
+    if let Some(warning) = observed.warning {
+        tracing::warn!("{file}: {warning}");
+    }
+    if let Some(note) = observed.note {
+        tracing::info!("{file}: {note}");
+    }
     image::Header {
         gain: number(&["GAIN", "EGAIN"]),
         read_noise: number(&["RDNOISE", "READNOIS", "READNOISE"]),
         saturation: number(&["SATURATE", "SATLEVEL"]),
-        exposure: number(&["EXPTIME", "EXPOSURE"]),
-        date: text("DATE-OBS"),
+        exposure,
+        date: observed.date,
+        mjd: observed.mjd,
         filter: text("FILTER"),
         unit: text("BUNIT"),
     }
 }
 
 /// Keywords whose values are used: where one is there twice with different values, say so.
-const USED: [&str; 20] = [
+const USED: [&str; 23] = [
     "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "BSCALE", "BZERO", "BLANK", "GAIN", "EGAIN",
-    "RDNOISE", "READNOIS", "SATURATE", "SATLEVEL", "EXPTIME", "EXPOSURE", "DATE-OBS", "FILTER",
-    "BUNIT", "EXTNAME",
+    "RDNOISE", "READNOIS", "SATURATE", "SATLEVEL", "EXPTIME", "EXPOSURE", "DATE-OBS", "TIME-OBS",
+    "MJD-OBS", "TIMESYS", "FILTER", "BUNIT", "EXTNAME",
 ];
 
 /// Logs what is wrong with the headers that were read and can be lived with.

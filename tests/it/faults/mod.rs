@@ -3,3 +3,4 @@
 
 mod field;
 mod planes;
+mod time;
