@@ -1,6 +1,7 @@
 //! `starfit fit`.
 
 mod args;
+pub(super) mod axes;
 mod beside;
 mod companions;
 mod end;

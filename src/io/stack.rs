@@ -49,6 +49,14 @@ impl StackFile {
         }
     }
 
+    /// Whether the array has two axes only, and is taken for one cutout.
+    pub fn is_flat(&self) -> bool {
+        match self {
+            Self::Npy(stack) => stack.is_flat(),
+            Self::Fits(file) => file.naxis().len() == 2,
+        }
+    }
+
     /// What its header says that its values are, where they are the noise of other pixels.
     pub fn noise_plane(&self) -> Option<NoisePlane> {
         match self {

@@ -16,7 +16,7 @@ use starfit::star::StarList;
 
 use super::args::FitArgs;
 use super::planes::{InputPlanes, Planes};
-use super::beside;
+use super::{axes, beside};
 use crate::cli::summary::Tally;
 use crate::cli::{is_interrupted, log};
 
@@ -195,9 +195,11 @@ impl Work<'_> {
         if is_npy(path) {
             let source = Source::of_file(path)?;
             let stack = StackFile::open(path)?;
+            axes::check_stack(path, &stack)?;
             return self.stack(stack, source, Header::default());
         }
         let file = FitsFile::open(&FitsPath::parse(path)?)?;
+        axes::check_image(path, &file)?;
         if self.args.cutouts {
             let first = file.image(0)?;
             let source = Source {
@@ -205,6 +207,7 @@ impl Work<'_> {
                 ..first.source
             };
             let stack = StackFile::Fits(Box::new(file));
+            axes::check_stack(path, &stack)?;
             return self.stack(stack, source, first.header);
         }
         let planes = match self.args.plane {
@@ -212,10 +215,17 @@ impl Work<'_> {
             None => 0..file.planes(),
         };
         if planes.len() > 1 {
+            let what = match axes::colours(&file) {
+                Some(colours) => format!(
+                    "{} planes are taken for the colours {}",
+                    colours.len(),
+                    colours.join(", ")
+                ),
+                None => format!("a cube of {} planes", planes.len()),
+            };
             tracing::warn!(
-                "{}: a cube of {} planes, fitted one after the other; --plane chooses one, --cutouts takes them as cutouts",
-                path.display(),
-                planes.len()
+                "{}: {what}, fitted one after the other; --plane chooses one, --cutouts takes them as cutouts",
+                path.display()
             );
         }
         Ok(Opened::Planes(Box::new(file), planes))
@@ -273,6 +283,10 @@ impl Work<'_> {
         start: Instant,
     ) -> Result<(ImageInfo, Measured, Tally)> {
         let mut image = file.image(plane)?;
+        if let Some(colours) = axes::colours(file) {
+            let colour = colours.get(plane).map(|colour| (*colour).to_owned());
+            image.header.filter = image.header.filter.take().or(colour);
+        }
         beside.apply(&mut image, plane, file.planes())?;
         let read = start.elapsed();
         let stars = self.stars.as_ref();

@@ -171,6 +171,14 @@ impl FitsFile {
         self.axes[2]
     }
 
+    /// NAXISn, all of them.
+    pub fn naxis(&self) -> &[usize] {
+        match &self.unit.kind {
+            Kind::Image { axes, .. } | Kind::Tiled { axes } => axes,
+            Kind::Other(_) => &[],
+        }
+    }
+
     /// Whether there is a third axis longer than 1.
     pub fn is_cube(&self) -> bool {
         self.is_cube

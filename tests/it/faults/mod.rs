@@ -1,6 +1,7 @@
 //! Images and files as people really have them, on which programs like this one go wrong without a
 //! word. Each kind is simulated with its truth.
 
+mod axes;
 mod field;
 mod planes;
 mod time;
