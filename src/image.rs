@@ -153,8 +153,13 @@ pub struct Header {
     pub saturation: Option<f64>,
     /// EXPTIME or EXPOSURE, seconds.
     pub exposure: Option<f64>,
-    /// DATE-OBS.
+    /// Start of the exposure, UTC, `2023-01-01T12:34:56.789`: DATE-OBS, with TIME-OBS, UT and their
+    /// like beside a day, or one of MJD-OBS, JD, DATE-BEG, EXPSTART and others; a day alone where
+    /// no time is there.
     pub date: Option<String>,
+    /// Middle of the exposure, modified Julian date, UTC: DATE-AVG or MJD-AVG, else half the
+    /// exposure time after the start, which it is where no exposure time is known.
+    pub mjd: Option<f64>,
     /// FILTER.
     pub filter: Option<String>,
     /// BUNIT.

@@ -110,6 +110,7 @@ pub mod model;
 pub mod moments;
 mod neighbours;
 pub mod packed;
+pub mod planes;
 pub mod real;
 #[cfg(feature = "report")]
 pub mod report;
@@ -117,6 +118,7 @@ pub mod simulate;
 pub mod solver;
 pub mod star;
 mod start;
+mod time;
 mod unroll;
 pub mod wcs;
 mod xml;

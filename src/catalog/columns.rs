@@ -43,6 +43,8 @@ pub enum Unit {
     Magnitude,
     /// Seconds.
     Second,
+    /// Days.
+    Day,
     /// The image's unit.
     Flux,
     /// The image's unit for each pixel.
@@ -59,6 +61,7 @@ impl Unit {
             Self::Degree => Some("deg".into()),
             Self::Magnitude => Some("mag".into()),
             Self::Second => Some("s".into()),
+            Self::Day => Some("d".into()),
             Self::Flux => Some(flux_unit(bunit)),
             Self::FluxPerPixel => Some(per_pixel(&flux_unit(bunit)).into()),
         }

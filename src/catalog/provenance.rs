@@ -147,6 +147,7 @@ impl Provenance {
             "width": image.width,
             "height": image.height,
             "date": header.date,
+            "mjd": header.mjd,
             "exposure": header.exposure,
             "filter": header.filter,
             "unit": flux_unit(header.unit.as_deref()),

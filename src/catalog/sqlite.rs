@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use images::{done_images, image_ids, insert_image, remove_earlier, remove_images, set_flux_unit};
 use recognise::{Purpose, check_header, check_version};
 use schema::{SCHEMA_VERSION, StarStatements, create_tables, migrate, schema_version};
-pub(super) use schema::{columns_of_stars, in_table};
+pub(super) use schema::{in_table, stored_columns};
 use wait::{PATIENCE, wait_for_others};
 
 /// A catalogue in a database, and one run that adds to it.

@@ -1,6 +1,9 @@
 //! `starfit fit`.
 
 mod args;
+pub(super) mod axes;
+mod beside;
+mod companions;
 mod end;
 mod expand;
 mod inputs;
@@ -28,7 +31,7 @@ pub(super) use args::{FitArgs, number, odd, positive};
 use expand::expand;
 use inputs::{Found, Message, Work};
 use outputs::Outputs;
-use planes::Planes;
+use planes::{InputPlanes, NoiseCheck, Planes};
 use stack::MaskedStack;
 
 /// Fits every input; one that fails is named and the others are done.
@@ -44,8 +47,8 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         .transpose()?;
     let options = args.measure_options();
     options.check(args.model, stars.as_ref())?;
-    let planes = Planes::open(args.mask.as_deref(), args.variance.as_deref())?;
-    let companions = [&args.stars, &args.mask, &args.variance];
+    let planes = Planes::open(args.planes())?;
+    let companions = [&args.stars, &args.mask, args.noise().0];
     let read = inputs
         .iter()
         .flatten()
@@ -171,7 +174,10 @@ impl Job {
                     self.progress.add_stars(tally.rows());
                     self.done(&image, &measured, tally);
                 }
-                Found::Stack(stack) => return self.stack(work, stack.0, &stack.1),
+                Found::Stack(stack) => {
+                    let (image, stack, beside) = *stack;
+                    return self.stack(work, image, &stack, &beside);
+                }
                 Found::Done => self.skipped += 1,
                 Found::Failed(error) => return Err(error),
                 Found::End => return Ok(()),
@@ -195,12 +201,15 @@ impl Job {
     }
 
     /// Fits a stack of cutouts, and writes the rows as they come.
-    fn stack(&mut self, work: &Work<'_>, mut image: ImageInfo, stack: &StackFile) -> Result<()> {
-        work.planes.check_stack(&image.name, stack)?;
-        let cutouts = MaskedStack {
-            stack,
-            planes: &work.planes,
-        };
+    fn stack(
+        &mut self,
+        work: &Work<'_>,
+        mut image: ImageInfo,
+        stack: &StackFile,
+        planes: &InputPlanes,
+    ) -> Result<()> {
+        planes.check_stack(&image.name, stack)?;
+        let cutouts = MaskedStack { stack, planes };
         let (name, header) = (image.name.clone(), image.header.clone());
         let info = StackInfo {
             name: &name,
@@ -210,7 +219,7 @@ impl Job {
         let (n, height, width) = stack.dim();
         let (stars, options) = (work.stars.as_ref(), &work.options);
         let (outputs, progress, write) = (&mut self.outputs, &mut self.progress, &mut self.write);
-        let mut tally = Tally::default();
+        let (mut tally, mut check) = (Tally::default(), NoiseCheck::default());
         if n == 0 {
             tracing::warn!("{name}: no star found: the stack has no cutout");
         }
@@ -223,6 +232,7 @@ impl Job {
                 has_begun = true;
             }
             tally.add(&rows, None, width.max(height));
+            check.add(&rows);
             let written = timed(write, || outputs.add(&rows));
             written.inspect(|()| progress.add_stars(rows.len()))
         };
@@ -237,6 +247,7 @@ impl Job {
             }
         };
         timed(&mut self.write, || self.outputs.end())?;
+        planes.check_fits(&name, check);
         self.done(&image, &measured, tally);
         Ok(())
     }

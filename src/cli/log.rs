@@ -14,6 +14,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::progress;
 
+/// The target of what is neither wrong nor odd but worth knowing: `hint: what`.
+pub(super) const HINT: &str = "starfit::hint";
+
 /// Warnings by default, facts with `-v`; the libraries below have nothing to say to a user.
 pub(super) fn init(quiet: bool, verbose: u8) {
     let level = match (quiet, verbose) {
@@ -83,6 +86,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let level = match *event.metadata().level() {
+            _ if event.metadata().target() == HINT => "hint: ",
             Level::ERROR => "error: ",
             Level::WARN => "warning: ",
             _ => "",

@@ -19,7 +19,7 @@ use super::{PARTIAL, print_error, query};
 Examples:
   starfit match starfit.db
   starfit match starfit.db --radius 2\\\" --exclude saturated,crowded,duplicate
-  starfit query starfit.db --where 'object_id = 7' --columns date,filter,flux,flux_err --order date")]
+  starfit query starfit.db --where 'object_id = 7' --columns mjd,filter,flux,flux_err --order mjd")]
 pub(super) struct MatchArgs {
     /// The database.
     #[arg(value_name = "DB")]

@@ -185,6 +185,7 @@ impl ShowArgs {
             .into());
         }
         let file = FitsFile::open(&FitsPath::parse(&self.input)?)?;
+        super::fit::axes::check_image(&self.input, &file)?;
         if file.planes() > 1 && self.plane.is_none() {
             return Err(Error::Option {
                 option: "--plane".to_owned(),

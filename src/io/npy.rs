@@ -24,6 +24,7 @@ const EXPECTED_SHAPE: &str = "(n, height, width)";
 pub struct NpyStack {
     path: PathBuf,
     shape: (usize, usize, usize),
+    is_flat: bool,
     element: Element,
     content: Content,
 }
@@ -51,6 +52,11 @@ impl NpyStack {
     /// Number of cutouts, height and width, pixels; none is 0.
     pub fn dim(&self) -> (usize, usize, usize) {
         self.shape
+    }
+
+    /// Whether the array has two axes only, and is taken for one cutout.
+    pub fn is_flat(&self) -> bool {
+        self.is_flat
     }
 
     /// The cutouts of these numbers, (n, height, width). Values that are not finite become NaN.
@@ -176,6 +182,7 @@ fn open(path: &Path) -> Result<NpyStack> {
     Ok(NpyStack {
         path: path.to_owned(),
         shape,
+        is_flat: header.shape.len() == 2,
         element,
         content,
     })

@@ -8,6 +8,7 @@ use ndarray::Array3;
 use super::fits::{FitsFile, FitsPath};
 use super::npy::NpyStack;
 use crate::Result;
+use crate::planes::{BitNames, NoisePlane};
 
 /// A stack in a file, read by position.
 #[derive(Debug)]
@@ -45,6 +46,30 @@ impl StackFile {
         match self {
             Self::Npy(stack) => stack.dim(),
             Self::Fits(file) => (file.planes(), file.height(), file.width()),
+        }
+    }
+
+    /// Whether the array has two axes only, and is taken for one cutout.
+    pub fn is_flat(&self) -> bool {
+        match self {
+            Self::Npy(stack) => stack.is_flat(),
+            Self::Fits(file) => file.naxis().len() == 2,
+        }
+    }
+
+    /// What its header says that its values are, where they are the noise of other pixels.
+    pub fn noise_plane(&self) -> Option<NoisePlane> {
+        match self {
+            Self::Npy(_) => None,
+            Self::Fits(file) => file.noise_plane(),
+        }
+    }
+
+    /// The bits that its header names, where it is a mask.
+    pub fn bit_names(&self) -> BitNames {
+        match self {
+            Self::Npy(_) => BitNames::new(),
+            Self::Fits(file) => file.bit_names(),
         }
     }
 

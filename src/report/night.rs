@@ -42,7 +42,12 @@ pub(super) struct Frame {
 
 impl Frame {
     pub(super) fn new(record: ImageRecord, stars: &[StarValues], scale: Option<f64>) -> Self {
-        let time = record.info.header.date.as_deref().and_then(date::parse);
+        let header = &record.info.header;
+        let middle = header
+            .mjd
+            .map(|mjd| (mjd - date::MJD_OF_1970 as f64) * 86_400.0);
+        let start = || date::parse(header.date.as_deref()?).map(date::Written::seconds);
+        let time = middle.or_else(start);
         Self {
             record,
             summary: Summary::new(stars, Flags::default()),
@@ -166,7 +171,7 @@ impl Night {
         let unit = unit.as_deref().unwrap_or("units of each image");
         let timeless = self.frames.iter().filter(|frame| frame.time.is_none());
         let left_out = match timeless.count() {
-            n if n > 0 && self.is_timed => format!(" Frames without a DATE-OBS are left out: {n}."),
+            n if n > 0 && self.is_timed => format!(" Frames without a time are left out: {n}."),
             _ => String::new(),
         };
         type Of<'a> = Box<dyn Fn(&Frame) -> Option<f64> + 'a>;
@@ -239,7 +244,7 @@ impl Night {
         let is_titled = values.len() <= TITLED_POINTS;
         let places = values.iter().map(|(place, ..)| *place);
         let x = if self.is_timed {
-            Axis::new(Scale::around(Scale::time, places), "DATE-OBS")
+            Axis::new(Scale::around(Scale::time, places), "UTC")
         } else {
             let last = self.frames.len() as f64;
             Axis::new(Scale::linear(0.5, last + 0.5), "frame, in their order")

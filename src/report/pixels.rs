@@ -143,7 +143,7 @@ pub(super) fn check_unchanged(source: &Source) -> Result<(), Unavailable> {
     Ok(())
 }
 
-fn path_of(source: &Source) -> FitsPath {
+pub(super) fn path_of(source: &Source) -> FitsPath {
     FitsPath {
         path: source.path.clone(),
         hdu: Some(HduName::Number(source.hdu)),

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use ndarray::{Array2, Array3, Axis};
 
-use super::pixels::{Pixels, Unavailable, check_unchanged};
+use super::pixels::{Pixels, Unavailable, check_unchanged, path_of};
 use super::record::ImageRecord;
 use super::settings::{FitSettings, PlaneFile};
 use crate::background::Background;
@@ -12,9 +12,11 @@ use crate::catalog::{Assumptions, Row};
 use crate::cutout::{Cutout, CutoutOptions, Noise};
 use crate::error::{Error, Result};
 use crate::estimator::Estimator;
-use crate::image::{Header, Image};
+use crate::image::{Header, Image, Source};
+use crate::io::fits::FitsFile;
 use crate::io::stack::StackFile;
 use crate::measure::{believed_read_noise, size_for};
+use crate::planes::{BadPixels, MaskRule, NoisePlane};
 
 /// Widest cutout that is made, pixels: as wide as a fit takes them.
 const LARGEST_SIZE: usize = 1023;
@@ -51,6 +53,14 @@ struct Planes {
     /// For messages.
     file: String,
     stack: StackFile,
+    meaning: Meaning,
+}
+
+/// What the values of planes are.
+#[derive(Debug, Clone, Copy)]
+enum Meaning {
+    Mask(BadPixels),
+    Noise(NoisePlane),
 }
 
 /// The pixels round a star.
@@ -80,9 +90,12 @@ impl Scene {
             let note = |why: Unavailable| notes.push(format!("shown without its {what}: {why}"));
             opened.map_err(note).ok()
         };
-        let mask = settings.mask.as_ref().map(Planes::open);
+        let source = &info.source;
+        let mask = settings.mask.as_ref();
+        let mask = mask.map(|(file, rule)| Planes::mask(file, rule, source));
         let mut mask = mask.and_then(|opened| noted("mask", opened));
-        let variance = settings.variance.as_ref().map(Planes::open);
+        let noise = settings.noise.as_ref();
+        let variance = noise.map(|(file, kind)| Planes::noise(file, *kind, source));
         let mut variance = variance.and_then(|opened| noted("variances", opened));
         if let Pixels::Image(image) = &mut pixels {
             let plane = info.source.plane.unwrap_or(0);
@@ -251,7 +264,7 @@ impl ScenePixels {
             }
             (Estimator::LeastSquares, _) if has_variance => Noise::Variance,
             // They were given, but are not there any more.
-            (Estimator::LeastSquares, _) if settings.variance.is_some() => Noise::Unit,
+            (Estimator::LeastSquares, _) if settings.noise.is_some() => Noise::Unit,
             (Estimator::LeastSquares, gain) => match self {
                 Self::Image { .. } => Noise::Known {
                     gain,
@@ -265,19 +278,27 @@ impl ScenePixels {
 }
 
 impl Planes {
-    fn open(file: &PlaneFile) -> Result<Self, Unavailable> {
-        check_unchanged(&file.source())?;
-        let opened = match &file.path.hdu {
-            None => StackFile::open(&file.path.path),
-            Some(_) => StackFile::open_fits(&file.path),
-        };
+    fn mask(file: &PlaneFile, rule: &MaskRule, image: &Source) -> Result<Self, Unavailable> {
+        let (name, stack) = open(file, image)?;
+        let bad = rule.resolve(&name, &stack.bit_names());
         Ok(Self {
-            file: file.path.path.display().to_string(),
-            stack: opened.map_err(Unavailable::Unreadable)?,
+            meaning: Meaning::Mask(bad.map_err(Unavailable::Unreadable)?),
+            file: name,
+            stack,
         })
     }
 
-    /// The plane of this number, or the one that stands for all.
+    fn noise(file: &PlaneFile, kind: NoisePlane, image: &Source) -> Result<Self, Unavailable> {
+        let (file, stack) = open(file, image)?;
+        Ok(Self {
+            meaning: Meaning::Noise(kind),
+            file,
+            stack,
+        })
+    }
+
+    /// The plane of this number, or the one that stands for all: 1 where pixels are bad, or
+    /// variances.
     fn read(&self, at: usize, shape: (usize, usize)) -> Result<Array2<f64>> {
         let (n, height, width) = self.stack.dim();
         if (height, width) != shape {
@@ -290,8 +311,30 @@ impl Planes {
             });
         }
         let at = if n == 1 { 0 } else { at };
-        Ok(only(self.stack.read(at..at.saturating_add(1))?))
+        let mut plane = only(self.stack.read(at..at.saturating_add(1))?);
+        match self.meaning {
+            Meaning::Mask(bad) => plane.mapv_inplace(|value| f64::from(u8::from(bad.has(value)))),
+            Meaning::Noise(kind) => kind.convert(&mut plane),
+        }
+        Ok(plane)
     }
+}
+
+/// Planes beside that image, and what messages call them.
+fn open(file: &PlaneFile, image: &Source) -> Result<(String, StackFile), Unavailable> {
+    if let Some(hdu) = file.own_extension() {
+        // That the image is the same as it was has been seen.
+        let opened = FitsFile::open(&path_of(image)).and_then(|file| file.beside(hdu));
+        let stack = StackFile::Fits(Box::new(opened.map_err(Unavailable::Unreadable)?));
+        return Ok((format!("{}{hdu}", image.path.display()), stack));
+    }
+    check_unchanged(&file.source())?;
+    let opened = match &file.path.hdu {
+        None => StackFile::open(&file.path.path),
+        Some(_) => StackFile::open_fits(&file.path),
+    };
+    let name = file.path.path.display().to_string();
+    Ok((name, opened.map_err(Unavailable::Unreadable)?))
 }
 
 /// The one plane of a stack.

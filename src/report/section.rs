@@ -189,7 +189,7 @@ impl<'a> Section<'a> {
         let record = self.record();
         let settings = &record.settings;
         let has_noise =
-            !record.is_stack() || record.info.assumed.gain.is_some() || settings.variance.is_some();
+            !record.is_stack() || record.info.assumed.gain.is_some() || settings.noise.is_some();
         settings.estimator == Estimator::Poisson || settings.weighted && has_noise
     }
 

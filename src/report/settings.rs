@@ -8,6 +8,7 @@ use crate::estimator::Estimator;
 use crate::image::Source;
 use crate::io::fits::{FitsPath, HduName};
 use crate::model::{self, Model};
+use crate::planes::{MaskRule, NoisePlane};
 
 /// The settings of a run that say what its numbers mean.
 #[derive(Debug, Clone)]
@@ -26,16 +27,16 @@ pub struct FitSettings {
     pub bias: f64,
     /// Electrons; `None`: the header's, where it can be one.
     pub read_noise: Option<f64>,
-    /// Where bad pixels are not 0.
-    pub mask: Option<PlaneFile>,
-    /// Variance of each pixel.
-    pub variance: Option<PlaneFile>,
+    /// Where bad pixels are, and by which values.
+    pub mask: Option<(PlaneFile, MaskRule)>,
+    /// Noise of each pixel, and how it is said.
+    pub noise: Option<(PlaneFile, NoisePlane)>,
 }
 
 /// A file that says something of each pixel, and what it was when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlaneFile {
-    /// File and HDU.
+    /// File and HDU; without a path it is the file of the image.
     pub path: FitsPath,
     /// Size of the file, bytes.
     pub bytes: u64,
@@ -67,8 +68,12 @@ impl FitSettings {
             cutouts: flag("cutouts"),
             bias: settings["bias"].as_f64().unwrap_or(0.0),
             read_noise: settings["read_noise"].as_f64(),
-            mask: PlaneFile::from_json(&settings["mask"]),
-            variance: PlaneFile::from_json(&settings["variance"]),
+            mask: PlaneFile::from_json(&settings["mask"])
+                .map(|file| (file, MaskRule::from_json(&settings["mask"]))),
+            noise: PlaneFile::from_json(&settings["variance"]).map(|file| {
+                let kind = settings["variance"]["kind"].as_str();
+                (file, kind.and_then(NoisePlane::by_name).unwrap_or_default())
+            }),
         }
     }
 
@@ -88,6 +93,16 @@ impl PlaneFile {
             )),
             hdu => number(hdu).map(HduName::Number),
         };
+        if file.get("path") == Some(&Value::Null) && hdu.is_some() {
+            return Some(Self {
+                path: FitsPath {
+                    path: PathBuf::new(),
+                    hdu,
+                },
+                bytes: 0,
+                modified: 0,
+            });
+        }
         Some(Self {
             path: FitsPath {
                 path: PathBuf::from(file["path"].as_str()?),
@@ -96,6 +111,12 @@ impl PlaneFile {
             bytes: file["bytes"].as_u64()?,
             modified: file["modified"].as_i64()?,
         })
+    }
+
+    /// Whether it is the file of the image itself, and the extension in it.
+    pub fn own_extension(&self) -> Option<&HduName> {
+        let is_own = self.path.path.as_os_str().is_empty();
+        self.path.hdu.as_ref().filter(|_| is_own)
     }
 
     /// What the catalogue knows the file by.
@@ -119,17 +140,37 @@ mod tests {
     fn what_a_run_wrote_is_understood() {
         let settings = FitSettings::from_json(&json!({
             "model": "moffat", "estimator": "poisson", "weights": "unit", "fits_pixels": true,
-            "bias": 100.5, "mask": {"path": "/a/mask.fits", "bytes": 7, "modified": -3, "hdu": ["DQ", 2]},
+            "bias": 100.5, "mask": {"path": "/a/mask.fits", "bytes": 7, "modified": -3, "hdu": ["DQ", 2], "bits": 5},
             "variance": {"path": "v.npy", "bytes": 8, "modified": 9, "hdu": null},
         }));
         assert_eq!(settings.model.map(Model::name), Some("moffat"));
         assert_eq!(settings.estimator, Estimator::Poisson);
         assert!(!settings.weighted && settings.one_based && !settings.cutouts);
         assert_eq!((settings.bias, settings.first_pixel()), (100.5, 1.0));
-        let mask = settings.mask.unwrap();
+        let (mask, rule) = settings.mask.unwrap();
+        assert_eq!(rule, MaskRule::Bits(5));
+        assert_eq!(mask.own_extension(), None);
         assert_eq!(mask.path.hdu, Some(HduName::Name("DQ".into(), Some(2))));
         assert_eq!((mask.bytes, mask.modified), (7, -3));
-        assert_eq!(settings.variance.unwrap().path.hdu, None);
+        let (noise, kind) = settings.noise.unwrap();
+        assert_eq!((noise.path.hdu, kind), (None, NoisePlane::Variance));
+    }
+
+    #[test]
+    fn planes_in_the_file_of_the_image_are_understood() {
+        let settings = FitSettings::from_json(&json!({
+            "mask": {"path": null, "hdu": ["DQ", null], "bits": ["DO_NOT_USE"]},
+            "variance": {"path": null, "hdu": 2, "kind": "error"},
+        }));
+        let (mask, rule) = settings.mask.unwrap();
+        assert_eq!(rule, MaskRule::Named(vec!["DO_NOT_USE".into()]));
+        assert_eq!(
+            mask.own_extension(),
+            Some(&HduName::Name("DQ".into(), None))
+        );
+        let (noise, kind) = settings.noise.unwrap();
+        assert_eq!(noise.own_extension(), Some(&HduName::Number(2)));
+        assert_eq!(kind, NoisePlane::Error);
     }
 
     #[test]
@@ -139,6 +180,7 @@ mod tests {
             json!([1]),
             json!({"model": 3, "mask": "x", "bias": "y", "weights": {}}),
             json!({"mask": {"path": "x", "hdu": [1]}}),
+            json!({"mask": {"path": null, "hdu": null}}),
         ] {
             let settings = FitSettings::from_json(&json);
             assert!(settings.model.is_none() && settings.mask.is_none() && settings.weighted);

@@ -96,6 +96,8 @@ impl StarField {
             saturation,
             exposure: Some(60.0),
             date: Some("2026-01-01T00:00:00".into()),
+            // Half a minute later.
+            mjd: Some(61_041.0 + 30.0 / 86_400.0),
             filter: Some("V".into()),
             unit: Some("adu".into()),
         };

@@ -226,7 +226,8 @@ fn a_night_is_ranked() {
     let database = folder.path().join("night.db");
     execute(
         &database,
-        "UPDATE images SET filter = 'V', date = '2026-01-02T0' || image_id || ':00:00'",
+        "UPDATE images SET filter = 'V', mjd = 61042 + image_id / 24.0, \
+         date = '2026-01-02T0' || image_id || ':00:00'",
     );
     fs::remove_file(folder.path().join("b.fits")).unwrap();
     let mut changed = fs::read(folder.path().join("c.fits")).unwrap();

@@ -116,7 +116,7 @@ impl Store {
         act(&self.connection).map_err(|error| database_error(&self.path, &error))
     }
 
-    /// The images in the order of their dates, then of their files, with those of their stars
+    /// The images in the order of their times, then of their files, with those of their stars
     /// that can be linked, in the order of their numbers.
     pub(super) fn images(&self, options: &MatchOptions) -> Result<Vec<StoredImage>> {
         let images = match options.run {
@@ -127,9 +127,11 @@ impl Store {
             None => "newest_images".to_owned(),
         };
         self.run(|connection| {
+            // Images of older versions have a date alone.
+            let time = "coalesce(mjd, julianday(date) - 2400000.5)";
             let sql = format!(
                 "SELECT * FROM {images} JOIN runs USING (run_id) \
-                 ORDER BY date IS NULL, date, path, hdu, plane, image_id"
+                 ORDER BY {time} IS NULL, {time}, date IS NULL, date, path, hdu, plane, image_id"
             );
             let mut images = connection.prepare(&sql)?;
             let images = images.query_map([], stored_image)?;

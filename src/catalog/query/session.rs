@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row as SqlRow};
 use super::Query;
 use super::sql::{self, Select};
 use crate::catalog::provenance::Provenance;
-use crate::catalog::sqlite::{columns_of_stars, database_error, open};
+use crate::catalog::sqlite::{database_error, open, stored_columns};
 use crate::catalog::{Assumptions, ImageInfo, RunInfo};
 use crate::error::{Error, Result};
 use crate::image::{Header, Source, StatedGain};
@@ -23,7 +23,7 @@ const LISTED: usize = 5;
 pub(crate) struct Session {
     connection: Connection,
     path: PathBuf,
-    /// The columns of stars that there are: older versions had fewer.
+    /// The columns of stars and images that there are, as `stars.x`: older versions had fewer.
     stored: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ impl Session {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut connection = open(path)?;
         let fail = |error| database_error(path, &error);
-        let stored = columns_of_stars(&connection).map_err(fail)?;
+        let stored = stored_columns(&connection).map_err(fail)?;
         prepare(&mut connection).map_err(fail)?;
         Ok(Self {
             connection,
@@ -350,6 +350,7 @@ fn image_info(row: &SqlRow<'_>) -> rusqlite::Result<(ImageInfo, i64, u64)> {
             saturation: row.get("saturation")?,
             exposure: row.get("exposure")?,
             date: row.get("date")?,
+            mjd: assumed("mjd"),
             filter: row.get("filter")?,
             unit: row.get("unit")?,
         },

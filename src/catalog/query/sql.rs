@@ -48,7 +48,7 @@ impl Default for Select<'_> {
 }
 
 impl Select<'_> {
-    /// The statement for a table of stars with these columns, and where in it the condition begins.
+    /// The statement for tables that have these columns, as `stars.x`, and where in it the condition begins.
     pub(super) fn sql(&self, stored: &[String]) -> (String, usize) {
         let mut sql = self.source(stored);
         let mut begins = sql.len();
@@ -76,6 +76,12 @@ impl Select<'_> {
 
     /// The stars by all but the condition. What an older version did not store is null.
     fn source(&self, stored: &[String]) -> String {
+        let is_stored = |name: &str| stored.iter().any(|known| known == name);
+        let mjd = if is_stored("images.mjd") {
+            "images.mjd"
+        } else {
+            "NULL"
+        };
         let mut sql = String::new();
         // The order of the tables is ours: which index serves is known before.
         let (from, place, distance) = match self.region {
@@ -105,9 +111,9 @@ impl Select<'_> {
             .iter()
             .skip(1)
             .map(|column| {
-                let (stored_as, name) = (in_table(column), column.name);
-                match stored.iter().any(|known| known == stored_as) {
-                    true => format!("stars.{stored_as} AS {name}, "),
+                let (stored_as, name) = (format!("stars.{}", in_table(column)), column.name);
+                match is_stored(&stored_as) {
+                    true => format!("{stored_as} AS {name}, "),
                     false => format!("NULL AS {name}, "),
                 }
             })
@@ -121,7 +127,7 @@ impl Select<'_> {
             sql,
             "SELECT {} FROM (SELECT stars.star_id AS star_id, stars.image_id AS image_id, \
              images.run_id AS run_id, images.name AS image, {own}stars.object_id AS object_id, \
-             images.date AS date, images.filter AS filter, images.exposure AS exposure, \
+             images.date AS date, {mjd} AS mjd, images.filter AS filter, images.exposure AS exposure, \
              {distance} AS distance FROM {from} CROSS JOIN images \
              ON images.image_id = stars.image_id WHERE {chosen}",
             names.join(", "),

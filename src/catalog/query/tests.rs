@@ -477,6 +477,13 @@ fn other_files_are_refused_and_older_databases_read() {
     assert!(!out.exists());
     let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/version_1.db");
     assert_eq!(ask(&old).unwrap(), 6);
+    let query = Query {
+        columns: vec!["id".to_owned(), "mjd".to_owned()],
+        ..wherever("mjd IS NULL")
+    };
+    query.write(&old, QueryFormat::Csv, &out).unwrap();
+    assert_eq!(fs::read_to_string(&out).unwrap().lines().nth(1), Some("0,"));
+    ask(&old).unwrap();
     let text = fs::read_to_string(&out).unwrap();
     assert!(
         text.contains("\"n_stars\": 6") && text.contains("model: \"gaussian\"")

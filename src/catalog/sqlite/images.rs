@@ -67,8 +67,8 @@ pub(super) fn insert_image(
             "INSERT INTO images (run_id, name, path, hdu, plane, bytes, modified, width, height, \
              gain, read_noise, saturation, exposure, date, filter, unit, wcs, n_stars, \
              sky_level, sky_noise, gain_used, saturation_used, fwhm_used, cutout_width, \
-             cutout_height, gain_used_err, by_residuals) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             cutout_height, gain_used_err, by_residuals, mjd) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .insert(params![
             run_id,
@@ -98,6 +98,7 @@ pub(super) fn insert_image(
             (height > 0).then(|| integer(height)),
             finite(assumed.gain_err),
             assumed.by_residuals,
+            finite(header.mjd),
         ])
 }
 

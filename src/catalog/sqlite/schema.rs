@@ -12,7 +12,7 @@ pub(super) const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
 
 /// What makes a database of version 1 one of version 2, and so on. New databases are made in the
 /// same way, so that nothing depends on when one was made.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     // What the fits of an image took for granted. The names are not those of columns of stars.
     "ALTER TABLE images ADD COLUMN sky_level REAL;
 ALTER TABLE images ADD COLUMN sky_noise REAL;
@@ -81,6 +81,15 @@ WHERE stars.object_id IS NOT NULL;",
 ALTER TABLE images ADD COLUMN by_residuals INTEGER;",
     // Which image another one is registered to: it need not be the first. What `add_columns` does.
     "ALTER TABLE registrations ADD COLUMN reference_id INTEGER;",
+    // The middle of the exposure.
+    "ALTER TABLE images ADD COLUMN mjd REAL;
+DROP VIEW lightcurves;
+CREATE VIEW lightcurves AS
+SELECT stars.object_id AS object_id, images.date AS date, images.mjd AS mjd,
+    images.filter AS filter, images.name AS image, stars.flux AS flux,
+    stars.flux_err AS flux_err, stars.mag AS mag, stars.mag_err AS mag_err, stars.flags AS flags
+FROM stars CROSS JOIN images ON images.image_id = stars.image_id
+WHERE stars.object_id IS NOT NULL;",
 ];
 
 /// Number of columns of a catalogue that version 1 had: later ones stand after them.
@@ -118,22 +127,23 @@ pub(super) fn migrate(transaction: &Transaction<'_>, from: i32) -> rusqlite::Res
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)
 }
 
-/// The columns that the table of stars has, by their names there.
-pub(in crate::catalog) fn columns_of_stars(
-    connection: &Connection,
-) -> rusqlite::Result<Vec<String>> {
+/// The columns that the tables of stars and images have, as `stars.x`.
+pub(in crate::catalog) fn stored_columns(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     connection
-        .prepare("SELECT name FROM pragma_table_info('stars')")?
+        .prepare(
+            "SELECT tables.value || '.' || name FROM json_each('[\"stars\", \"images\"]') AS tables, \
+             pragma_table_info(tables.value)",
+        )?
         .query_map([], |row| row.get(0))?
         .collect()
 }
 
 /// Adds the columns that a catalogue has and the tables have not yet.
 fn add_columns(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    let present = columns_of_stars(transaction)?;
+    let present = stored_columns(transaction)?;
     for column in COLUMNS.iter().skip(1) {
         let name = in_table(column);
-        if !present.iter().any(|known| known == name) {
+        if !present.contains(&format!("stars.{name}")) {
             let kind = sql_type(column.kind);
             transaction.execute_batch(&format!("ALTER TABLE stars ADD COLUMN {name} {kind}"))?;
         }

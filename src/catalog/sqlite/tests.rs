@@ -122,6 +122,7 @@ fn a_run_and_an_image_are_described() {
     image.source.plane = Some(2);
     image.header.filter = Some("V".to_owned());
     image.header.date = Some("2026-01-02T03:04:05".to_owned());
+    image.header.mjd = Some(61_042.5);
     image.wcs = Some("CTYPE1 = 'RA---TAN'".to_owned());
     let mut info = run("gaussian");
     info.adapter = Some("a GPU".to_owned());
@@ -138,7 +139,7 @@ fn a_run_and_an_image_are_described() {
     assert_eq!(ask(&path, &times), "1|1");
     assert_snapshot!(
         ask(&path, "SELECT * FROM images"),
-        @"1|1|/data/night 1/ü.fits[0]|/data/night 1/ü.fits|3|2|2880|1700000000|4|3|null|null|null|null|2026-01-02T03:04:05|V|adu|CTYPE1 = 'RA---TAN'|2|null|null|null|null|null|null|null"
+        @"1|1|/data/night 1/ü.fits[0]|/data/night 1/ü.fits|3|2|2880|1700000000|4|3|null|null|null|null|2026-01-02T03:04:05|V|adu|CTYPE1 = 'RA---TAN'|2|null|null|null|null|null|null|null|61042.5"
     );
 }
 

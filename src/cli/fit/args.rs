@@ -6,17 +6,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
-use starfit::Error;
 use starfit::catalog::CatalogFormat;
 use starfit::estimator::Estimator;
 use starfit::fitter::Fitter;
-use starfit::image::Source;
-use starfit::io::fits::{FitsPath, HduName};
 use starfit::measure::MeasureOptions;
 use starfit::model::{MODELS, Model, TYPICAL_BETA};
+use starfit::planes::MaskRule;
 use starfit::solver::{GradientDescent, LevenbergMarquardt, Solver};
 use starfit::star::Positions;
 
+use super::companions::{Companions, contradiction};
 use crate::cli::backend::BackendArgs;
 
 /// Options of `starfit fit`.
@@ -77,14 +76,28 @@ pub(crate) struct FitArgs {
     /// the image's WCS puts ra and dec elsewhere, as those of another image.
     #[arg(long, value_enum, value_name = "WHICH", help_heading = "Input")]
     positions: Option<PositionsName>,
-    /// Pixels that are not 0 here, or NaN, are bad and left out of everything: FITS (`file[EXT]`)
-    /// or .npy of the input's shape, or one plane for all planes or cutouts.
+    /// Pixels that are not 0 here, or NaN, are bad and left out of everything: FITS (`file[EXT]`,
+    /// or `[EXT]` alone for that extension of each input) or .npy of the input's shape, or one
+    /// plane for all planes or cutouts.
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub(super) mask: Option<PathBuf>,
+    /// Which bits of --mask are bad: their sum, 5 or 0x5, or names with commas between them, those of the
+    /// mask's header (MP_..., Rubin) or of JWST: DO_NOT_USE,SATURATED. By default all are.
+    #[arg(long, value_name = "BITS|NAMES", help_heading = "Input")]
+    pub(super) mask_bits: Option<MaskRule>,
+    /// Pixels that are not 0 in --mask are the good ones.
+    #[arg(long, help_heading = "Input")]
+    pub(super) mask_good: bool,
     /// Total variance of each pixel, for the weights; shaped as --mask. 0, NaN and inf: the pixel
     /// is left out.
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub(super) variance: Option<PathBuf>,
+    /// Total noise of each pixel, one standard deviation, in the place of --variance.
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    pub(super) error: Option<PathBuf>,
+    /// One over the variance of each pixel, in the place of --variance.
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    pub(super) inverse_variance: Option<PathBuf>,
     /// Electrons for each unit of the image; by default the header's GAIN, if plausible.
     #[arg(long, value_name = "E/ADU", value_parser = positive, help_heading = "Input")]
     gain: Option<f64>,
@@ -117,10 +130,10 @@ pub(crate) struct FitArgs {
     /// What is minimised: least-squares, or poisson, the maximum likelihood of counts, for frames
     /// whose gain and bias level are known.
     #[arg(long, value_name = "NAME", default_value = Estimator::default().name(), value_parser = super::super::parse_estimator, help_heading = "Fit")]
-    estimator: Estimator,
+    pub(super) estimator: Estimator,
     /// Weights of the pixels in least squares.
     #[arg(long, value_enum, default_value_t = Weights::Noise, help_heading = "Fit")]
-    weights: Weights,
+    pub(super) weights: Weights,
     /// Hold a parameter at a value, or at each star's start value: `--fix x --fix y` with --stars
     /// is forced photometry. Several times for several; `starfit models` lists the names.
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = fixed, help_heading = "Fit")]
@@ -263,41 +276,10 @@ fn bound(text: &str) -> Result<(String, f64, f64), String> {
     Ok((name, low, high))
 }
 
-/// What tells the files beside the inputs from others, and from what they were before.
-pub(super) struct Companions {
-    stars: Option<Value>,
-    mask: Option<Value>,
-    variance: Option<Value>,
-}
-
-/// A file as it is now, and what of it is read.
-fn file(path: &Path) -> starfit::Result<Value> {
-    let FitsPath { path, hdu } = FitsPath::parse(path)?;
-    let source = Source::of_file(&path)?;
-    Ok(json!({
-        "path": source.absolute_path(),
-        "bytes": source.bytes,
-        "modified": source.modified,
-        "hdu": match hdu {
-            None => Value::Null,
-            Some(HduName::Number(number)) => number.into(),
-            Some(HduName::Name(name, version)) => json!([name, version]),
-        },
-    }))
-}
-
 impl FitArgs {
     /// Refuses options that contradict each other.
     pub(super) fn check(&self) -> Result<()> {
         let is_unit = self.weights == Weights::Unit;
-        let contradiction = |option: &str, expected: &str, found: &str, hint: &str| {
-            anyhow::Error::from(Error::Option {
-                option: option.into(),
-                expected: expected.into(),
-                found: found.into(),
-                hint: Some(hint.into()),
-            })
-        };
         if self.estimator == Estimator::Poisson && is_unit {
             return Err(contradiction(
                 "--weights unit",
@@ -306,22 +288,24 @@ impl FitArgs {
                 "leave out one of both",
             ));
         }
-        if self.estimator == Estimator::Poisson && self.variance.is_some() {
+        let (noise, kind) = self.noise();
+        if self.estimator == Estimator::Poisson && noise.is_some() {
             return Err(contradiction(
-                "--variance",
+                kind.option(),
                 "--estimator least-squares",
                 "poisson, whose variances are the counts themselves",
                 "leave out one of both; --mask takes bad pixels out of either",
             ));
         }
-        if self.variance.is_some() && is_unit {
+        if noise.is_some() && is_unit {
             return Err(contradiction(
-                "--variance",
+                kind.option(),
                 "--weights noise",
                 "unit, with which every pixel counts the same",
                 "leave out one of both; --mask takes bad pixels out of either",
             ));
         }
+        self.check_planes()?;
         let is_new = |path: &&PathBuf| {
             CatalogFormat::from_path(path).is_ok_and(|format| format != CatalogFormat::Sqlite)
         };
@@ -392,15 +376,6 @@ impl FitArgs {
         };
         fitter.chunk = self.chunk.map(|chunk| chunk as usize);
         Ok((fitter, why))
-    }
-
-    /// The files beside the inputs as they are now, which is to be asked before they are read.
-    pub(super) fn companions(&self) -> Result<Companions> {
-        Ok(Companions {
-            stars: self.stars.as_deref().map(file).transpose()?,
-            mask: self.mask.as_deref().map(file).transpose()?,
-            variance: self.variance.as_deref().map(file).transpose()?,
-        })
     }
 
     /// All that the numbers depend on: with the same settings an image replaces its earlier rows.

@@ -15,7 +15,8 @@ use starfit::measure::{MeasureOptions, Measured, measure_image, why_no_star};
 use starfit::star::StarList;
 
 use super::args::FitArgs;
-use super::planes::Planes;
+use super::planes::{InputPlanes, Planes};
+use super::{axes, beside};
 use crate::cli::summary::Tally;
 use crate::cli::{is_interrupted, log};
 
@@ -28,7 +29,7 @@ pub(super) enum Found {
     /// An image of it, with its rows and their numbers; more may follow.
     Image(Box<(ImageInfo, Measured, Tally)>),
     /// It is a stack, which is measured when its turn comes.
-    Stack(Box<(ImageInfo, StackFile)>),
+    Stack(Box<(ImageInfo, StackFile, InputPlanes)>),
     /// The catalogue has this image of it already; more may follow.
     Done,
     /// It cannot be read or measured.
@@ -103,8 +104,19 @@ impl Work<'_> {
                 send(Found::Done)?;
                 send(Found::End)
             }
-            Ok(Opened::Stack(stack)) => send(Found::Stack(stack)),
+            Ok(Opened::Stack(stack)) => {
+                let (image, stack) = *stack;
+                let file = match &stack {
+                    StackFile::Fits(file) => Some(&**file),
+                    StackFile::Npy(_) => None,
+                };
+                match self.planes.of(&image.name, file) {
+                    Ok(beside) => send(Found::Stack(Box::new((image, stack, beside)))),
+                    Err(error) => send(Found::Failed(error)),
+                }
+            }
             Ok(Opened::Planes(file, planes)) => {
+                let mut beside = None;
                 for plane in planes {
                     if is_interrupted() {
                         return Ok(());
@@ -114,7 +126,19 @@ impl Work<'_> {
                         send(Found::Done)?;
                         continue;
                     }
-                    match self.image(&file, plane, start) {
+                    if beside.is_none() {
+                        self.hint(&file);
+                    }
+                    // Once for all planes, and not for those that are done.
+                    let opened = match beside.take() {
+                        Some(opened) => Ok(opened),
+                        None => self.planes.of(&name, Some(&file)),
+                    };
+                    let measured = opened.and_then(|opened| {
+                        let opened = beside.insert(opened);
+                        self.image(&file, plane, opened, start)
+                    });
+                    match measured {
                         Ok(image) => send(Found::Image(Box::new(image)))?,
                         Err(error) => return send(Found::Failed(error)),
                     }
@@ -136,29 +160,51 @@ impl Work<'_> {
     fn open(&self, path: &Path) -> Result<Opened> {
         if is_npy(path) {
             let source = Source::of_file(path)?;
-            return self.stack(StackFile::open(path)?, source, Header::default());
+            let stack = StackFile::open(path)?;
+            axes::check_stack(path, &stack)?;
+            return self.stack(stack, source, Header::default());
         }
         let file = FitsFile::open(&FitsPath::parse(path)?)?;
+        axes::check_image(path, &file)?;
         if self.args.cutouts {
             let first = file.image(0)?;
             let source = Source {
                 plane: None,
                 ..first.source
             };
-            return self.stack(StackFile::Fits(Box::new(file)), source, first.header);
+            let stack = StackFile::Fits(Box::new(file));
+            axes::check_stack(path, &stack)?;
+            return self.stack(stack, source, first.header);
         }
         let planes = match self.args.plane {
             Some(plane) => plane..plane + 1,
             None => 0..file.planes(),
         };
         if planes.len() > 1 {
+            let what = match axes::colours(&file) {
+                Some(colours) => format!(
+                    "{} planes are taken for the colours {}",
+                    colours.len(),
+                    colours.join(", ")
+                ),
+                None => format!("a cube of {} planes", planes.len()),
+            };
             tracing::warn!(
-                "{}: a cube of {} planes, fitted one after the other; --plane chooses one, --cutouts takes them as cutouts",
-                path.display(),
-                planes.len()
+                "{}: {what}, fitted one after the other; --plane chooses one, --cutouts takes them as cutouts",
+                path.display()
             );
         }
         Ok(Opened::Planes(Box::new(file), planes))
+    }
+
+    /// Says what the file of an image has of its noise and its bad pixels, where the user has not
+    /// said where they are.
+    fn hint(&self, file: &FitsFile) {
+        let (lacks_noise, lacks_mask) = self.planes.lack();
+        let wants_noise = lacks_noise && self.args.takes_noise();
+        if let Some(hint) = beside::hint(file, wants_noise, lacks_mask) {
+            tracing::warn!(target: log::HINT, "{hint}");
+        }
     }
 
     fn stack(&self, stack: StackFile, source: Source, header: Header) -> Result<Opened> {
@@ -199,14 +245,20 @@ impl Work<'_> {
         &self,
         file: &FitsFile,
         plane: usize,
+        beside: &InputPlanes,
         start: Instant,
     ) -> Result<(ImageInfo, Measured, Tally)> {
         let mut image = file.image(plane)?;
-        self.planes.apply(&mut image, plane, file.planes())?;
+        if let Some(colours) = axes::colours(file) {
+            let colour = colours.get(plane).map(|colour| (*colour).to_owned());
+            image.header.filter = image.header.filter.take().or(colour);
+        }
+        beside.apply(&mut image, plane, file.planes())?;
         let read = start.elapsed();
         let stars = self.stars.as_ref();
         let mut measured = measure_image(&image, stars, &self.options, &self.fitter)?;
         measured.times.read = read;
+        beside.check_image(&image, &measured)?;
         if measured.rows.is_empty() {
             let why = match stars {
                 None => why_no_star(&image, &self.options, &measured.assumed),

@@ -6,12 +6,12 @@ use starfit::Result;
 use starfit::io::stack::StackFile;
 use starfit::measure::{CutoutBlock, CutoutSource};
 
-use super::planes::Planes;
+use super::planes::InputPlanes;
 
 /// A stack without its bad pixels.
 pub(super) struct MaskedStack<'a> {
     pub(super) stack: &'a StackFile,
-    pub(super) planes: &'a Planes,
+    pub(super) planes: &'a InputPlanes,
 }
 
 impl CutoutSource for MaskedStack<'_> {

@@ -214,11 +214,15 @@ impl Header {
         }
     }
 
+    /// The cards as they are written.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
+        let cards = self.text.len() / CARD_SIZE;
+        (0..cards).filter_map(|i| self.text.get(i * CARD_SIZE..(i + 1) * CARD_SIZE))
+    }
+
     /// Keyword and value field of every card that has an equals sign.
     fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        let cards = self.text.len() / CARD_SIZE;
-        (0..cards).filter_map(|i| {
-            let card = self.text.get(i * CARD_SIZE..(i + 1) * CARD_SIZE)?;
+        self.lines().filter_map(|card| {
             let (keyword, value) = card.split_at_checked(8)?;
             Some((keyword.trim_end(), value.strip_prefix('=')?))
         })

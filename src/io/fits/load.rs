@@ -99,9 +99,8 @@ impl Bytes {
         self.range(0..self.len())
     }
 
-    /// The same, from now on in memory.
-    pub(super) fn into_memory(self) -> Result<Self> {
-        Ok(Self::Memory(self.all()?.into_owned()))
+    pub(super) fn is_in_memory(&self) -> bool {
+        matches!(self, Self::Memory(_))
     }
 
     /// The bytes from `start` on, in parts of whole blocks.

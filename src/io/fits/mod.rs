@@ -1,7 +1,9 @@
 //! FITS images: every BITPIX, extensions, cubes, gzip and tile compression; and a small writer.
 
+mod beside;
 mod header;
 mod load;
+mod observed;
 mod path;
 mod read_table;
 mod scaling;
@@ -10,9 +12,8 @@ mod tiled;
 mod unit;
 mod write;
 
-use std::fs::Metadata;
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use fitsio_pure::BLOCK_SIZE;
 use fitsio_pure::checksum::checksum_blocks;
@@ -20,6 +21,7 @@ use fitsio_pure::hdu::Hdu;
 use fitsio_pure::image::{ImageData, read_image_data};
 use ndarray::{Array2, Array3};
 
+pub use beside::Extension;
 pub use header::Value;
 pub use path::{FitsPath, HduName};
 pub(crate) use read_table::{TableValues, read_table};
@@ -44,14 +46,17 @@ pub struct FitsFile {
     /// The file as the user named it, for messages.
     file: String,
     source: Source,
-    bytes: Bytes,
+    /// Those of the whole file, which other units of it share.
+    bytes: Arc<Bytes>,
+    extensions: Vec<Extension>,
     primary: Option<Header>,
     unit: Unit,
     /// Pixels in x, pixels in y, planes.
     axes: [usize; 3],
     is_cube: bool,
     scaling: Scaling,
-    facts: image::Header,
+    /// Once an image was asked for.
+    facts: OnceLock<image::Header>,
     /// Once an image was asked for.
     wcs: OnceLock<Option<Wcs>>,
     /// The pixels of a tile-compressed image, once a plane was asked for.
@@ -69,13 +74,22 @@ impl FitsFile {
     /// [`Error::Malformed`] for everything that is no FITS image or damaged.
     pub fn open(path: &FitsPath) -> Result<Self> {
         let (bytes, metadata) = Bytes::open(&path.path)?;
-        Self::from_bytes(path, bytes, &metadata)
+        let source = Source::new(&path.path, &metadata);
+        Self::from_bytes(path, Arc::new(bytes), &source, true)
     }
 
-    fn from_bytes(path: &FitsPath, mut bytes: Bytes, metadata: &Metadata) -> Result<Self> {
+    /// Finds the image in the bytes of a file; `is_first` where nothing has been said of the file
+    /// yet.
+    fn from_bytes(
+        path: &FitsPath,
+        mut bytes: Arc<Bytes>,
+        source: &Source,
+        is_first: bool,
+    ) -> Result<Self> {
         let file = path.path.display().to_string();
         let mut units = Units::find(&bytes, &file)?;
         let hdu = units.choose(&file, path.hdu.as_ref())?;
+        let extensions = Extension::list(&units);
         let constant = |unit: &Unit| unit.header.get("PIXVALUE").is_some();
         let numbered = units
             .units
@@ -83,7 +97,7 @@ impl FitsFile {
             .enumerate()
             .filter(|(_, unit)| constant(unit));
         let constants: Vec<String> = numbered.map(|(number, _)| format!("[{number}]")).collect();
-        if !constants.is_empty() {
+        if is_first && !constants.is_empty() {
             tracing::warn!(
                 "{file}: no pixels but one constant, PIXVALUE, in HDU {}",
                 constants.join(", ")
@@ -96,20 +110,31 @@ impl FitsFile {
 
         check_length(bytes.len(), &unit, &file)?;
         if let Kind::Tiled { axes } = &unit.kind {
-            bytes = bytes.into_memory()?;
+            if !bytes.is_in_memory() {
+                bytes = Arc::new(Bytes::Memory(bytes.all()?.into_owned()));
+            }
             tiled::check(&bytes.all()?, &unit, axes, &file)?;
         }
         let (axes, is_cube) = image_axes(&unit);
-        let facts = facts(&file, &unit.header, primary.as_ref());
         let scaling = Scaling::new(&file, &unit)?;
-        warn_of_oddities(&file, &bytes, &unit, primary.as_ref())?;
+        if is_first {
+            warn_of_oddities(&file, &unit, primary.as_ref());
+        }
+        // Sums are over whole blocks: a last block that is not filled has its own warning.
+        if unit.end() <= bytes.len() && !sums_match(&bytes, &unit)? {
+            tracing::warn!(
+                "{file}: CHECKSUM or DATASUM does not match: the file was changed or damaged"
+            );
+        }
         if scaling.scale == 0.0 {
             tracing::warn!("{file}: BSCALE is 0: every pixel has the same value");
         }
         if hdu + 1 == count && unit.end() > bytes.len() {
             tracing::warn!("{file}: the last block is not filled to {BLOCK_SIZE} bytes");
         }
-        if let Some(e) = &units.broken {
+        if !is_first {
+            // What follows has been said of the file.
+        } else if let Some(e) = &units.broken {
             tracing::warn!("{file}: HDU [{count}] is ignored: {e}");
         } else if units.garbage {
             tracing::warn!("{file}: what follows the last HDU is ignored: it is no FITS");
@@ -117,16 +142,17 @@ impl FitsFile {
         Ok(Self {
             source: Source {
                 hdu,
-                ..Source::new(&path.path, metadata)
+                ..source.clone()
             },
             file,
             bytes,
+            extensions,
             primary,
             unit,
             axes,
             is_cube,
             scaling,
-            facts,
+            facts: OnceLock::new(),
             wcs: OnceLock::new(),
             decoded: OnceLock::new(),
         })
@@ -145,6 +171,14 @@ impl FitsFile {
     /// Number of planes: the product of all further axes, 1 for an image.
     pub fn planes(&self) -> usize {
         self.axes[2]
+    }
+
+    /// NAXISn, all of them.
+    pub fn naxis(&self) -> &[usize] {
+        match &self.unit.kind {
+            Kind::Image { axes, .. } | Kind::Tiled { axes } => axes,
+            Kind::Other(_) => &[],
+        }
     }
 
     /// Whether there is a third axis longer than 1.
@@ -190,7 +224,7 @@ impl FitsFile {
             source,
             pixels: Array2::from_shape_vec((height, width), pixels).map_err(|e| self.shape(&e))?,
             variance: None,
-            header: self.facts.clone(),
+            header: self.facts().clone(),
             wcs: self.wcs().cloned(),
         })
     }
@@ -203,6 +237,13 @@ impl FitsFile {
             source.plane = Some(plane);
         }
         (name, source)
+    }
+
+    /// What the headers say of the detector. A card that cannot be understood is logged as a
+    /// warning, once.
+    fn facts(&self) -> &image::Header {
+        self.facts
+            .get_or_init(|| facts(&self.file, &self.unit.header, self.primary.as_ref()))
     }
 
     /// The WCS of the chosen HDU. One that is not supported is logged as a warning, once, and is
@@ -354,6 +395,15 @@ fn facts(file: &str, header: &Header, primary: Option<&Header>) -> image::Header
                 .filter(|s| !s.is_empty())
         })
     };
+    let exposure = number(&["EXPTIME", "EXPOSURE"]);
+    let card = |keyword: &str| headers().find_map(|header| header.get(keyword));
+    let observed = observed::observed(&card, exposure);
+    if let Some(warning) = observed.warning {
+        tracing::warn!("{file}: {warning}");
+    }
+    if let Some(note) = observed.note {
+        tracing::info!("{file}: {note}");
+    }
     image::Header {
         gains: GAINS
             .into_iter()
@@ -367,8 +417,9 @@ fn facts(file: &str, header: &Header, primary: Option<&Header>) -> image::Header
             .collect(),
         read_noise: number(&["RDNOISE", "READNOIS", "READNOISE"]),
         saturation: number(&["SATURATE", "SATLEVEL"]),
-        exposure: number(&["EXPTIME", "EXPOSURE"]),
-        date: text("DATE-OBS"),
+        exposure,
+        date: observed.date,
+        mjd: observed.mjd,
         filter: text("FILTER"),
         unit: text("BUNIT"),
     }
@@ -379,19 +430,14 @@ fn facts(file: &str, header: &Header, primary: Option<&Header>) -> image::Header
 const GAINS: [&str; 4] = ["EGAIN", "CCDGAIN", "ATODGAIN", "GAIN"];
 
 /// Keywords whose values are used: where one is there twice with different values, say so.
-const USED: [&str; 22] = [
+const USED: [&str; 25] = [
     "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "BSCALE", "BZERO", "BLANK", "GAIN", "EGAIN",
     "CCDGAIN", "ATODGAIN", "RDNOISE", "READNOIS", "SATURATE", "SATLEVEL", "EXPTIME", "EXPOSURE",
-    "DATE-OBS", "FILTER", "BUNIT", "EXTNAME",
+    "DATE-OBS", "TIME-OBS", "MJD-OBS", "TIMESYS", "FILTER", "BUNIT", "EXTNAME",
 ];
 
 /// Logs what is wrong with the headers that were read and can be lived with.
-fn warn_of_oddities(
-    file: &str,
-    bytes: &Bytes,
-    unit: &Unit,
-    primary: Option<&Header>,
-) -> Result<()> {
+fn warn_of_oddities(file: &str, unit: &Unit, primary: Option<&Header>) {
     let header = &unit.header;
     let first = primary.unwrap_or(header);
     if !first.is_true("SIMPLE") {
@@ -412,13 +458,6 @@ fn warn_of_oddities(
     if let Some(list) = matching(&|k| header.is_contradicted(k)) {
         tracing::warn!("{file}: {list}: there more than once, the first value counts");
     }
-    // Sums are over whole blocks: a last block that is not filled has its own warning.
-    if unit.end() <= bytes.len() && !sums_match(bytes, unit)? {
-        tracing::warn!(
-            "{file}: CHECKSUM or DATASUM does not match: the file was changed or damaged"
-        );
-    }
-    Ok(())
 }
 
 /// Whether the sums in the header, where there are any, are those of the file.

@@ -107,7 +107,7 @@ fn figures_are_over_time_where_frames_have_their_own() {
         let figure = night.figures(&|_| None).remove(0);
         (figure.svg.inline(), figure.caption)
     };
-    let is_timed = |svg: &str| svg.contains(">DATE-OBS, from 2026-01-02<");
+    let is_timed = |svg: &str| svg.contains(">UTC, from 2026-01-02<");
     let dates = ["00", "01", "02"].map(|hour| format!("2026-01-02T{hour}:00:00"));
     let mut dates: Vec<_> = dates.iter().map(|date| Some(date.as_str())).collect();
     let (svg, caption) = figure(&dates);

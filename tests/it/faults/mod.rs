@@ -1,11 +1,14 @@
 //! Images and files as people really have them, on which programs like this one go wrong without a
 //! word. Each kind is simulated with its truth.
 
+mod axes;
 mod field;
 mod gain;
 mod hot_pixels;
 mod light_curves;
 mod lists;
 mod nights;
+mod planes;
 mod surroundings;
+mod time;
 mod words;
