@@ -2,6 +2,7 @@
 
 mod beliefs;
 mod counts;
+mod mosaic;
 mod resolve;
 mod rows;
 mod stack;
@@ -20,6 +21,7 @@ use crate::fit::Flags;
 use crate::fitter::Fitter;
 use crate::image::Image;
 use crate::model::Model;
+use crate::mosaic::{Bayer, Channel};
 use crate::star::{Star, StarList};
 pub(crate) use beliefs::believed_read_noise;
 use beliefs::{believed_gain, believed_saturation};
@@ -73,6 +75,10 @@ pub struct MeasureOptions {
     pub fixed: Vec<(String, Option<f64>)>,
     /// Columns of the model to keep between two values.
     pub bounds: Vec<(String, f64, f64)>,
+    /// The colour filters of an image's pixels.
+    pub bayer: Bayer,
+    /// The colours that are fitted where there are several.
+    pub channel: Channel,
 }
 
 impl Default for MeasureOptions {
@@ -90,6 +96,8 @@ impl Default for MeasureOptions {
             one_based: false,
             fixed: Vec::new(),
             bounds: Vec::new(),
+            bayer: Bayer::Auto,
+            channel: Channel::All,
         }
     }
 }
@@ -143,7 +151,7 @@ pub struct StageTimes {
 /// # Errors
 ///
 /// [`Error::Option`](crate::Error::Option) where fixed values, bounds and start values contradict each other or the
-/// model; [`Error::Malformed`](crate::Error::Malformed) where `poisson` is asked for and the pixels are no counts, or
+/// model, or a colour frame does not go with them; [`Error::Malformed`](crate::Error::Malformed) where `poisson` is asked for and the pixels are no counts, or
 /// `list` has positions on the sky and the image no WCS; those of the fitter's backend.
 pub fn measure_image(
     image: &Image,
@@ -151,6 +159,9 @@ pub fn measure_image(
     options: &MeasureOptions,
     fitter: &Fitter,
 ) -> Result<Measured> {
+    if let Some(mosaic) = mosaic::mosaic_of(image, options)? {
+        return mosaic::measure(image, mosaic, list, options, fitter);
+    }
     let start = Instant::now();
     let list = list.map(|list| list.on(image)).transpose()?;
     let list = list.as_deref();

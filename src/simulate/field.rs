@@ -95,6 +95,7 @@ impl StarField {
             date: Some("2026-01-01T00:00:00".into()),
             filter: Some("V".into()),
             unit: Some("adu".into()),
+            ..Header::default()
         };
         Ok(Self {
             image,

@@ -11,7 +11,7 @@ use super::Query;
 use super::sql::{self, Select};
 use crate::catalog::provenance::Provenance;
 use crate::catalog::sqlite::{database_error, open};
-use crate::catalog::{Assumptions, ImageInfo, RunInfo};
+use crate::catalog::{Assumptions, COLUMNS, ImageInfo, RunInfo};
 use crate::error::{Error, Result};
 use crate::image::{Header, Source};
 
@@ -22,6 +22,8 @@ const LISTED: usize = 5;
 pub(crate) struct Session {
     connection: Connection,
     path: PathBuf,
+    /// Columns of stars that an older version had not.
+    lacking: Vec<&'static str>,
 }
 
 impl Session {
@@ -29,9 +31,12 @@ impl Session {
     /// and nothing else.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut connection = open(path)?;
-        prepare(&mut connection).map_err(|error| database_error(path, &error))?;
+        let fail = |error| database_error(path, &error);
+        let lacking = lacking(&connection).map_err(fail)?;
+        prepare(&mut connection).map_err(fail)?;
         Ok(Self {
             connection,
+            lacking,
             path: path.to_owned(),
         })
     }
@@ -137,7 +142,10 @@ impl Session {
             condition: Some(condition),
             ..Select::default()
         };
-        for (sql, begins) in [select.sql(), select.bare(condition)] {
+        for (sql, begins) in [
+            select.sql(&self.lacking),
+            select.bare(condition, &self.lacking),
+        ] {
             let prepared = self.connection.prepare(&sql);
             prepared.map_err(|error| self.condition_error(error, condition, begins))?;
         }
@@ -150,7 +158,7 @@ impl Session {
         select: &Select<'_>,
         mut take: impl FnMut(&SqlRow<'_>) -> Result<()>,
     ) -> Result<()> {
-        let (sql, begins) = select.sql();
+        let (sql, begins) = select.sql(&self.lacking);
         let fail = |error| match select.condition {
             Some(condition) => self.condition_error(error, condition, begins),
             None => self.error(&error),
@@ -246,10 +254,20 @@ impl Session {
     /// How SQLite goes about a statement.
     #[cfg(test)]
     pub(super) fn plan(&self, select: &Select<'_>) -> String {
-        let sql = format!("EXPLAIN QUERY PLAN {}", select.sql().0);
+        let sql = format!("EXPLAIN QUERY PLAN {}", select.sql(&self.lacking).0);
         let steps = self.query(&sql, |row| row.get::<_, String>("detail"));
         steps.unwrap().join("\n")
     }
+}
+
+/// The columns of stars that are not in the tables.
+fn lacking(connection: &Connection) -> rusqlite::Result<Vec<&'static str>> {
+    let mut names = connection.prepare("SELECT name FROM pragma_table_info('stars')")?;
+    let names: BTreeSet<String> = names
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let stars = COLUMNS.iter().skip(1).map(|column| column.name);
+    Ok(stars.filter(|name| !names.contains(*name)).collect())
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -335,6 +353,7 @@ fn image_info(row: &SqlRow<'_>) -> rusqlite::Result<(ImageInfo, i64, u64)> {
             date: row.get("date")?,
             filter: row.get("filter")?,
             unit: row.get("unit")?,
+            ..Header::default()
         },
         width: size("width")?,
         height: size("height")?,

@@ -47,9 +47,10 @@ impl Default for Select<'_> {
 }
 
 impl Select<'_> {
-    /// The statement, and where in it the condition begins.
-    pub(super) fn sql(&self) -> (String, usize) {
-        let mut sql = self.source();
+    /// The statement, and where in it the condition begins. The columns of `lacking` are not in the
+    /// database, which is of an older version.
+    pub(super) fn sql(&self, lacking: &[&str]) -> (String, usize) {
+        let mut sql = self.source(lacking);
         let mut begins = sql.len();
         if let Some(condition) = self.condition {
             // On lines of its own: a comment in it ends there.
@@ -67,14 +68,14 @@ impl Select<'_> {
 
     /// The same without parentheses, and where the condition begins. What is good SQL in them and
     /// without is one expression, and does not close them itself.
-    pub(super) fn bare(&self, condition: &str) -> (String, usize) {
-        let sql = format!("{} WHERE\n", self.source());
+    pub(super) fn bare(&self, condition: &str, lacking: &[&str]) -> (String, usize) {
+        let sql = format!("{} WHERE\n", self.source(lacking));
         let begins = sql.len();
         (format!("{sql}{condition}\nLIMIT 1"), begins)
     }
 
     /// The stars by all but the condition.
-    fn source(&self) -> String {
+    fn source(&self, lacking: &[&str]) -> String {
         let mut sql = String::new();
         // The order of the tables is ours: which index serves is known before.
         let (from, place, distance) = match self.region {
@@ -103,7 +104,10 @@ impl Select<'_> {
         let own: String = COLUMNS
             .iter()
             .skip(1)
-            .map(|column| format!("stars.{0} AS {0}, ", column.name))
+            .map(|column| match lacking.contains(&column.name) {
+                true => format!("NULL AS {}, ", column.name),
+                false => format!("stars.{0} AS {0}, ", column.name),
+            })
             .collect();
         let chosen = match &self.chosen {
             Chosen::Images(ids) => format!("stars.image_id IN ({})", list(ids)),

@@ -18,7 +18,7 @@ pub(super) const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
 
 /// What makes a database of version 1 one of version 2, and so on. New databases are made in the
 /// same way, so that nothing depends on when one was made.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     // What the fits of an image took for granted. The names are not those of columns of stars.
     "ALTER TABLE images ADD COLUMN sky_level REAL;
 ALTER TABLE images ADD COLUMN sky_noise REAL;
@@ -82,17 +82,27 @@ SELECT stars.object_id AS object_id, images.date AS date, images.filter AS filte
     stars.mag_err AS mag_err, stars.flags AS flags
 FROM stars CROSS JOIN images ON images.image_id = stars.image_id
 WHERE stars.object_id IS NOT NULL;",
+    // Colours.
+    "ALTER TABLE stars ADD COLUMN flux_r REAL;
+ALTER TABLE stars ADD COLUMN flux_r_err REAL;
+ALTER TABLE stars ADD COLUMN flux_g REAL;
+ALTER TABLE stars ADD COLUMN flux_g_err REAL;
+ALTER TABLE stars ADD COLUMN flux_b REAL;
+ALTER TABLE stars ADD COLUMN flux_b_err REAL;",
+];
+
+/// Columns of stars that version 1 had not.
+const LATER: [&str; 6] = [
+    "flux_r",
+    "flux_r_err",
+    "flux_g",
+    "flux_g_err",
+    "flux_b",
+    "flux_b_err",
 ];
 
 pub(super) fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(&schema())?;
-    let mut insert = transaction
-        .prepare("INSERT INTO columns (name, unit, ucd, description) VALUES (?, ?, ?, ?)")?;
-    for column in COLUMNS {
-        let unit = column.unit.resolve(None);
-        insert.execute(params![column.name, unit, column.ucd, column.description])?;
-    }
-    drop(insert);
     migrate(transaction, 1)
 }
 
@@ -102,7 +112,30 @@ pub(super) fn migrate(transaction: &Transaction<'_>, from: i32) -> rusqlite::Res
     for migration in MIGRATIONS.iter().skip(done) {
         transaction.execute_batch(migration)?;
     }
+    describe_columns(transaction)?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)
+}
+
+/// Makes the view of all columns and their descriptions those of this version. What is said of a
+/// column already stays, as it has the unit of the images.
+fn describe_columns(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
+    transaction.execute_batch(&format!(
+        "DROP VIEW IF EXISTS catalog;
+CREATE VIEW catalog ({}) AS SELECT newest_images.name, {}
+FROM newest_images JOIN stars USING (image_id);",
+        names.join(", "),
+        star_columns(),
+    ))?;
+    let mut insert = transaction.prepare(
+        "INSERT INTO columns (name, unit, ucd, description) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (name) DO UPDATE SET ucd = ?3, description = ?4",
+    )?;
+    for column in COLUMNS {
+        let unit = column.unit.resolve(None);
+        insert.execute(params![column.name, unit, column.ucd, column.description])?;
+    }
+    Ok(())
 }
 
 /// Version 1. Numbers of runs and images are never used again: the name of a view never comes to mean
@@ -112,6 +145,7 @@ fn schema() -> String {
     let definitions: String = COLUMNS
         .iter()
         .skip(1)
+        .filter(|column| !LATER.contains(&column.name))
         .map(|column| {
             let kind = match column.kind {
                 Kind::Text => "TEXT NOT NULL",
@@ -121,7 +155,6 @@ fn schema() -> String {
             format!("    {} {kind},\n", column.name)
         })
         .collect();
-    let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
     format!(
         "PRAGMA application_id = {APPLICATION_ID};
 CREATE TABLE runs (
@@ -175,11 +208,7 @@ CREATE VIEW newest_images AS SELECT * FROM images WHERE NOT EXISTS (
     SELECT 1 FROM images AS newer
     WHERE newer.path = images.path AND newer.hdu = images.hdu AND newer.plane IS images.plane
         AND newer.run_id > images.run_id
-);
-CREATE VIEW catalog ({}) AS SELECT newest_images.name, {}
-FROM newest_images JOIN stars USING (image_id);",
-        names.join(", "),
-        star_columns(),
+);"
     )
 }
 

@@ -14,6 +14,7 @@ use starfit::image::Source;
 use starfit::io::fits::{FitsPath, HduName};
 use starfit::measure::MeasureOptions;
 use starfit::model::{MODELS, Model};
+use starfit::mosaic::{Bayer, Channel};
 use starfit::solver::{GradientDescent, LevenbergMarquardt, Solver};
 
 use crate::cli::backend::BackendArgs;
@@ -93,6 +94,15 @@ pub(crate) struct FitArgs {
     /// the highest value, if several pixels share it.
     #[arg(long, value_name = "LEVEL", value_parser = number, help_heading = "Input")]
     saturation: Option<f64>,
+    /// Colour filters of a Bayer mosaic, rows in the order in which they are stored: RGGB, BGGR, GRBG,
+    /// GBRG, or none; auto: those of the header (BAYERPAT, XBAYROFF, YBAYROFF, ROWORDER), or that
+    /// the sky shows.
+    #[arg(long, value_name = "PATTERN", default_value_t = Bayer::Auto, help_heading = "Input")]
+    pub(super) bayer: Bayer,
+    /// Colours of a mosaic that are fitted: all, or red, green or blue, with no weight for the
+    /// others.
+    #[arg(long, value_name = "COLOUR", default_value_t = Channel::All, help_heading = "Input")]
+    pub(super) channel: Channel,
 
     /// Least significance of a detection, in sigma.
     #[arg(long, value_name = "SIGMA", default_value_t = 5.0, value_parser = positive, help_heading = "Detection")]
@@ -335,6 +345,8 @@ impl FitArgs {
             one_based: self.fits_pixels,
             fixed: self.fix.clone(),
             bounds: self.bound.clone(),
+            bayer: self.bayer,
+            channel: self.channel,
         }
     }
 
@@ -396,6 +408,8 @@ impl FitArgs {
             "saturation": self.saturation.map(|level| level.to_string()),
             "zero_point": self.zero_point,
             "fits_pixels": self.fits_pixels,
+            "bayer": self.bayer.to_string(),
+            "channel": self.channel.to_string(),
             "cutouts": self.cutouts,
             "stars": companions.stars,
             "mask": companions.mask,

@@ -26,6 +26,7 @@ pub use write::{Card, PixelType, write_image, write_stack};
 
 use crate::image::{self, Image, Source};
 use crate::io::check_range;
+use crate::mosaic::BayerCards;
 use crate::wcs::Wcs;
 use crate::{Error, Result};
 use header::Header;
@@ -355,14 +356,20 @@ fn facts(file: &str, header: &Header, primary: Option<&Header>) -> image::Header
         date: text("DATE-OBS"),
         filter: text("FILTER"),
         unit: text("BUNIT"),
+        bayer: BayerCards {
+            pattern: text("BAYERPAT").or_else(|| text("COLORTYP")),
+            x_offset: number(&["XBAYROFF", "BAYOFFX"]),
+            y_offset: number(&["YBAYROFF", "BAYOFFY"]),
+            row_order: text("ROWORDER"),
+        },
     }
 }
 
 /// Keywords whose values are used: where one is there twice with different values, say so.
-const USED: [&str; 20] = [
+const USED: [&str; 24] = [
     "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "BSCALE", "BZERO", "BLANK", "GAIN", "EGAIN",
     "RDNOISE", "READNOIS", "SATURATE", "SATLEVEL", "EXPTIME", "EXPOSURE", "DATE-OBS", "FILTER",
-    "BUNIT", "EXTNAME",
+    "BUNIT", "EXTNAME", "BAYERPAT", "XBAYROFF", "YBAYROFF", "ROWORDER",
 ];
 
 /// Logs what is wrong with the headers that were read and can be lived with.
