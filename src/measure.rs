@@ -26,6 +26,7 @@ use crate::star::{Star, StarList};
 pub(crate) use beliefs::believed_read_noise;
 use beliefs::{believed_gain, believed_saturation};
 use counts::{Sky, counts};
+pub(crate) use mosaic::Shown;
 use resolve::{Frame, Resolver};
 use rows::{flag_image, number_from_one, rows};
 use width::measured_fwhm;

@@ -115,7 +115,9 @@ pub(crate) fn phase(x: usize, y: usize) -> usize {
 
 impl fmt::Display for BayerPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|color| write!(f, "{}", color.letter()))
+        self.0
+            .iter()
+            .try_for_each(|color| write!(f, "{}", color.letter()))
     }
 }
 
@@ -214,7 +216,16 @@ pub enum Stated {
 }
 
 /// Words with which cameras without a mosaic fill the card.
-const MONOCHROME: [&str; 8] = ["", "NONE", "MONO", "MONOCHROME", "N/A", "NA", "UNKNOWN", "GRAY"];
+const MONOCHROME: [&str; 8] = [
+    "",
+    "NONE",
+    "MONO",
+    "MONOCHROME",
+    "N/A",
+    "NA",
+    "UNKNOWN",
+    "GRAY",
+];
 
 impl BayerCards {
     /// The pattern of an image of that many rows.
@@ -232,7 +243,9 @@ impl BayerCards {
         }
         // Drivers also write RG, or BayerRG8.
         let short = |pattern: &BayerPattern| {
-            let bare = name.trim_start_matches("BAYER").trim_start_matches(['_', '-']);
+            let bare = name
+                .trim_start_matches("BAYER")
+                .trim_start_matches(['_', '-']);
             let bare = bare.trim_end_matches(|c: char| c.is_ascii_digit());
             bare == pattern.name() || bare == &pattern.name()[..2]
         };

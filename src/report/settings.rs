@@ -8,6 +8,7 @@ use crate::estimator::Estimator;
 use crate::image::Source;
 use crate::io::fits::{FitsPath, HduName};
 use crate::model::{self, Model};
+use crate::mosaic::{Bayer, Channel};
 
 /// The settings of a run that say what its numbers mean.
 #[derive(Debug, Clone)]
@@ -26,6 +27,10 @@ pub struct FitSettings {
     pub bias: f64,
     /// Electrons; `None`: the header's, where it can be one.
     pub read_noise: Option<f64>,
+    /// The colour filters of the pixels.
+    pub bayer: Bayer,
+    /// The colours that were fitted.
+    pub channel: Channel,
     /// Where bad pixels are not 0.
     pub mask: Option<PlaneFile>,
     /// Variance of each pixel.
@@ -67,6 +72,9 @@ impl FitSettings {
             cutouts: flag("cutouts"),
             bias: settings["bias"].as_f64().unwrap_or(0.0),
             read_noise: settings["read_noise"].as_f64(),
+            // Older versions took all pixels as alike.
+            bayer: text("bayer").map_or(Bayer::None, |text| text.parse().unwrap_or_default()),
+            channel: text("channel").map_or(Channel::All, |text| text.parse().unwrap_or_default()),
             mask: PlaneFile::from_json(&settings["mask"]),
             variance: PlaneFile::from_json(&settings["variance"]),
         }

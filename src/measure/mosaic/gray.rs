@@ -57,7 +57,11 @@ impl Gray {
                 let raw = image.pixels.row(y);
                 for (x, (out, &raw)) in out.iter_mut().zip(raw).enumerate() {
                     let (level, noise) = (rows[2 * (x % 2)][x / 2], rows[2 * (x % 2) + 1][x / 2]);
-                    let above = if noise > 0.0 { (raw - level) / noise } else { raw * 0.0 };
+                    let above = if noise > 0.0 {
+                        (raw - level) / noise
+                    } else {
+                        raw * 0.0
+                    };
                     *out = if raw >= saturation {
                         above.max(top)
                     } else {
@@ -94,7 +98,11 @@ impl Gray {
             .for_each(|(y, row)| {
                 for (x, pixel) in row.iter_mut().enumerate() {
                     let value = *pixel * by[phase(x, y)];
-                    *pixel = if *pixel >= before { after.max(value) } else { value };
+                    *pixel = if *pixel >= before {
+                        after.max(value)
+                    } else {
+                        value
+                    };
                 }
             });
         (self.saturation, self.factors) = (after, factors);
@@ -103,7 +111,10 @@ impl Gray {
     /// Electrons to a unit of this image, where the raw one has that gain.
     pub(super) fn gain(&self, gain: Option<f64>, sky: &Sky, pattern: BayerPattern) -> Option<f64> {
         let noises = sky.median_noises();
-        let green = pattern.phases().iter().position(|color| *color == Color::Green)?;
+        let green = pattern
+            .phases()
+            .iter()
+            .position(|color| *color == Color::Green)?;
         let gain = gain? * noises[green] / self.factors[green];
         (gain.is_finite() && gain > 0.0).then_some(gain)
     }
@@ -114,6 +125,13 @@ impl Gray {
         pattern: BayerPattern,
         options: &DetectOptions,
     ) -> Vec<Detection> {
+        /// Where the filter is narrower it sees one pixel, whose noise is that of its colour and not the
+        /// mean of all that significance is in units of.
+        const NARROWEST: f64 = 2.0;
+        let options = &DetectOptions {
+            fwhm: options.fwhm.max(NARROWEST),
+            ..options.clone()
+        };
         let mut found = detect(&self.image, &self.sky, options);
         let colors = pattern.phases();
         par_rows(&mut self.image.pixels)
@@ -128,12 +146,14 @@ impl Gray {
             });
         let green = detect(&self.image, &self.sky, options);
         // Nearer than that they would be one star.
-        let apart = (1.5 * options.fwhm).max(2.0);
+        let apart = 1.5 * options.fwhm;
         let is_new = |star: &Detection| {
             // They are sorted by y.
             let first = found.partition_point(|other| other.y < star.y - apart);
             let near = found[first..].iter().take_while(|o| o.y <= star.y + apart);
-            !near.into_iter().any(|o| (o.x - star.x).hypot(o.y - star.y) < apart)
+            !near
+                .into_iter()
+                .any(|o| (o.x - star.x).hypot(o.y - star.y) < apart)
         };
         let new: Vec<Detection> = green.into_iter().filter(is_new).collect();
         found.extend(new);
@@ -279,7 +299,11 @@ mod tests {
         for height in [1024, 2047, 4176] {
             let strips = strips(height);
             assert_eq!(strips.len(), 8);
-            assert!(strips.iter().all(|rows| rows.start % 2 == 0 && rows.end <= height));
+            assert!(
+                strips
+                    .iter()
+                    .all(|rows| rows.start % 2 == 0 && rows.end <= height)
+            );
         }
         assert!(strips(900).into_iter().eq(std::iter::once(0..900)));
     }

@@ -166,7 +166,11 @@ pub(super) fn finish(
     for _ in 0..steps {
         let step = joint.step(&inverse, &sums.gradient);
         let decrease: f64 = step.iter().zip(&sums.gradient).map(|(s, g)| s * g).sum();
-        let unit = if weighting == Weighting::Unit { sums.chi2 / dof } else { 1.0 };
+        let unit = if weighting == Weighting::Unit {
+            sums.chi2 / dof
+        } else {
+            1.0
+        };
         let moved = joint.moved(&coordinates, &step);
         if decrease < SETTLED * unit {
             coordinates = moved;

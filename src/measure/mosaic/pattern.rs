@@ -8,7 +8,15 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::measure::MeasureOptions;
 use crate::moments::median;
-use crate::mosaic::{Bayer, BayerPattern, Channel, Stated};
+use crate::mosaic::{Bayer, BayerPattern, Channel, Color, Stated};
+
+/// What there is to say of where a mosaic is known from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Info(String),
+    Warning(String),
+}
 
 /// The mosaic of an image, if it has one; says what it is and where that is known from.
 ///
@@ -17,24 +25,15 @@ use crate::mosaic::{Bayer, BayerPattern, Channel, Stated};
 /// [`Error::Option`] where a channel is asked for that an image has not.
 pub(super) fn mosaic_of(image: &Image, options: &MeasureOptions) -> Result<Option<Mosaic>> {
     let name = &image.name;
-    let mosaic = match options.bayer {
-        Bayer::None => None,
-        Bayer::Pattern(pattern) => {
-            if contradicts(pattern, seen(image.pixels.view())) {
-                tracing::warn!(
-                    "{name}: --bayer {pattern}: by their sky the green pixels are the others; \
-                     {} or {} would have them",
-                    pattern.moved(1, 0),
-                    pattern.moved(0, 1),
-                );
-            }
-            Some(Mosaic::known(pattern))
-        }
-        Bayer::Auto => found(image),
-    };
+    let (mosaic, said) = decide(image, options.bayer);
+    match said {
+        Said::Nothing => {}
+        Said::Info(text) => tracing::info!("{name}: {text}"),
+        Said::Warning(text) => tracing::warn!("{name}: {text}"),
+    }
     let wanted = match (mosaic, options.channel) {
         (Some(mosaic), Channel::One(color)) => {
-            let is_untold = !mosaic.is_red_known && color != crate::mosaic::Color::Green;
+            let is_untold = !mosaic.is_red_known && color != Color::Green;
             is_untold.then(|| mosaic.either())
         }
         (None, Channel::One(_)) => Some("--bayer RGGB, BGGR, GRBG or GBRG".into()),
@@ -54,66 +53,84 @@ pub(super) fn mosaic_of(image: &Image, options: &MeasureOptions) -> Result<Optio
     Ok(mosaic)
 }
 
+/// The same for pictures of the fits, of which all was said when they were made.
+pub(super) fn silently(image: &Image, bayer: Bayer) -> Option<Mosaic> {
+    decide(image, bayer).0
+}
+
+/// What the user, the header and the pixels say of an image.
+fn decide(image: &Image, bayer: Bayer) -> (Option<Mosaic>, Said) {
+    match bayer {
+        Bayer::None => (None, Said::Nothing),
+        Bayer::Pattern(pattern) => {
+            let said = match contradicts(pattern, seen(image.pixels.view())) {
+                true => Said::Warning(format!(
+                    "--bayer {pattern}: by their sky the green pixels are the others, as in {} or {}",
+                    pattern.moved(1, 0),
+                    pattern.moved(0, 1),
+                )),
+                false => Said::Nothing,
+            };
+            (Some(Mosaic::known(pattern)), said)
+        }
+        Bayer::Auto => found(image),
+    }
+}
+
 /// What header and pixels say of an image.
-fn found(image: &Image) -> Option<Mosaic> {
-    let name = &image.name;
+fn found(image: &Image) -> (Option<Mosaic>, Said) {
     let stated = image.header.bayer.pattern_of(image.height());
     let seen = seen(image.pixels.view());
-    match stated {
-        Stated::Unknown(text) => {
-            tracing::warn!(
-                "{name}: colour filters {text}: no pattern of Bayer's (RGGB, BGGR, GRBG, GBRG), \
-                 fitted as if all pixels were alike"
+    let untold = |pattern: BayerPattern| Mosaic {
+        pattern,
+        is_red_known: false,
+    };
+    match (stated, seen) {
+        (Stated::Unknown(text), _) => {
+            let text = format!(
+                "colour filters {text}: no pattern of Bayer's (RGGB, BGGR, GRBG, GBRG), fitted as \
+                 if all pixels were alike"
             );
-            None
+            (None, Said::Warning(text))
         }
         // What was made of a mosaic often has its card still: a plane of a cube is one colour.
-        Stated::Pattern(pattern) if image.source.plane.is_some() && seen.is_none() => {
-            tracing::info!("{name}: colour filters {pattern} are not seen in this plane");
-            None
+        (Stated::Pattern(pattern), None) if image.source.plane.is_some() => {
+            let text = format!("colour filters {pattern} are not seen in this plane");
+            (None, Said::Info(text))
         }
-        Stated::Pattern(pattern) if contradicts(pattern, seen) => {
-            let mosaic = Mosaic {
-                pattern: pattern.moved(0, 1),
-                is_red_known: false,
-            };
-            tracing::warn!(
-                "{name}: colour filters {pattern} by the header, but by their sky the green pixels \
-                 are the others: fitted as {}, without flux_r and flux_b",
+        (Stated::Pattern(pattern), seen) if contradicts(pattern, seen) => {
+            let mosaic = untold(pattern.moved(0, 1));
+            let text = format!(
+                "colour filters {pattern} by the header, but by their sky the green pixels are the \
+                 others: fitted as a colour frame without flux_r and flux_b; {} says which pixels \
+                 are red",
                 mosaic.either(),
             );
-            Some(mosaic)
+            (Some(mosaic), Said::Warning(text))
         }
-        Stated::Pattern(pattern) => {
-            tracing::info!("{name}: a colour frame, {pattern} by its header");
-            Some(Mosaic::known(pattern))
+        (Stated::Pattern(pattern), _) => {
+            let text = format!("a colour frame, {pattern} by its header");
+            (Some(Mosaic::known(pattern)), Said::Info(text))
         }
-        Stated::Nothing => {
-            let Seen {
-                greens,
-                is_plain,
-                levels,
-            } = seen?;
-            let mosaic = Mosaic {
-                pattern: greens.pattern(),
-                is_red_known: false,
-            };
-            let levels = levels.map(|level| format!("{level:.0}")).join(", ");
-            if is_plain {
-                tracing::warn!(
-                    "{name}: a colour frame by the skies of two by two pixels ({levels}), though no \
-                     card says so: fitted as one, without flux_r and flux_b; {} says which pixels \
-                     are red, --bayer none takes all as alike",
+        (Stated::Nothing, None) => (None, Said::Nothing),
+        (Stated::Nothing, Some(seen)) => {
+            let mosaic = untold(seen.greens.pattern());
+            let levels = seen.levels.map(|level| format!("{level:.0}")).join(", ");
+            if !seen.is_plain {
+                let text = format!(
+                    "the skies of two by two pixels differ ({levels}): if this is a colour frame, {} \
+                     says so",
                     mosaic.either(),
                 );
-                return Some(mosaic);
+                return (None, Said::Warning(text));
             }
-            tracing::warn!(
-                "{name}: the skies of two by two pixels differ ({levels}): if this is a colour \
-                 frame, {} says so",
+            let text = format!(
+                "a colour frame by the skies of two by two pixels ({levels}), though no card says \
+                 so: fitted as one, without flux_r and flux_b; {} says which pixels are red, \
+                 --bayer none takes all as alike",
                 mosaic.either(),
             );
-            None
+            (Some(mosaic), Said::Warning(text))
         }
     }
 }
@@ -252,7 +269,9 @@ fn phases(patch: ArrayView2<'_, f64>) -> Option<Phases> {
             return None;
         }
         let level = median(&mut values)?;
-        values.iter_mut().for_each(|value| *value = (*value - level).abs());
+        values
+            .iter_mut()
+            .for_each(|value| *value = (*value - level).abs());
         found.0[phase] = level;
         found.1[phase] = 1.4826 * median(&mut values)?;
     }

@@ -66,7 +66,11 @@ impl Sky {
             .collect();
         let n = of.len() as f64;
         let level = of.iter().map(|phase| phase.median_level()).sum::<f64>() / n;
-        let variance = of.iter().map(|phase| phase.median_noise().powi(2)).sum::<f64>() / n;
+        let variance = of
+            .iter()
+            .map(|phase| phase.median_noise().powi(2))
+            .sum::<f64>()
+            / n;
         (level, variance.sqrt())
     }
 

@@ -117,17 +117,39 @@ impl StarPixels {
     pub(super) fn above_sky(&self) -> Vec<f64> {
         let pixels = self.raw.data.iter().zip(&self.raw.weight);
         let above = pixels.zip(self.phases()).map(|((&data, &weight), phase)| {
-            if weight > 0.0 { data - self.levels[phase] } else { 0.0 }
+            if weight > 0.0 {
+                data - self.levels[phase]
+            } else {
+                0.0
+            }
         });
         above.collect()
     }
 
+    /// The star's profile in each pixel: the derivative of the model by what is linear in its light.
+    pub(super) fn profile(&self, model: &dyn Model, parameters: &Parameters) -> Option<Vec<f64>> {
+        let light = model
+            .parameters()
+            .iter()
+            .position(|p| p.role == Role::Flux)?;
+        let parameters = self.in_cutout(model, parameters, -1.0);
+        let (width, height) = (self.raw.width, self.raw.height);
+        let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x as f64, y as f64)));
+        let value = |(x, y): (f64, f64)| model.evaluate(&parameters, x, y).1[light];
+        Some(pixels.map(value).collect())
+    }
+
     /// Weights of the pixels for a star of these colours, and what they are.
     ///
-    /// Photon noise is that of the star's light in a pixel: the mean over it and its neighbours, all
-    /// colours on one scale, where that stands out by 3 sigma. As in images without a mosaic, weights
-    /// that follow each pixel's noise would pull every fit low.
-    pub(super) fn weights(&self, colors: &Colors) -> (Vec<f64>, Weighting) {
+    /// Photon noise is that of the star's light in a pixel: of its profile, where that is known, and
+    /// the mean of what is left of it in the pixel and its neighbours, all colours on one scale, where
+    /// that stands out by 3 sigma. As in images without a mosaic, weights that follow each pixel's
+    /// noise would pull every fit low.
+    pub(super) fn weights(
+        &self,
+        colors: &Colors,
+        profile: Option<&[f64]>,
+    ) -> (Vec<f64>, Weighting) {
         let Noise::Known { gain, .. } = self.noise else {
             return (self.raw.weight.clone(), self.raw.weighting);
         };
@@ -144,20 +166,30 @@ impl StarPixels {
         let certainties: Vec<f64> = pixels()
             .map(|(&weight, phase)| if used(weight) { certainty[phase] } else { 0.0 })
             .collect();
-        let light = self.above_sky().into_iter().zip(self.phases());
-        let light = light.zip(&certainties).map(|((above, phase), certainty)| {
-            let color = places[phase];
-            (above - colors.offsets[color]) / shares[color] * certainty
-        });
+        let amplitude: f64 = colors.amplitudes.iter().sum();
+        let known = |at: usize| profile.map_or(0.0, |profile| amplitude * profile[at]);
+        let light = self.above_sky().into_iter().zip(self.phases()).enumerate();
+        let light = light
+            .zip(&certainties)
+            .map(|((at, (above, phase)), certainty)| {
+                let color = places[phase];
+                ((above - colors.offsets[color]) / shares[color] - known(at)) * certainty
+            });
         let light = sums_of_nine(light.collect(), self.raw.width);
         let certainties = sums_of_nine(certainties, self.raw.width);
         let weights = pixels().zip(light.into_iter().zip(certainties));
-        let weights = weights.map(|((&weight, phase), (light, certainty))| {
+        let weights = weights.enumerate();
+        let weights = weights.map(|(at, ((&weight, phase), (light, certainty)))| {
             if !used(weight) {
                 return 0.0;
             }
             // The mean is their quotient, its error one over the root of the certainty.
-            let star = if light > 3.0 * certainty.sqrt() { light / certainty } else { 0.0 };
+            let rest = if light.abs() > 3.0 * certainty.sqrt() {
+                light / certainty
+            } else {
+                0.0
+            };
+            let star = (known(at) + rest).max(0.0);
             let weight = (variances[phase] + photons * star * shares[places[phase]]).recip();
             if weight.is_normal() { weight } else { 0.0 }
         });
@@ -166,24 +198,35 @@ impl StarPixels {
 
     /// The star as all its light were in each pixel: pixels of each colour above its sky, over the part
     /// of the light that it has.
-    pub(super) fn gray(&self, colors: &Colors) -> Cutout {
+    pub(super) fn gray(&self, colors: &Colors, profile: Option<&[f64]>) -> Cutout {
         let shares = colors.shares();
-        let (weights, weighting) = self.weights(colors);
+        let (weights, weighting) = self.weights(colors, profile);
         let mut gray = self.raw.clone();
         gray.weighting = weighting;
         let pixels = self.above_sky().into_iter().zip(weights).zip(self.colors());
         let out = gray.data.iter_mut().zip(&mut gray.weight);
         for ((data, out), ((above, weight), color)) in out.zip(pixels) {
             *out = weight * shares[color].powi(2);
-            *data = if weight > 0.0 { (above - colors.offsets[color]) / shares[color] } else { 0.0 };
+            *data = if weight > 0.0 {
+                (above - colors.offsets[color]) / shares[color]
+            } else {
+                0.0
+            };
         }
         gray
     }
 
+    /// The value of a pixel of the gray star where the raw one is that.
+    pub(super) fn gray_value(&self, raw: f64, row: usize, column: usize, colors: &Colors) -> f64 {
+        let phase = crate::mosaic::phase(column, row);
+        let color = self.pattern.phases()[phase].place();
+        (raw - self.levels[phase] - colors.offsets[color]) / colors.shares()[color]
+    }
+
     /// The pixels of one colour; the others have no weight.
-    pub(super) fn only(&self, color: Color, colors: &Colors) -> Cutout {
+    pub(super) fn only(&self, color: Color, colors: &Colors, profile: Option<&[f64]>) -> Cutout {
         let mut only = self.raw.clone();
-        let (weights, weighting) = self.weights(colors);
+        let (weights, weighting) = self.weights(colors, profile);
         only.weighting = weighting;
         let pixels = only.data.iter_mut().zip(&mut only.weight);
         for ((data, out), (weight, of)) in pixels.zip(weights.into_iter().zip(self.colors())) {
@@ -195,25 +238,15 @@ impl StarPixels {
         only
     }
 
-    /// Light of each colour under a star of the shape that `parameters` have, and the levels under it:
-    /// a straight line through the pixels of each. `None` where they do not determine one.
-    pub(super) fn colors_of(
-        &self,
-        model: &dyn Model,
-        parameters: &Parameters,
-        weights: &[f64],
-    ) -> Option<Colors> {
+    /// Light of each colour under a star of this profile, and the levels under it: a straight line
+    /// through the pixels of each. `None` where they do not determine one.
+    pub(super) fn colors_of(&self, profile: &[f64], weights: &[f64]) -> Option<Colors> {
         /// Share of its information that an amplitude must keep beside the level.
         const SMALLEST: f64 = 1e-9;
-        let amplitude = model.parameters().iter().position(|p| p.role == Role::Flux)?;
-        let parameters = self.in_cutout(model, parameters, -1.0);
         let mut sums = [[0.0; 5]; 3];
-        let width = self.raw.width;
         let pixels = self.above_sky().into_iter().zip(weights).zip(self.colors());
-        for (at, ((above, &weight), color)) in pixels.enumerate() {
+        for (((above, &weight), color), &profile) in pixels.zip(profile) {
             if weight > 0.0 {
-                let (x, y) = ((at % width) as f64, (at / width) as f64);
-                let profile = model.evaluate(&parameters, x, y).1[amplitude];
                 let terms = [1.0, profile, profile * profile, above, above * profile];
                 for (sum, term) in sums[color].iter_mut().zip(terms) {
                     *sum += weight * term;

@@ -2,3 +2,4 @@
 //! word. Each kind is simulated with its truth.
 
 mod field;
+mod mosaic;
