@@ -34,7 +34,7 @@ use crate::estimator::Estimator;
 use crate::fit::{Fit, Flags};
 use crate::fitter::Fitter;
 use crate::image::Image;
-use crate::mosaic::{BayerPattern, Channel, Color};
+use crate::mosaic::{Bayer, BayerPattern, Channel, Color};
 use crate::star::{Star, StarList};
 use fits::Work;
 use gray::Gray;
@@ -71,6 +71,25 @@ impl Mosaic {
 /// [`Error::Option`] where a channel is asked for that the image has not.
 pub(super) fn mosaic_of(image: &Image, options: &MeasureOptions) -> Result<Option<Mosaic>> {
     pattern::mosaic_of(image, options)
+}
+
+/// Ready cutouts do not say which of their pixels are red.
+///
+/// # Errors
+///
+/// [`Error::Option`] where colours are asked for.
+pub(super) fn refuse_cutouts(name: &str, options: &MeasureOptions) -> Result<()> {
+    let asked = match (options.bayer, options.channel) {
+        (Bayer::Pattern(pattern), _) => format!("--bayer {pattern}"),
+        (_, Channel::One(color)) => format!("--channel {}", color.name()),
+        _ => return Ok(()),
+    };
+    Err(Error::Option {
+        option: format!("{name}: {asked}"),
+        expected: "an image, of which each pixel has its place in the mosaic".into(),
+        found: "ready cutouts".into(),
+        hint: Some("leave the option out, or fit the frame that the cutouts are from".into()),
+    })
 }
 
 /// As [`measure_image`](super::measure_image), of an image with a mosaic.

@@ -11,6 +11,7 @@ use ndarray::{Array3, ArrayView3, Axis, s};
 
 use super::beliefs::{believed_gain, believed_read_noise, stated_saturation};
 use super::counts::{Sky, counts};
+use super::mosaic::refuse_cutouts;
 use super::resolve::{Frame, Resolver};
 use super::rows::{flag_undersampled, number_from_one, rows};
 use super::{LARGEST_CUTOUT, MeasureOptions, Measured, StageTimes, stars_at_once};
@@ -245,6 +246,7 @@ impl<'a> StackJob<'a> {
                 "an image is fitted without --cutouts, and as FITS",
             ));
         }
+        refuse_cutouts(name, options)?;
         if let Some(list) = list.filter(|list| list.sky.is_some()) {
             return Err(malformed(
                 format!("an image with a WCS, as {} has ra and dec", list.file),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ndarray::Array2;
+use ndarray::{Array2, Array3};
 use rand::RngExt;
 use rand_distr::{Distribution, Normal, Poisson};
 use starfit::backend::CpuBackend;
@@ -13,6 +13,7 @@ use starfit::fit::FitStatus;
 use starfit::fitter::Fitter;
 use starfit::image::Image;
 use starfit::io::fits::Value;
+use starfit::io::npy::write_stack;
 use starfit::measure::{MeasureOptions, measure_image};
 use starfit::model::MODELS;
 use starfit::mosaic::{Bayer, BayerPattern, Channel, Color};
@@ -470,6 +471,12 @@ fn a_mosaic_that_no_card_states_is_seen() {
     let auto = fs::read(folder.join("a.csv")).unwrap();
     assert_eq!(fit("m.fits", &["--bayer", "none"]).0, 0);
     assert_eq!(fs::read(folder.join("a.csv")).unwrap(), auto);
+    let cutouts = Array3::from_elem((2, 9, 9), 1.0);
+    write_stack(folder.join("s.npy"), &cutouts).unwrap();
+    for asked in [["--bayer", "RGGB"], ["--channel", "red"]] {
+        let (code, stderr) = fit("s.npy", &asked);
+        assert!(code != 0 && stderr.contains("ready cutouts"), "{stderr}");
+    }
     let (code, stderr) = fit("m.fits", &["--channel", "green"]);
     assert!(code != 0 && stderr.contains("without a mosaic"), "{stderr}");
 }
