@@ -174,6 +174,15 @@ impl Background {
         }
     }
 
+    /// That of an image without a level and with a noise of 1 everywhere.
+    pub(crate) fn flat(width: usize, height: usize, cell: usize) -> Self {
+        let sky = Sky {
+            level: 0.0,
+            noise: 1.0,
+        };
+        Self::from_cells(width, height, cell, Array2::from_elem((1, 1), sky))
+    }
+
     /// That of a part of the image, some of its rows; the medians stay those of the whole.
     pub(crate) fn of_rows(&self, rows: &Range<usize>) -> Self {
         Self {

@@ -320,7 +320,7 @@ impl Cutout {
 
 /// Sums of each value of an image and its up to eight neighbours.
 #[inline(always)]
-fn sums_of_nine(values: Vec<f64>, width: usize) -> Vec<f64> {
+pub(crate) fn sums_of_nine(values: Vec<f64>, width: usize) -> Vec<f64> {
     if values.is_empty() {
         return values;
     }

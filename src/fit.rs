@@ -21,6 +21,8 @@ pub struct Fit {
     pub covariance: Option<Packed>,
     /// Parameters of whose error nothing is known, one bit each: they ended at a bound.
     pub held: u8,
+    /// Coordinates of the fit that were free to the end, one bit each.
+    pub(crate) free: u8,
     /// Chi-square; with unit weights the sum of squared residuals in the image's units.
     pub chi2: f64,
     /// Pixels used.
@@ -43,6 +45,7 @@ impl Fit {
         parameters: [0.0; MAX_PARAMETERS],
         covariance: None,
         held: 0,
+        free: 0,
         chi2: f64::NAN,
         n_pixels: 0,
         n_free: 0,

@@ -7,6 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use ndarray::Array2;
 
 use crate::error::{Error, Result};
+use crate::mosaic::BayerCards;
 use crate::wcs::Wcs;
 
 /// One plane of pixels, ready for background, detection and cutouts.
@@ -164,4 +165,6 @@ pub struct Header {
     pub filter: Option<String>,
     /// BUNIT.
     pub unit: Option<String>,
+    /// The colour filters of the pixels.
+    pub bayer: BayerCards,
 }

@@ -108,6 +108,7 @@ mod level;
 pub mod measure;
 pub mod model;
 pub mod moments;
+pub mod mosaic;
 mod neighbours;
 pub mod packed;
 pub mod planes;

@@ -5,6 +5,7 @@ mod counts;
 mod crowding;
 mod empty;
 mod gain;
+mod mosaic;
 mod peak;
 mod quality;
 mod relief;
@@ -29,12 +30,14 @@ use crate::fit::{Fit, Flags};
 use crate::fitter::Fitter;
 use crate::image::Image;
 use crate::model::Model;
+use crate::mosaic::{Bayer, Channel};
 use crate::star::{Positions, Star, StarList};
 pub(crate) use beliefs::believed_read_noise;
 use beliefs::{Gain, SkyNoise, believed_gain, believed_saturation};
 use counts::{Sky, counts};
 use crowding::{Crowd, peaks};
 use gain::{PhotonNoise, photon_noise};
+pub(crate) use mosaic::Shown;
 use quality::{Quality, poor_fits};
 use relief::{SATURATED, flattened};
 use resolve::{Frame, Resolver};
@@ -91,6 +94,10 @@ pub struct MeasureOptions {
     pub fixed: Vec<(String, Option<f64>)>,
     /// Columns of the model to keep between two values.
     pub bounds: Vec<(String, f64, f64)>,
+    /// The colour filters of an image's pixels.
+    pub bayer: Bayer,
+    /// The colours that are fitted where there are several.
+    pub channel: Channel,
 }
 
 impl Default for MeasureOptions {
@@ -109,6 +116,8 @@ impl Default for MeasureOptions {
             one_based: false,
             fixed: Vec::new(),
             bounds: Vec::new(),
+            bayer: Bayer::Auto,
+            channel: Channel::All,
         }
     }
 }
@@ -168,7 +177,7 @@ pub struct StageTimes {
 /// # Errors
 ///
 /// [`Error::Option`](crate::Error::Option) where fixed values, bounds and start values contradict each other or the
-/// model; [`Error::Malformed`](crate::Error::Malformed) where `poisson` is asked for and the pixels are no counts, or
+/// model, or a colour frame does not go with them; [`Error::Malformed`](crate::Error::Malformed) where `poisson` is asked for and the pixels are no counts, or
 /// `list` has positions on the sky and the image no WCS; those of the fitter's backend.
 pub fn measure_image(
     image: &Image,
@@ -176,6 +185,9 @@ pub fn measure_image(
     options: &MeasureOptions,
     fitter: &Fitter,
 ) -> Result<Measured> {
+    if let Some(mosaic) = mosaic::mosaic_of(image, options)? {
+        return mosaic::measure(image, mosaic, list, options, fitter);
+    }
     let start = Instant::now();
     let list = list
         .map(|list| list.on(image, options.positions))
@@ -267,15 +279,8 @@ pub fn measure_image(
     let noise = match (fitter.estimator, options.weighted) {
         (Estimator::Poisson, _) => counts(&Sky {
             name: &image.name,
-            gain: match gain {
-                Gain::Stated(gain) => Some(gain),
-                // It scales the noise well enough for weights, but counts are what they are.
-                Gain::Found(_) | Gain::Hidden | Gain::Unclear => None,
-            },
-            found: match gain {
-                Gain::Found(found) => Some(found.value),
-                Gain::Stated(_) | Gain::Hidden | Gain::Unclear => None,
-            },
+            gain: gain.stated(),
+            found: gain.found(),
             read_noise: read_noise(),
             bias: options.bias,
             level,

@@ -189,6 +189,12 @@ pub const COLUMNS: &[Column] = &[
     integer("n_iterations", "meta.number", "steps made"),
     text("status", "meta.code.status", "how the fit ended"),
     integer("flags", "meta.code.qual", "sum of 1 truncated, 2 masked, 4 saturated, 8 near_bound, 16 centroid_outside, 32 negative_flux, 64 crowded, 128 sharp, 256 undersampled, 512 duplicate, 1024 extended, 2048 poor_fit"),
+    float("flux_r", Unit::Flux, "phot.flux;em.opt.R", "of a colour frame: flux in its red pixels, as if all were red"),
+    float("flux_r_err", Unit::Flux, "stat.error;phot.flux;em.opt.R", "standard error of flux_r"),
+    float("flux_g", Unit::Flux, "phot.flux;em.opt.V", "of a colour frame: flux in its green pixels, as if all were green"),
+    float("flux_g_err", Unit::Flux, "stat.error;phot.flux;em.opt.V", "standard error of flux_g"),
+    float("flux_b", Unit::Flux, "phot.flux;em.opt.B", "of a colour frame: flux in its blue pixels, as if all were blue"),
+    float("flux_b_err", Unit::Flux, "stat.error;phot.flux;em.opt.B", "standard error of flux_b"),
     text("name", "meta.id", "name of the star in the list of positions"),
 ];
 
@@ -202,7 +208,8 @@ mod tests {
         let contract = "image id x x_err y y_err ra ra_err dec dec_err flux flux_err mag mag_err \
             background background_err peak fwhm fwhm_err fwhm_major fwhm_major_err fwhm_minor \
             fwhm_minor_err theta theta_err ellipticity beta beta_err snr chi2 dof reduced_chi2 \
-            qfit cfit n_pixels n_iterations status flags name";
+            qfit cfit n_pixels n_iterations status flags flux_r flux_r_err flux_g flux_g_err \
+            flux_b flux_b_err name";
         let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
         assert_eq!(names, contract.split_whitespace().collect::<Vec<_>>());
     }
@@ -225,7 +232,7 @@ mod tests {
                 "x" | "y" | "fwhm" | "fwhm_major" | "fwhm_minor" => Some("pix"),
                 "ra" | "dec" | "theta" => Some("deg"),
                 "mag" => Some("mag"),
-                "flux" => Some("ct/s"),
+                "flux" | "flux_r" | "flux_g" | "flux_b" => Some("ct/s"),
                 "background" | "peak" => Some("ct/(s.pix)"),
                 _ => None,
             };
@@ -263,7 +270,7 @@ mod tests {
                 errors += 1;
             }
         }
-        assert_eq!(errors, 12);
+        assert_eq!(errors, 15);
     }
 
     #[test]

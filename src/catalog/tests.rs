@@ -109,10 +109,10 @@ fn csv_is_plain() {
         ("empty.fits", &[]),
     ]);
     assert_snapshot!(text, @r#"
-    image,id,x,x_err,y,y_err,ra,ra_err,dec,dec_err,flux,flux_err,mag,mag_err,background,background_err,peak,fwhm,fwhm_err,fwhm_major,fwhm_major_err,fwhm_minor,fwhm_minor_err,theta,theta_err,ellipticity,beta,beta_err,snr,chi2,dof,reduced_chi2,qfit,cfit,n_pixels,n_iterations,status,flags,name
-    a.fits[0],0,1.5,,2.0,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,converged,0,
-    a.fits[0],1,1e-16,,-1.25e300,,359.99999999999994,,,,,,,,2000000000.0,,,,,,,,,,,,,,3.0,,220,,,,,,converged,0,
-    "odd, ""name"".fits[0]",0,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,diverged,3,
+    image,id,x,x_err,y,y_err,ra,ra_err,dec,dec_err,flux,flux_err,mag,mag_err,background,background_err,peak,fwhm,fwhm_err,fwhm_major,fwhm_major_err,fwhm_minor,fwhm_minor_err,theta,theta_err,ellipticity,beta,beta_err,snr,chi2,dof,reduced_chi2,qfit,cfit,n_pixels,n_iterations,status,flags,flux_r,flux_r_err,flux_g,flux_g_err,flux_b,flux_b_err,name
+    a.fits[0],0,1.5,,2.0,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,converged,0,,,,,,,
+    a.fits[0],1,1e-16,,-1.25e300,,359.99999999999994,,,,,,,,2000000000.0,,,,,,,,,,,,,,3.0,,220,,,,,,converged,0,,,,,,,
+    "odd, ""name"".fits[0]",0,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,diverged,3,,,,,,,
     "#);
 }
 

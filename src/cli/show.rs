@@ -206,6 +206,8 @@ impl ShowArgs {
         let settings = FitSettings {
             model: Some(self.model),
             one_based: self.fits_pixels,
+            bayer: options.bayer,
+            channel: options.channel,
             ..FitSettings::default()
         };
         let first = settings.first_pixel();

@@ -153,6 +153,7 @@ impl Ends {
             parameters,
             covariance,
             held,
+            free,
             chi2,
             n_pixels,
             n_free,
@@ -179,7 +180,8 @@ impl Ends {
         // Else what is held is a column; it has no variance, which says the same.
         *held = if chart.is_model() { at_bound } else { 0 };
         *n_pixels = star.n_pixels;
-        *n_free = chart.coordinates().len() - (fixed | at_bound).count_ones() as usize;
+        *free = !(fixed | at_bound) & (u8::MAX >> (MAX_PARAMETERS - chart.coordinates().len()));
+        *n_free = free.count_ones() as usize;
         *n_iterations = state.iterations[lane] as u32;
         let value = |row: &Row| if is_valued { row[lane] } else { f64::NAN };
         *chi2 = value(&self.chi2);

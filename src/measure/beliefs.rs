@@ -104,6 +104,23 @@ impl Gain {
         }
     }
 
+    /// The gain where it was stated.
+    pub(super) fn stated(self) -> Option<f64> {
+        match self {
+            Self::Stated(gain) => Some(gain),
+            // It scales the noise well enough for weights, but counts are what they are.
+            Self::Found(_) | Self::Hidden | Self::Unclear => None,
+        }
+    }
+
+    /// The gain where it was found in the image.
+    pub(super) fn found(self) -> Option<f64> {
+        match self {
+            Self::Found(found) => Some(found.value),
+            Self::Stated(_) | Self::Hidden | Self::Unclear => None,
+        }
+    }
+
     /// Its standard error where it was found in the image.
     pub(super) fn error(self) -> Option<f64> {
         match self {

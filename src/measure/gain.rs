@@ -114,7 +114,8 @@ pub(super) fn photon_noise(
     if let PhotonNoise::Seen(_) = of_stars {
         return Ok(of_stars);
     }
-    Ok(in_sky(background).map_or(of_stars, PhotonNoise::Seen))
+    let pixels = (background.cell() * background.cell()) as f64;
+    Ok(in_sky(&background.cells(), pixels).map_or(of_stars, PhotonNoise::Seen))
 }
 
 /// Photon noise in the scatter of bright stars round their fits.
@@ -462,14 +463,14 @@ fn solve(matrix: [[f64; 3]; 3], right: [f64; 3], terms: usize) -> Option<([f64; 
     Some((solution, rows[1][4] / rows[1][1] / (scale[1] * scale[1])))
 }
 
-/// Photon noise in a sky whose level varies over the mesh: the variance of a cell grows with its level.
-fn in_sky(background: &Background) -> Option<FoundGain> {
+/// Photon noise in a sky whose level varies over the cells of a mesh, each with its level and noise and of so
+/// many pixels: the variance of a cell grows with its level.
+pub(super) fn in_sky(cells: &[(f64, f64)], pixels: f64) -> Option<FoundGain> {
     /// Cells that tell a line from something else.
     const FEWEST: usize = 30;
     /// How clear the line must be, sigma, and how much more than the cells' own noise may scatter round it.
     const CLEAR: f64 = 8.0;
     const SCATTER: f64 = 2.0;
-    let cells = background.cells();
     let n = cells.len() as f64;
     if cells.len() < FEWEST {
         return None;
@@ -482,7 +483,6 @@ fn in_sky(background: &Background) -> Option<FoundGain> {
     let scatter = mean(&|cell| off(cell).powi(2)).sqrt();
     // A cell is the median of nine.
     let error = 3.0 * scatter / (n * spread).sqrt();
-    let pixels = (background.cell() * background.cell()) as f64;
     let own = variance * (2.0 / pixels).sqrt();
     let is_line = slope > CLEAR * error && scatter < SCATTER * own;
     FoundGain::new(slope, error, GainSource::Sky).filter(|_| is_line)

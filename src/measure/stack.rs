@@ -11,6 +11,7 @@ use ndarray::{Array3, ArrayView3, Axis, s};
 
 use super::beliefs::{SkyNoise, believed_read_noise, stated_gain, stated_saturation};
 use super::counts::{Sky, counts};
+use super::mosaic::refuse_cutouts;
 use super::resolve::{Frame, Resolver};
 use super::rows::{flag_undersampled, number_from_one, rows};
 use super::{LARGEST_CUTOUT, MeasureOptions, Measured, StageTimes, stars_at_once};
@@ -247,6 +248,7 @@ impl<'a> StackJob<'a> {
                 "an image is fitted without --cutouts, and as FITS",
             ));
         }
+        refuse_cutouts(name, options)?;
         let wants_sky = options.positions == Some(Positions::Sky);
         if let Some(list) = list.filter(|list| !list.has_pixels || wants_sky) {
             return Err(malformed(

@@ -15,7 +15,8 @@ use crate::estimator::Estimator;
 use crate::image::{Header, Image, Source};
 use crate::io::fits::FitsFile;
 use crate::io::stack::StackFile;
-use crate::measure::{believed_read_noise, size_for};
+use crate::measure::{Shown, believed_read_noise, size_for};
+use crate::model::Model;
 use crate::planes::{BadPixels, MaskRule, NoisePlane};
 
 /// Widest cutout that is made, pixels: as wide as a fit takes them.
@@ -39,6 +40,7 @@ enum ScenePixels {
         image: Box<Image>,
         /// Measured when it is first needed.
         background: OnceLock<Background>,
+        mosaic: Option<Shown>,
     },
     Stack {
         stack: StackFile,
@@ -111,10 +113,7 @@ impl Scene {
             }
         }
         let pixels = match pixels {
-            Pixels::Image(image) => ScenePixels::Image {
-                image,
-                background: OnceLock::new(),
-            },
+            Pixels::Image(image) => ScenePixels::of_image(image, settings),
             Pixels::Stack(stack) => ScenePixels::Stack {
                 stack,
                 mask,
@@ -133,10 +132,7 @@ impl Scene {
     /// An image in memory as it was measured: with its mask applied and its variances set.
     pub fn of_image(image: Image, assumed: Assumptions, settings: &FitSettings) -> Self {
         let header = image.header.clone();
-        let pixels = ScenePixels::Image {
-            image: Box::new(image),
-            background: OnceLock::new(),
-        };
+        let pixels = ScenePixels::of_image(Box::new(image), settings);
         Self {
             noise: pixels.noise(settings, &assumed, &header),
             pixels,
@@ -175,11 +171,28 @@ impl Scene {
             saturation: self.assumed.saturation.unwrap_or(f64::INFINITY),
         };
         match &self.pixels {
-            ScenePixels::Image { image, background } => {
+            ScenePixels::Image {
+                image,
+                background,
+                mosaic,
+            } => {
                 let first = self.settings.first_pixel();
                 let position = star.get("x").zip(star.get("y"));
                 let (x, y) = position.ok_or_else(|| no_position(&image.name))?;
                 let position = (x - first, y - first);
+                if let Some(mosaic) = mosaic {
+                    let (size, model) = (self.size(star), self.settings.model);
+                    let mut at = star.clone();
+                    at.set("x", position.0);
+                    at.set("y", position.1);
+                    let star = (&at, model.map(|model| model as &dyn Model));
+                    let (cutout, values) = mosaic.cut(image, &options, position, size, star);
+                    return Ok(Piece {
+                        cutout,
+                        values,
+                        bias: 0.0,
+                    });
+                }
                 let background = background.get_or_init(|| {
                     let cell = Background::cell_for(image.width(), image.height());
                     Background::estimate(image.pixels.view(), cell)
@@ -248,6 +261,14 @@ impl Scene {
 }
 
 impl ScenePixels {
+    fn of_image(image: Box<Image>, settings: &FitSettings) -> Self {
+        Self::Image {
+            mosaic: Shown::of(&image, settings.bayer, settings.channel),
+            image,
+            background: OnceLock::new(),
+        }
+    }
+
     /// What the noise of a pixel was taken to be.
     fn noise(&self, settings: &FitSettings, assumed: &Assumptions, header: &Header) -> Noise {
         let gain = assumed.gain;

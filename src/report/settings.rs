@@ -8,6 +8,7 @@ use crate::estimator::Estimator;
 use crate::image::Source;
 use crate::io::fits::{FitsPath, HduName};
 use crate::model::{self, Model};
+use crate::mosaic::{Bayer, Channel};
 use crate::planes::{MaskRule, NoisePlane};
 
 /// The settings of a run that say what its numbers mean.
@@ -31,6 +32,10 @@ pub struct FitSettings {
     pub mask: Option<(PlaneFile, MaskRule)>,
     /// Noise of each pixel, and how it is said.
     pub noise: Option<(PlaneFile, NoisePlane)>,
+    /// The colour filters of the pixels.
+    pub bayer: Bayer,
+    /// The colours that were fitted.
+    pub channel: Channel,
 }
 
 /// A file that says something of each pixel, and what it was when it was read.
@@ -74,6 +79,9 @@ impl FitSettings {
                 let kind = settings["variance"]["kind"].as_str();
                 (file, kind.and_then(NoisePlane::by_name).unwrap_or_default())
             }),
+            // Older versions took all pixels as alike.
+            bayer: text("bayer").map_or(Bayer::None, |text| text.parse().unwrap_or_default()),
+            channel: text("channel").map_or(Channel::All, |text| text.parse().unwrap_or_default()),
         }
     }
 

@@ -100,6 +100,7 @@ impl StarField {
             mjd: Some(61_041.0 + 30.0 / 86_400.0),
             filter: Some("V".into()),
             unit: Some("adu".into()),
+            ..Header::default()
         };
         Ok(Self {
             image,

@@ -353,6 +353,7 @@ fn image_info(row: &SqlRow<'_>) -> rusqlite::Result<(ImageInfo, i64, u64)> {
             mjd: assumed("mjd"),
             filter: row.get("filter")?,
             unit: row.get("unit")?,
+            ..Header::default()
         },
         width: size("width")?,
         height: size("height")?,

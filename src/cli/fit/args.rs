@@ -11,6 +11,7 @@ use starfit::estimator::Estimator;
 use starfit::fitter::Fitter;
 use starfit::measure::MeasureOptions;
 use starfit::model::{MODELS, Model, TYPICAL_BETA};
+use starfit::mosaic::{Bayer, Channel};
 use starfit::planes::MaskRule;
 use starfit::solver::{GradientDescent, LevenbergMarquardt, Solver};
 use starfit::star::Positions;
@@ -113,6 +114,15 @@ pub(crate) struct FitArgs {
     /// the highest value, if several pixels share it.
     #[arg(long, value_name = "LEVEL", value_parser = number, help_heading = "Input")]
     saturation: Option<f64>,
+    /// Colour filters of a Bayer mosaic, rows in the order in which they are stored: RGGB, BGGR, GRBG,
+    /// GBRG, or none; auto: those of the header (BAYERPAT, XBAYROFF, YBAYROFF, ROWORDER), or that
+    /// the sky shows.
+    #[arg(long, value_name = "PATTERN", default_value_t = Bayer::Auto, help_heading = "Input")]
+    pub(super) bayer: Bayer,
+    /// Colours of a mosaic that are fitted: all, or red, green or blue, with no weight for the
+    /// others.
+    #[arg(long, value_name = "COLOUR", default_value_t = Channel::All, help_heading = "Input")]
+    pub(super) channel: Channel,
 
     /// Least significance of a detection, in sigma.
     #[arg(long, value_name = "SIGMA", default_value_t = 5.0, value_parser = positive, help_heading = "Detection")]
@@ -355,6 +365,8 @@ impl FitArgs {
             one_based: self.fits_pixels,
             fixed: self.fix.clone(),
             bounds: self.bound.clone(),
+            bayer: self.bayer,
+            channel: self.channel,
         }
     }
 
@@ -407,6 +419,8 @@ impl FitArgs {
             "saturation": self.saturation.map(|level| level.to_string()),
             "zero_point": self.zero_point,
             "fits_pixels": self.fits_pixels,
+            "bayer": self.bayer.to_string(),
+            "channel": self.channel.to_string(),
             "cutouts": self.cutouts,
             "stars": companions.stars,
             "positions": self.positions.map(|which| which.positions().name()),

@@ -30,6 +30,7 @@ pub use write::{Card, PixelType, write_image, write_stack};
 
 use crate::image::{self, Image, Source, StatedGain};
 use crate::io::check_range;
+use crate::mosaic::BayerCards;
 use crate::wcs::Wcs;
 use crate::{Error, Result};
 use header::Header;
@@ -422,6 +423,12 @@ fn facts(file: &str, header: &Header, primary: Option<&Header>) -> image::Header
         mjd: observed.mjd,
         filter: text("FILTER"),
         unit: text("BUNIT"),
+        bayer: BayerCards {
+            pattern: text("BAYERPAT").or_else(|| text("COLORTYP")),
+            x_offset: number(&["XBAYROFF", "BAYOFFX"]),
+            y_offset: number(&["YBAYROFF", "BAYOFFY"]),
+            row_order: text("ROWORDER"),
+        },
     }
 }
 
@@ -430,10 +437,11 @@ fn facts(file: &str, header: &Header, primary: Option<&Header>) -> image::Header
 const GAINS: [&str; 4] = ["EGAIN", "CCDGAIN", "ATODGAIN", "GAIN"];
 
 /// Keywords whose values are used: where one is there twice with different values, say so.
-const USED: [&str; 25] = [
+const USED: [&str; 29] = [
     "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "BSCALE", "BZERO", "BLANK", "GAIN", "EGAIN",
     "CCDGAIN", "ATODGAIN", "RDNOISE", "READNOIS", "SATURATE", "SATLEVEL", "EXPTIME", "EXPOSURE",
-    "DATE-OBS", "TIME-OBS", "MJD-OBS", "TIMESYS", "FILTER", "BUNIT", "EXTNAME",
+    "DATE-OBS", "TIME-OBS", "MJD-OBS", "TIMESYS", "FILTER", "BUNIT", "EXTNAME", "BAYERPAT",
+    "XBAYROFF", "YBAYROFF", "ROWORDER",
 ];
 
 /// Logs what is wrong with the headers that were read and can be lived with.

@@ -7,6 +7,7 @@ mod gain;
 mod hot_pixels;
 mod light_curves;
 mod lists;
+mod mosaic;
 mod nights;
 mod planes;
 mod surroundings;

@@ -1,0 +1,244 @@
+//! The fits of the stars of a mosaic.
+
+use rayon::prelude::*;
+
+use super::joint::{self, ColorFit};
+use super::star::{Colors, Frame, StarPixels};
+use crate::backend::CpuBackend;
+use crate::batch::{Batch, Start};
+use crate::chart::Chart;
+use crate::constraints::Constraints;
+use crate::cutout::{Cutout, Noise};
+use crate::error::{Error, Result};
+use crate::fit::Fit;
+use crate::fitter::Fitter;
+use crate::measure::resolve::Resolver;
+use crate::model::{Gaussian, Model, Moments, Role};
+use crate::mosaic::Color;
+use crate::solver::LevenbergMarquardt;
+use crate::star::{Star, WORTH_A_CORE};
+
+/// The fits of the stars of an image.
+pub(super) struct Work<'a> {
+    pub(super) frame: Frame<'a>,
+    /// Width that stars are expected to have, pixels.
+    pub(super) fwhm: f64,
+    /// Colours of a typical star.
+    pub(super) typical: Colors,
+    pub(super) constraints: &'a Resolver<'a>,
+    pub(super) fitter: &'a Fitter,
+}
+
+/// Where a star is between two passes.
+#[derive(Debug, Clone)]
+struct State {
+    colors: Colors,
+    start: Option<Fit>,
+}
+
+impl Work<'_> {
+    /// All colours of each star.
+    pub(super) fn all_colors(&self, stars: &[Star]) -> Result<Vec<ColorFit>> {
+        let model = self.fitter.model;
+        let constraints: Vec<Option<Constraints>> = stars
+            .iter()
+            .map(|star| self.constraints.of(star))
+            .collect::<Result<_>>()?;
+        for constraints in constraints.iter().flatten() {
+            self.check(constraints)?;
+        }
+        let chart = Chart::new(model, constraints.iter().flatten());
+        // A step at the end does what is left to do, where no bound is in its way.
+        let is_box = |constraints: &Constraints| {
+            let bounds = constraints.low.iter().chain(&constraints.high);
+            bounds.into_iter().any(|bound| bound.is_finite())
+        };
+        let steps = chart.is_model() && !constraints.iter().flatten().any(is_box);
+        let passes = if steps { 2 } else { 5 };
+        let mut states = vec![
+            State {
+                colors: self.typical,
+                start: None,
+            };
+            stars.len()
+        ];
+        let mut fits = Vec::new();
+        for _ in 0..passes {
+            let batch = Batch::build(self.frame.size, self.frame.size, stars.len(), |at| {
+                let (star, state) = (&stars[at], &states[at]);
+                let pixels = self.frame.cut((star.x, star.y));
+                let profile = state.start.as_ref();
+                let profile = profile.and_then(|fit| pixels.profile(model, &fit.parameters));
+                let gray = pixels.gray(&state.colors, profile.as_deref());
+                let constraints = constraints[at].map(|c| self.of_gray(c, &state.start));
+                Ok((gray, self.start(star, &state.start), constraints))
+            })?;
+            self.fitter.fit_into(&batch, &mut fits)?;
+            let next = states.par_iter().zip(&fits).zip(stars);
+            states = next
+                .with_min_len(WORTH_A_CORE)
+                .map(|((state, fit), star)| {
+                    let pixels = self.frame.cut((star.x, star.y));
+                    self.next(state, fit, &pixels)
+                })
+                .collect();
+        }
+        let ends = stars.par_iter().zip(&fits).zip(states);
+        Ok(ends
+            .with_min_len(WORTH_A_CORE)
+            .map(|((star, fit), state)| {
+                let pixels = self.frame.cut((star.x, star.y));
+                let profile = match state.start.is_some() && fit.status.has_values() {
+                    true => pixels.profile(model, &fit.parameters),
+                    false => None,
+                };
+                let (weights, weighting) = pixels.weights(&state.colors, profile.as_deref());
+                let weights = (weights.as_slice(), weighting);
+                joint::finish(&pixels, fit, &state.colors, weights, model, (&chart, steps))
+            })
+            .collect())
+    }
+
+    /// The colours of a star at the shape found, and where the next pass starts.
+    fn next(&self, state: &State, fit: &Fit, pixels: &StarPixels) -> State {
+        if !fit.status.has_values() {
+            return state.clone();
+        }
+        let Some(profile) = pixels.profile(self.fitter.model, &fit.parameters) else {
+            return state.clone();
+        };
+        // The light of the first pass is known to no better than a typical star's colours.
+        let known = state.start.is_some().then_some(profile.as_slice());
+        let (weights, _) = pixels.weights(&state.colors, known);
+        match pixels.colors_of(&profile, &weights) {
+            Some(colors) => State {
+                colors,
+                start: Some(fit.clone()),
+            },
+            None => state.clone(),
+        }
+    }
+
+    fn start(&self, star: &Star, before: &Option<Fit>) -> Start {
+        match before {
+            None => Start::Moments {
+                position: Some((star.x, star.y)),
+                fwhm: Some(self.fwhm),
+            },
+            Some(fit) => Start::Given(fit.parameters),
+        }
+    }
+
+    /// What the user says of a star in terms of the gray one, whose flux is the sum of all and
+    /// whose sky has no level. Where there is a fit it starts from that.
+    fn of_gray(&self, constraints: Constraints, before: &Option<Fit>) -> Constraints {
+        let mut gray = constraints;
+        for (j, column) in self.fitter.model.columns().iter().enumerate() {
+            let is_free = before.is_some() && !constraints.is_fixed(j);
+            if column.role == Role::Background || is_free {
+                gray.start[j] = f64::NAN;
+            }
+        }
+        gray
+    }
+
+    /// Refuses to hold what is three numbers.
+    fn check(&self, constraints: &Constraints) -> Result<()> {
+        for (j, column) in self.fitter.model.columns().iter().enumerate() {
+            let is_several = matches!(column.role, Role::Flux | Role::Background);
+            if is_several && constraints.binds(j) {
+                return Err(Error::Option {
+                    option: format!("{}: {}", self.frame.image.name, column.name),
+                    expected: format!("it free, as each colour has its own {}", column.name),
+                    found: "a fixed or bounded one".into(),
+                    hint: Some(
+                        "--channel red, green or blue fits one colour, in which it can be held"
+                            .into(),
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// One colour of each star, which starts from the shape that all colours show.
+    pub(super) fn one_color(&self, stars: &[Star], color: Color) -> Result<Vec<ColorFit>> {
+        let size = self.frame.size;
+        let fitter = Fitter::new(
+            &Gaussian,
+            Box::new(LevenbergMarquardt::default()),
+            Box::new(CpuBackend::default()),
+        );
+        let batch = Batch::build(size, size, stars.len(), |at| {
+            let star = &stars[at];
+            let gray = self.guide().cut((star.x, star.y)).gray(&self.typical, None);
+            Ok((gray, self.start(star, &None), None))
+        })?;
+        let guides = fitter.fit(&batch)?;
+        let batch = Batch::build(size, size, stars.len(), |at| {
+            let (star, guide) = (&stars[at], &guides[at]);
+            let pixels = self.frame.cut((star.x, star.y));
+            let (cutout, start) = self.of_channel(&pixels, color, star, guide);
+            Ok((cutout, start, self.constraints.of(star)?))
+        })?;
+        let fits = self.fitter.fit(&batch)?;
+        let model = self.fitter.model;
+        let of = |fit: Fit| {
+            let mut fluxes = [(f64::NAN, f64::NAN); 3];
+            if fit.status.has_values() {
+                let quantities = model.quantities(&fit.parameters);
+                if let Some(flux) = quantities.iter().find(|q| q.column == "flux") {
+                    let error = fit.error(model, flux).unwrap_or(f64::NAN);
+                    fluxes[color.place()] = (flux.value, error);
+                }
+            }
+            ColorFit { fit, fluxes }
+        };
+        Ok(fits.into_iter().map(of).collect())
+    }
+
+    /// Cutouts for least squares, whatever the estimator is.
+    fn guide(&self) -> Frame<'_> {
+        let noise = match self.frame.noise {
+            Noise::Counts { gain, .. } => Noise::Known {
+                gain: Some(gain),
+                read_noise: 0.0,
+            },
+            noise => noise,
+        };
+        Frame {
+            noise,
+            ..self.frame
+        }
+    }
+
+    /// The pixels of one colour, and where their fit starts.
+    fn of_channel(
+        &self,
+        pixels: &StarPixels,
+        color: Color,
+        star: &Star,
+        guide: &Fit,
+    ) -> (Cutout, Start) {
+        let at = guide.parameters;
+        let profile = match guide.status.has_values() {
+            true => pixels.profile(&Gaussian, &at),
+            false => None,
+        };
+        let profile = profile.as_deref();
+        let colors = profile.and_then(|profile| pixels.colors_of(profile, &pixels.raw.weight));
+        let Some(colors) = colors else {
+            return (
+                pixels.only(color, &self.typical, None),
+                self.start(star, &None),
+            );
+        };
+        let place = |name: &str| Gaussian.parameters().iter().position(|p| p.name == name);
+        let value = |name: &str| place(name).map_or(f64::NAN, |place| at[place]);
+        let flux = colors.amplitudes[color.place()].max(1e-3 * at[0].abs());
+        let level = pixels.level(color) + colors.offsets[color.place()];
+        let moments = Moments::round(flux, (value("x"), value("y")), value("sigma"), level);
+        let start = Start::Given(self.fitter.model.start(&moments));
+        (pixels.only(color, &colors, profile), start)
+    }
+}
