@@ -397,7 +397,10 @@ fn one_bad_input_among_good_ones_is_named_and_the_others_are_done() {
     let ran = starfit(folder.path(), &args);
     assert_eq!(ran.code, 1);
     assert!(
-        ran.stderr.contains("error: nowhere.fits: ") && ran.stderr.contains("error: .: "),
+        ran.stderr.contains("error: nowhere.fits: ")
+            && ran
+                .stderr
+                .contains("error: INPUT .: expected a folder with files"),
         "{}",
         ran.stderr
     );
