@@ -309,7 +309,8 @@ fn csv_on_stdout_is_csv_alone() {
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines.len(), 7, "{}", ran.stdout);
     assert!(
-        lines[0].starts_with("image,id,x,x_err,y,y_err,ra,") && lines[0].ends_with(",status,flags,name")
+        lines[0].starts_with("image,id,x,x_err,y,y_err,ra,")
+            && lines[0].ends_with(",status,flags,name")
     );
     assert!(lines[1].starts_with("base.fits[0],0,"));
     assert_eq!(
