@@ -321,7 +321,7 @@ fn csv_on_stdout_is_csv_alone() {
     assert_eq!(lines.len(), 7, "{}", ran.stdout);
     assert!(
         lines[0].starts_with("image,id,x,x_err,y,y_err,ra,")
-            && lines[0].ends_with(",flux_b,flux_b_err")
+            && lines[0].ends_with(",flux_b,flux_b_err,name")
     );
     assert!(lines[1].starts_with("base.fits[0],0,"));
     assert_eq!(
