@@ -113,9 +113,7 @@ impl NoisePlane {
             ),
         ];
         let is_name = |known: &&str| name.trim().eq_ignore_ascii_case(known);
-        let found = NAMES
-            .iter()
-            .find(|(_, names)| names.iter().any(|n| is_name(&n)));
+        let found = NAMES.iter().find(|(_, names)| names.iter().any(is_name));
         found.map(|(kind, _)| *kind)
     }
 

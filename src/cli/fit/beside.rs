@@ -88,10 +88,7 @@ fn bits(file: &FitsFile, mask: &Extension) -> Option<String> {
         let hdu = starfit::io::fits::HduName::Number(mask.number);
         let names = file.beside(&hdu).ok()?.bit_names();
         let is_known = |wanted: &&str| names.iter().any(|(name, _)| name == wanted);
-        let known: Vec<&str> = USELESS
-            .into_iter()
-            .filter(|wanted| is_known(&wanted))
-            .collect();
+        let known: Vec<&str> = USELESS.into_iter().filter(is_known).collect();
         return (!known.is_empty()).then(|| known.join(","));
     }
     // Those of other telescopes have other bits, Hubble's 16 of them.
