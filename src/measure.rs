@@ -2,8 +2,10 @@
 
 mod beliefs;
 mod counts;
+mod elongation;
 mod resolve;
 mod rows;
+mod scales;
 mod stack;
 mod width;
 
@@ -24,6 +26,7 @@ use crate::star::{Star, StarList};
 pub(crate) use beliefs::believed_read_noise;
 use beliefs::{believed_gain, believed_saturation};
 use counts::{Sky, counts};
+use elongation::{Light, advice, set_ellipticities};
 use resolve::{Frame, Resolver};
 use rows::{flag_image, number_from_one, rows};
 use width::measured_fwhm;
@@ -232,6 +235,17 @@ pub fn measure_image(
         image.wcs.as_ref(),
     )?;
     flag_image(&mut rows, &stars, fwhm);
+    let pixels = image.pixels.as_standard_layout();
+    let light = Light {
+        width: image.width(),
+        data: pixels.as_slice().unwrap_or_default().into(),
+        weight: None,
+        saturation,
+    };
+    set_ellipticities(&mut rows, |_, star| star.ellipticity(&light));
+    if let Some(advice) = advice(&rows, fitter.model) {
+        tracing::warn!("{}: {advice}", image.name);
+    }
     number_from_one(&mut rows, options.one_based);
     Ok(Measured {
         rows,

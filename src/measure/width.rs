@@ -6,6 +6,7 @@ use std::ops::Range;
 use ndarray::s;
 use rayon::prelude::*;
 
+use super::scales::wide_stars;
 use super::{LARGEST_DEFAULT_SIZE, size_for};
 use crate::backend::CpuBackend;
 use crate::background::Background;
@@ -44,6 +45,7 @@ pub(super) fn measured_fwhm(
     const FEWEST_MEASURED: usize = 3;
     let mut fwhm = DEFAULT_FWHM;
     let mut found_any = false;
+    let mut count = 0;
     for _ in 0..PASSES {
         let options = DetectOptions {
             fwhm,
@@ -59,7 +61,7 @@ pub(super) fn measured_fwhm(
             // As many more as it takes to have a third more than enough.
             every = 3 * every * widths.len() / (4 * ENOUGH);
         };
-        let count = widths.len();
+        count = widths.len();
         let Some(measured) = median(&mut widths).filter(|_| count >= FEWEST_MEASURED) else {
             break;
         };
@@ -71,6 +73,13 @@ pub(super) fn measured_fwhm(
         if (0.5..2.0).contains(&change) {
             break;
         }
+    }
+    // A few stars may be arcs of rings.
+    if count < ENOUGH
+        && let Some(wide) = wide_stars(image, background, found_any.then_some(fwhm))?
+    {
+        tracing::warn!("{}: {wide}", image.name);
+        return Ok(wide.fwhm.min(LARGEST_DEFAULT_SIZE as f64 / 4.0));
     }
     if !found_any {
         tracing::info!(
