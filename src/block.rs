@@ -124,6 +124,10 @@ pub struct StarBlock {
     pub damping: Row,
     /// Factor of the damping at the next rejected step.
     pub damping_growth: Row,
+    /// Decrease of chi-square that the step to `trial` promises; infinite before the first.
+    pub promised: Row,
+    /// The same over what the step before promised.
+    pub contraction: Row,
     /// Steps in a row that gained less than the tolerance.
     pub idle_steps: Row,
     /// Stars whose chi-square is down to its rounding: only the gradient still tells steps apart.
@@ -154,6 +158,8 @@ impl StarBlock {
         iterations: Row::filled(0.0),
         damping: Row::filled(0.0),
         damping_growth: Row::filled(2.0),
+        promised: Row::filled(f64::INFINITY),
+        contraction: Row::filled(1.0),
         idle_steps: Row::filled(0.0),
         by_gradient: 0,
         running: 0,
@@ -175,6 +181,8 @@ impl StarBlock {
             ref mut iterations,
             ref mut damping,
             ref mut damping_growth,
+            ref mut promised,
+            ref mut contraction,
             ref mut idle_steps,
             ref mut by_gradient,
             ref mut running,
@@ -188,6 +196,8 @@ impl StarBlock {
         *iterations = Self::EMPTY.iterations;
         *damping = Self::EMPTY.damping;
         *damping_growth = Self::EMPTY.damping_growth;
+        *promised = Self::EMPTY.promised;
+        *contraction = Self::EMPTY.contraction;
         *idle_steps = Self::EMPTY.idle_steps;
         *by_gradient = Self::EMPTY.by_gradient;
         *running = Self::EMPTY.running;
@@ -219,6 +229,8 @@ impl StarBlock {
         self.iterations[lane] = other.iterations[from];
         self.damping[lane] = other.damping[from];
         self.damping_growth[lane] = other.damping_growth[from];
+        self.promised[lane] = other.promised[from];
+        self.contraction[lane] = other.contraction[from];
         self.idle_steps[lane] = other.idle_steps[from];
         copy_bit(&mut self.by_gradient, lane, other.by_gradient, from);
         copy_bit(&mut self.running, lane, other.running, from);

@@ -1,5 +1,7 @@
 //! The pixels round a star, with their weights.
 
+use std::borrow::Cow;
+
 use fearless_simd::{Level, dispatch};
 use ndarray::{Array2, ArrayView2, aview_mut1, s};
 
@@ -7,7 +9,7 @@ use crate::background::Background;
 use crate::fit::Flags;
 use crate::image::Image;
 use crate::kernel::Pixels;
-use crate::moments::{rim_median, rim_scatter};
+use crate::moments::{rim_median, rim_noise};
 
 /// What the noise of a pixel is made of.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -99,6 +101,8 @@ pub struct Cutout {
     pub data: Vec<f64>,
     /// Inverse variances, or 1 where the weighting says so; 0 = unused.
     pub weight: Vec<f64>,
+    /// Places of the saturated pixels among all, in order.
+    pub saturated: Vec<usize>,
     /// What the weights are.
     pub weighting: Weighting,
     /// [`Flags::TRUNCATED`], [`Flags::MASKED`], [`Flags::SATURATED`].
@@ -191,12 +195,20 @@ impl Cutout {
                     data: cutout.data.as_slice().into(),
                     weight: cutout.weight.as_slice().into(),
                 };
-                let sky = rim_median(&view, height);
-                let told = (read_noise / gain).powi(2) + sky.max(0.0) / gain;
+                let (sky, rim) = (rim_median(&view, height), rim_noise(&view, height));
+                let told = |level: f64| (read_noise / gain).powi(2) + level.max(0.0) / gain;
                 // Once a sky has been subtracted, its level no longer tells of its noise.
-                let seen = rim_scatter(&view, height).powi(2);
-                let lies = seen > LYING_SCATTER * told;
-                cutout.weigh_by_noise(Some(gain), sky, if lies { seen } else { told });
+                let seen = rim.sigma.powi(2);
+                let (level, variance) = if seen > LYING_SCATTER * told(sky) {
+                    (sky, seen)
+                } else if rim.is_lit {
+                    // The rim is no sky: that is at most as bright as the darkest spot.
+                    let darkest = cutout.darkest();
+                    (darkest, told(darkest))
+                } else {
+                    (sky, told(sky))
+                };
+                cutout.weigh_by_noise(Some(gain), level, variance);
             }
             noise => {
                 let variances: Vec<f64> = variance.iter().flatten().copied().collect();
@@ -219,17 +231,19 @@ impl Cutout {
             .iter()
             .map(|&value| f64::from(u8::from(value < saturation)))
             .collect();
-        flags.set(
-            Flags::SATURATED,
-            data.iter()
-                .any(|&value| value.is_finite() && value >= saturation),
-        );
+        let is_saturated = |value: f64| value.is_finite() && value >= saturation;
+        let mut saturated = Vec::new();
+        if data.iter().any(|&value| is_saturated(value)) {
+            flags.set(Flags::SATURATED, true);
+            saturated.extend((0..data.len()).filter(|&at| is_saturated(data[at])));
+        }
         Self {
             width,
             height,
             corner,
             data,
             weight,
+            saturated,
             weighting: Weighting::Unit,
             flags,
         }
@@ -298,11 +312,23 @@ impl Cutout {
         }
     }
 
+    /// The mean of the nine usable pixels that is lowest.
+    fn darkest(&self) -> f64 {
+        let used = self.smoothed().zip(&self.weight).filter(|(_, w)| **w > 0.0);
+        let darkest = used.map(|(mean, _)| mean).fold(f64::INFINITY, f64::min);
+        if darkest.is_finite() { darkest } else { 0.0 }
+    }
+
     /// Of each pixel the mean of the usable ones among itself and its eight neighbours, 0 where there
-    /// are none.
+    /// are none. A saturated one counts: it is at least as bright as it seems, and next to the core of a star
+    /// the mean of what is left would be that of fainter pixels.
     #[inline(always)]
     fn smoothed(&self) -> impl Iterator<Item = f64> {
-        let pixels = || self.data.iter().zip(&self.weight);
+        let mut weight = Cow::Borrowed(&self.weight);
+        for &at in &self.saturated {
+            weight.to_mut()[at] = 1.0;
+        }
+        let pixels = || self.data.iter().zip(&*weight);
         let usable = |weight: f64| weight > 0.0;
         let values = pixels().map(|(&data, &weight)| if usable(weight) { data } else { 0.0 });
         let counts = pixels().map(|(_, &weight)| f64::from(u8::from(usable(weight))));

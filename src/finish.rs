@@ -25,6 +25,12 @@ use information::Information;
 /// one keeps less, the star's sums are taken again in `f64`.
 const CLEAR_PIVOT: f64 = 1e-3;
 
+/// Largest leverage of a pixel for which `f32` sums give the error of a star whose noise is not known. Each
+/// of its terms is divided by the square of what the leverage leaves of 1, but the leverage is a mixture
+/// of the curvature a last step before the end and the derivatives at the end. In stars narrower than a pixel
+/// and a half it may well exceed 1.
+const CLEAR_LEVERAGE: f64 = 0.75;
+
 /// Turns the last states of a chunk's stars into fits.
 #[derive(Debug)]
 pub(crate) struct Finisher<'a> {
@@ -94,6 +100,11 @@ impl Finisher<'_> {
             let (level, residuals) = (self.level, &mut space.residuals);
             self.model
                 .residual_sums_of_block(level, pixels, &space.parameters, inverse, residuals);
+            for lane in lanes_of(unit & valued) {
+                // What is not a number is not clear.
+                let is_clear = residuals.leverage[lane] <= CLEAR_LEVERAGE;
+                unclear |= LaneMask::from(!is_clear) << lane;
+            }
         }
         let chi2 = match unclear {
             0 => state.equations.chi2,

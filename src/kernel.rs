@@ -130,6 +130,8 @@ pub struct ResidualSums<T = f64> {
     pub absolute: T,
     /// Residual of the middle pixel; NaN where it is not used.
     pub central: T,
+    /// The largest leverage of a pixel, where there is a sandwich.
+    pub leverage: T,
     /// `sum (w r / (1 - h))^2 g g^T` with the leverage `h = w g^T C g`, where `C` is the inverse
     /// curvature: the middle of the sandwich covariance HC3 (MacKinnon and White 1985,
     /// J. Econometrics 29, 305).
@@ -143,6 +145,7 @@ impl<T: Copy> ResidualSums<T> {
         Self {
             absolute: value,
             central: value,
+            leverage: value,
             sandwich: [value; MAX_PACKED],
         }
     }
@@ -169,7 +172,10 @@ impl<T: Real> ResidualSums<T> {
             let row = inverse[packed_index(J, J)].mul_add(gradient[J], row * 2.0);
             leverage = row.mul_add(gradient[J], leverage);
         });
-        let score = weight * residual / Self::rest(weight, leverage);
+        let rest = Self::rest(weight, leverage);
+        let leverage = -rest + 1.0;
+        self.leverage = (leverage - self.leverage).if_positive(leverage, self.leverage);
+        let score = weight * residual / rest;
         add_products::<P, T>(&mut self.sandwich, score * score, gradient);
     }
 
@@ -294,6 +300,7 @@ pub(crate) fn residual_sums_of_block<P: Profile, S: Simd>(
         };
         register.store(&mut sums.absolute, found.absolute);
         register.store(&mut sums.central, central_residual::<P, S>(&pixels, &p));
+        register.store(&mut sums.leverage, found.leverage);
         register.store_packed::<P>(&mut sums.sandwich, &found.sandwich);
     }
 }

@@ -100,6 +100,7 @@ pub mod estimator;
 mod finish;
 pub mod fit;
 pub mod fitter;
+mod flanks;
 mod footprint;
 pub mod image;
 pub mod io;

@@ -3,6 +3,7 @@
 mod beliefs;
 mod counts;
 mod crowding;
+mod elongation;
 mod empty;
 mod gain;
 mod mosaic;
@@ -11,6 +12,7 @@ mod quality;
 mod relief;
 mod resolve;
 mod rows;
+mod scales;
 mod second_look;
 mod stack;
 mod survey;
@@ -36,6 +38,7 @@ pub(crate) use beliefs::believed_read_noise;
 use beliefs::{Gain, SkyNoise, believed_gain, believed_saturation};
 use counts::{Sky, counts};
 use crowding::{Crowd, peaks};
+use elongation::{Light, advice, set_ellipticities};
 use gain::{PhotonNoise, photon_noise};
 pub(crate) use mosaic::Shown;
 use quality::{Quality, poor_fits};
@@ -368,6 +371,17 @@ pub fn measure_image(
         image.wcs.as_ref(),
     )?;
     flag_image(&mut rows, &seen, width);
+    let pixels = image.pixels.as_standard_layout();
+    let light = Light {
+        width: image.width(),
+        data: pixels.as_slice().unwrap_or_default().into(),
+        weight: None,
+        saturation: detection.saturation,
+    };
+    set_ellipticities(&mut rows, |_, star| star.ellipticity(&light));
+    if let Some(advice) = advice(&rows, fitter.model) {
+        tracing::warn!("{}: {advice}", image.name);
+    }
     if let Some(relief) = relief {
         for row in &mut rows {
             if let (Some(x), Some(y), Some(level)) =

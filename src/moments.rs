@@ -13,7 +13,7 @@ use crate::model::{FWHM_OF_SIGMA, Moments};
 use crate::packed::PackedBlock;
 use crate::real::{Lanes, Real};
 pub use rim::median;
-pub(crate) use rim::{rim_median, rim_scatter};
+pub(crate) use rim::{rim_median, rim_noise, rim_scatter};
 
 /// Times that the window is moved onto the centroid found.
 const RECENTERINGS: usize = 3;

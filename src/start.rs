@@ -118,7 +118,10 @@ impl<'a> Starter<'a> {
                     parameters
                 }
                 Start::Moments { .. } => {
-                    let mut moments = moments[lane];
+                    let mut moments = match &star.flanks {
+                        Some(flanks) => **flanks,
+                        None => moments[lane],
+                    };
                     if self.estimator == Estimator::Poisson {
                         // A star that takes light away would leave pixels with less than none.
                         moments.flux = moments.flux.max(1e-3);

@@ -8,7 +8,8 @@ use crate::constraints::Constraints;
 use crate::cutout::{Cutout, Weighting};
 use crate::estimator::{Estimate, LeastSquares, Poisson};
 use crate::fit::Flags;
-use crate::model::Parameters;
+use crate::flanks::moments_of_flanks;
+use crate::model::{Moments, Parameters};
 
 /// Where a fit starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,6 +32,9 @@ pub struct BatchStar {
     pub scale: Scale,
     /// Where the fit starts.
     pub start: Start,
+    /// The moments of the star by its flanks, where its core is missing, in its scaled cutout: in the
+    /// place of those of its pixels.
+    pub(crate) flanks: Option<Box<Moments>>,
     /// What the user says of the parameters.
     pub constraints: Option<Box<Constraints>>,
     /// Pixels in use.
@@ -95,6 +99,13 @@ impl BatchStar {
         Self {
             scale,
             start,
+            flanks: moments_of_flanks(cutout, &start).map(|moments| {
+                Box::new(Moments {
+                    flux: moments.flux / range,
+                    background: (moments.background - pedestal) / range,
+                    ..moments
+                })
+            }),
             constraints: constraints.map(Box::new),
             n_pixels,
             uniform_weight: is_uniform.then_some(first / divisor),

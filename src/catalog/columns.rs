@@ -176,7 +176,7 @@ pub const COLUMNS: &[Column] = &[
     float("fwhm_minor_err", Unit::Pixel, "stat.error;phys.angSize.sminAxis;instr.det.psf", "standard error of fwhm_minor"),
     float("theta", Unit::Degree, "pos.posAng;instr.det.psf", "angle of the major axis from +x to +y, in [-90, 90)"),
     float("theta_err", Unit::Degree, "stat.error;pos.posAng;instr.det.psf", "standard error of theta"),
-    float("ellipticity", Unit::None, "src.ellipticity", "1 - fwhm_minor / fwhm_major"),
+    float("ellipticity", Unit::None, "src.ellipticity", "1 - fwhm_minor / fwhm_major; round models: from moments"),
     float("beta", Unit::None, "src.morph.param", "exponent of the Moffat profile"),
     float("beta_err", Unit::None, "stat.error;src.morph.param", "standard error of beta"),
     float("snr", Unit::None, "stat.snr", "flux / flux_err"),

@@ -82,6 +82,11 @@ impl Row {
         }
     }
 
+    /// A float column by its [`position`], NaN = null: names are slow to find in every row.
+    pub(crate) fn number(&self, at: usize) -> f64 {
+        self.numbers[at]
+    }
+
     /// Every column, in the order of [`COLUMNS`], of a star in the image of this name.
     pub fn values<'a>(&'a self, image: &'a str) -> impl Iterator<Item = Value<'a>> {
         (0..N_COLUMNS).map(move |at| match at {

@@ -409,7 +409,7 @@ fn residual_sums<S: Simd, const SANDWICH: bool>(
     let zero = register.splat(0.0);
     let star = Star::new(p);
     let form = Products::of_form(&star, inverse);
-    let mut absolute = zero;
+    let (mut absolute, mut least_rest) = (zero, register.splat(1.0));
     let mut sandwich = Products::zero(zero);
     for (y, first) in (0..pixels.data.len()).step_by(width).enumerate() {
         let dy = register.splat(y as f32) - p[Y];
@@ -424,7 +424,9 @@ fn residual_sums<S: Simd, const SANDWICH: bool>(
             absolute = absolute + ResidualSums::absolute(residual, weight);
             if SANDWICH {
                 let leverage = value_of_form(&leverages, u, g);
-                let score = weight * residual / ResidualSums::rest(weight, leverage);
+                let rest = ResidualSums::rest(weight, leverage);
+                least_rest = least_rest.smaller(rest);
+                let score = weight * residual / rest;
                 row_sandwich.add(u, g, score * score);
             }
         }
@@ -435,6 +437,7 @@ fn residual_sums<S: Simd, const SANDWICH: bool>(
     ResidualSums {
         absolute,
         central: zero,
+        leverage: -least_rest + 1.0,
         sandwich: sandwich.matrix(&star),
     }
 }

@@ -328,7 +328,7 @@ fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool, const UNIFORM: boo
     for pair in &mut leverages {
         *pair = *pair * weight_of_star;
     }
-    let mut absolute = zero;
+    let (mut absolute, mut least_rest) = (zero, register.splat(1.0));
     let mut pairs = [zero; PAIRS];
     let (mut residuals, mut rests) = ([zero; FEW], [zero; FEW]);
     for (first, row) in (0..).step_by(width).zip(rows) {
@@ -352,6 +352,7 @@ fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool, const UNIFORM: boo
                 if SANDWICH {
                     let leverage = value_of_form(&leverages, column);
                     rests[x] = ResidualSums::rest(weight(x), leverage);
+                    least_rest = least_rest.smaller(rests[x]);
                 }
             }
             for (x, (residual, rest)) in residuals.iter_mut().zip(&rests).enumerate() {
@@ -381,6 +382,7 @@ fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool, const UNIFORM: boo
     ResidualSums {
         absolute,
         central: zero,
+        leverage: -least_rest + 1.0,
         sandwich: matrix_of_pairs(p[FLUX], &pairs),
     }
 }

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
@@ -11,11 +12,12 @@ use ndarray::{Array3, ArrayView3, Axis, s};
 
 use super::beliefs::{SkyNoise, believed_read_noise, stated_gain, stated_saturation};
 use super::counts::{Sky, counts};
+use super::elongation::{Light, RoundStar, advice, set_ellipticities};
 use super::mosaic::refuse_cutouts;
 use super::resolve::{Frame, Resolver};
 use super::rows::{flag_undersampled, number_from_one, rows};
 use super::{LARGEST_CUTOUT, MeasureOptions, Measured, StageTimes, stars_at_once};
-use crate::batch::{Batch, Start};
+use crate::batch::{Batch, Scale, Start};
 use crate::catalog::{Assumptions, Row};
 use crate::cutout::{Cutout, CutoutOptions, Noise};
 use crate::error::{Error, Result};
@@ -25,7 +27,7 @@ use crate::fitter::{Fitter, timed};
 use crate::image::Header;
 use crate::io::check_range;
 use crate::kernel::Pixels;
-use crate::moments::{median, rim_median, rim_scatter};
+use crate::moments::{median, rim_median, rim_noise};
 use crate::star::{Positions, Star, StarList};
 
 /// Ready cutouts, each with its star somewhere near the middle.
@@ -221,6 +223,9 @@ struct StackJob<'a> {
     gain: Option<f64>,
     saturation: f64,
     cut: CutoutOptions,
+    name: &'a str,
+    /// Whether it was said that the stars are long.
+    is_advised: AtomicBool,
 }
 
 impl<'a> StackJob<'a> {
@@ -310,6 +315,8 @@ impl<'a> StackJob<'a> {
             gain,
             saturation,
             cut,
+            name,
+            is_advised: AtomicBool::new(false),
         })
     }
 
@@ -354,10 +361,11 @@ impl<'a> StackJob<'a> {
     /// Fits a batch of the stars of these numbers, in the memory of the batch before.
     fn fit(&self, stars: Range<usize>, batch: Batch, fits: &mut Vec<Fit>) -> Result<Vec<Row>> {
         self.fitter.fit_into(&batch, fits)?;
-        drop(batch);
         let stars: Vec<Star> = stars.map(|id| self.star(id)).collect();
         let (model, options) = (self.fitter.model, self.options);
         let mut rows = rows(&stars, fits, model, options, &self.constraints, None)?;
+        self.elongate(&mut rows, &batch);
+        drop(batch);
         for row in &mut rows {
             if let Some(level) = row.get("background") {
                 row.set("background", level + options.bias);
@@ -366,6 +374,36 @@ impl<'a> StackJob<'a> {
         }
         number_from_one(&mut rows, options.one_based);
         Ok(rows)
+    }
+
+    /// Sets the ellipticities of the stars of a batch, and says once if they are long.
+    fn elongate(&self, rows: &mut [Row], batch: &Batch) {
+        let chunk = batch.chunk(0, batch.len());
+        set_ellipticities(rows, |at, star| {
+            let Pixels {
+                width,
+                data,
+                weight,
+            } = chunk.pixels(at);
+            let Scale {
+                range, pedestal, ..
+            } = batch.stars[at].scale;
+            let scaled = RoundStar {
+                background: (star.background - pedestal) / range,
+                ..*star
+            };
+            scaled.ellipticity(&Light {
+                width,
+                data,
+                weight: Some(weight),
+                saturation: f64::INFINITY,
+            })
+        });
+        if let Some(advice) = advice(rows, self.fitter.model)
+            && !self.is_advised.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!("{}: {advice}", self.name);
+        }
     }
 }
 
@@ -385,7 +423,7 @@ fn sky_of(cutouts: &dyn CutoutSource) -> Result<(f64, f64)> {
             weight: weight.as_slice().into(),
         };
         levels.push(rim_median(&pixels, height));
-        noises.push(rim_scatter(&pixels, height));
+        noises.push(rim_noise(&pixels, height).sigma);
     }
     let median = |values: &mut [f64]| median(values).unwrap_or(0.0);
     Ok((median(&mut levels), median(&mut noises)))

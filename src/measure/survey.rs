@@ -7,6 +7,7 @@ use ndarray::s;
 use rayon::prelude::*;
 
 use super::peak::Peak;
+use super::scales::wide_stars;
 use super::width_class::{StarWidth, star_width};
 use super::{LARGEST_DEFAULT_SIZE, size_for};
 use crate::backend::CpuBackend;
@@ -61,6 +62,7 @@ pub(super) fn survey(
         is_measured: false,
         stars: Vec::new(),
     };
+    let mut count = 0;
     for _ in 0..PASSES {
         let fwhm = survey.width.typical;
         let options = DetectOptions {
@@ -78,7 +80,7 @@ pub(super) fn survey(
             every = 3 * every * sample.widths.len() / (4 * ENOUGH);
         };
         survey.stars = sample.stars;
-        let count = sample.widths.len();
+        count = sample.widths.len();
         let measured = star_width(&mut sample.widths).filter(|_| count >= FEWEST_MEASURED);
         let Some(measured) = measured else {
             break;
@@ -91,6 +93,16 @@ pub(super) fn survey(
         if (0.5..2.0).contains(&change) {
             break;
         }
+    }
+    // A few stars may be arcs of rings.
+    let narrow = survey.is_measured.then_some(survey.width.typical);
+    if count < ENOUGH
+        && let Some(wide) = wide_stars(image, background, narrow)?
+    {
+        tracing::warn!("{}: {wide}", image.name);
+        survey.width = StarWidth::about(wide.fwhm.min(LARGEST_DEFAULT_SIZE as f64 / 4.0));
+        survey.is_measured = true;
+        return Ok(survey);
     }
     if !survey.is_measured {
         tracing::info!(

@@ -100,17 +100,93 @@ pub(crate) fn rim_median(pixels: &Pixels<'_>, height: usize) -> f64 {
     median(&mut rim(pixels, height)).unwrap_or(0.0)
 }
 
+/// How far the variance of a rim must exceed that of its roughness before it is a star's light that the
+/// rim has.
+const LIT: f64 = 2.5;
+
+/// Standard deviation of a normal deviate over its median absolute deviation.
+const SIGMA_OF_MAD: f64 = 1.482_602_218_505_602;
+
+/// What the usable pixels on a rim scatter by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RimNoise {
+    /// Standard deviation of their noise: their scatter, unless a star that fills its cutout makes most
+    /// of it.
+    pub(crate) sigma: f64,
+    /// Whether one does.
+    pub(crate) is_lit: bool,
+}
+
+/// The noise of the pixels on the rim.
+pub(crate) fn rim_noise(pixels: &Pixels<'_>, height: usize) -> RimNoise {
+    let scatter = rim_scatter(pixels, height);
+    match roughness(pixels, height) {
+        Some(sigma) if scatter.powi(2) > LIT * sigma.powi(2) => RimNoise {
+            sigma,
+            is_lit: true,
+        },
+        _ => RimNoise {
+            sigma: scatter,
+            is_lit: false,
+        },
+    }
+}
+
 /// Standard deviation of the usable pixels on the rim, from their median absolute deviation, which
 /// a neighbour that reaches into the rim hardly moves.
 pub(crate) fn rim_scatter(pixels: &Pixels<'_>, height: usize) -> f64 {
-    /// Standard deviation of a normal deviate over its median absolute deviation.
-    const SIGMA_OF_MAD: f64 = 1.482_602_218_505_602;
     let mut values = rim(pixels, height);
     let middle = median(&mut values).unwrap_or(0.0);
     for value in &mut values {
         *value = (*value - middle).abs();
     }
     SIGMA_OF_MAD * median(&mut values).unwrap_or(0.0)
+}
+
+/// Numbers in a row that a polynomial is held against.
+const WINDOW: usize = 7;
+
+/// What the middle of a window has more than the cubic polynomial that fits all of it best (A. Savitzky
+/// and M. J. E. Golay 1964, Anal. Chem. 36, 1627), times 21: of independent numbers 2/3 of their variance
+/// is left, of the light of a star wider than 2 pixels next to nothing.
+const RESIDUAL: [f64; WINDOW] = [2.0, -3.0, -6.0, 14.0, -6.0, -3.0, 2.0];
+
+/// Lines along each side of a cutout that are looked at.
+const LINES: usize = 2;
+
+/// Fewest numbers that a scatter is taken from.
+const FEWEST: usize = 12;
+
+/// Standard deviation of the noise of the pixels along the sides, which light of a smooth shape does
+/// not enter; `None` where too few pixels in a row are usable.
+fn roughness(pixels: &Pixels<'_>, height: usize) -> Option<f64> {
+    let width = pixels.width;
+    let mut residuals = Vec::with_capacity(4 * LINES * width.max(height));
+    let mut along = |first: usize, step: usize, count: usize| {
+        for start in 0..(count + 1).saturating_sub(WINDOW) {
+            let (mut sum, mut is_usable) = (0.0, true);
+            for (k, factor) in RESIDUAL.iter().enumerate() {
+                let at = first + (start + k) * step;
+                is_usable &= pixels.weight[at] > 0.0;
+                sum += factor * pixels.data[at];
+            }
+            if is_usable {
+                residuals.push(sum.abs());
+            }
+        }
+    };
+    // A line that is near two sides counts once.
+    let lines = |count: usize| (0..count).filter(move |&at| at < LINES || at + LINES >= count);
+    for row in lines(height) {
+        along(row * width, 1, width);
+    }
+    for column in lines(width) {
+        along(column, width, height);
+    }
+    let square: f64 = RESIDUAL.iter().map(|factor| factor * factor).sum();
+    let is_enough = residuals.len() >= FEWEST;
+    let middle = median(&mut residuals).filter(|_| is_enough)?;
+    Some(SIGMA_OF_MAD * middle / square.sqrt())
 }
 
 /// The usable pixels on the rim; all usable ones where it has none.

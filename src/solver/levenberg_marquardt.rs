@@ -33,6 +33,14 @@ impl Default for LevenbergMarquardt {
 /// Steps in a row without a gain after which there is none to be had.
 const IDLE_STEPS: f64 = 3.0;
 
+/// Part of what the step before promised that a step promises at least where there is no minimum to
+/// converge on.
+const IDLE_CONTRACTION: f64 = 0.9;
+
+/// Square of the way that may be left, in units of the tolerance and of a pixel's share of chi-square: with the
+/// default tolerance that is three thousandths of a standard error.
+const WAY_LEFT: f64 = 9.0;
+
 /// Below this damping is none.
 const MIN_DAMPING: f64 = 1e-12;
 
@@ -137,7 +145,10 @@ impl LevenbergMarquardt {
         }
         // A valley with a flat floor, such as a hot pixel that any narrow star fits, has no minimum
         // to converge on: some steps in a row that gain nothing are the end.
-        let gains = found.max(predicted).simd_gt(chi2 * tolerances.ftol);
+        let gains = found.max(predicted).simd_gt(chi2 * tolerances.ftol)
+            | part
+                .load(&block.contraction)
+                .simd_lt(part.splat(IDLE_CONTRACTION));
         let idle = part.load(&block.idle_steps);
         let idle = better.select(gains.select(zero, idle + one), idle);
         let idles = better & idle.simd_ge(part.splat(IDLE_STEPS));
@@ -227,16 +238,21 @@ fn step<S: Simd, const N: usize>(
     damping.store(part, block);
 
     // A damped step may promise little far from the minimum: only the undamped one decides.
+    let little = Quadratic::best(part, block).chi2() * tolerances.ftol;
+    let rounding = part.load(&block.power) * tolerances.epsilon.powi(2);
+    let is_last = is_last(part, block, promised, little, rounding);
     let state = Quadratic::best(part, block);
     let bounds = Bounds::new(part, block);
     let chi2 = state.chi2();
-    let rounding = part.load(&block.power) * tolerances.epsilon.powi(2);
-    let limit = (chi2 * tolerances.ftol).max(rounding);
+    let limit = little.max(rounding);
     let promises_little = going & promised.simd_le(limit);
+    let most = part.splat(f64::from(tolerances.max_iterations));
+    let is_exhausted = part.load(&block.iterations).simd_ge(most);
     bounds.project::<N>(&mut trial);
     if promises_little.any_true() {
         let (newton, decrease, exists) = state.newton_step::<N>(&held);
-        let converged = promises_little & exists & decrease.simd_le(limit);
+        let converged =
+            promises_little & exists & decrease.simd_le(limit) & (is_last | is_exhausted);
         let mut end = state.parameters::<N>();
         unroll!(J in N => { end[J] += newton[J]; });
         bounds.project::<N>(&mut end);
@@ -249,10 +265,37 @@ fn step<S: Simd, const N: usize>(
         block.finish(part.bits(converged), FitStatus::Converged);
         going &= !converged;
     }
-    let most = part.splat(f64::from(tolerances.max_iterations));
-    let used_up = going & part.load(&block.iterations).simd_ge(most);
+    let used_up = going & is_exhausted;
     block.finish(part.bits(used_up), FitStatus::MaxIterations);
     part.store_all::<N>(&mut block.trial, &trial);
+}
+
+/// Whether no step is worth another look after the next, by the decrease that it promises and the part of
+/// the one before that this is; both are kept.
+///
+/// Newton's steps shrink ever faster where the residuals are small. Where they are not, as under a star
+/// narrower than its pixels, each is the same part of the one before, and those after the last one add up:
+/// with a part `r` of the decrease, the way left is `sqrt(r) / (1 - sqrt(r))` of a step. The next part is the
+/// last one, or less where that was less than the one before. The way is measured in standard errors, which
+/// a pixel's share of chi-square is the square of.
+#[inline(always)]
+fn is_last<S: Simd>(
+    part: Part<S>,
+    block: &mut StarBlock,
+    promised: S::f64s,
+    little: S::f64s,
+    rounding: S::f64s,
+) -> S::mask64s {
+    let one = part.splat(1.0);
+    let (before, last) = (part.load(&block.promised), part.load(&block.contraction));
+    let ratio = before.is_finite().select(promised / before, one);
+    part.store(&mut block.promised, promised);
+    part.store(&mut block.contraction, ratio);
+    let next = ratio * (ratio / last).min(one);
+    let root = next.sqrt();
+    let rest = (one - root) * (one - root);
+    let limit = (little * part.load(&block.per_pixel) * WAY_LEFT).max(rounding);
+    promised.simd_le(limit) | (next.simd_lt(one) & (promised * next).simd_le(limit * rest))
 }
 
 /// Where a damped step leads within bounds and reach, what it promises, and for which of the

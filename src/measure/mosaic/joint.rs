@@ -273,6 +273,7 @@ impl Joint<'_> {
                 absolute: sum,
                 central: residual,
                 sandwich,
+                leverage: _,
             } = self
                 .model
                 .residual_sums(&self.pixels(color), parameters, is_unit.then_some(&own));

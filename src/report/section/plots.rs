@@ -99,7 +99,7 @@ impl Section<'_> {
         let mut caption = String::from(
             "Median FWHM of the clean stars in each part of the image, pixels; bright is wide; x goes to the right, y up.",
         );
-        if self.frame.summary.ellipticity.is_some() {
+        if clean.iter().any(|star| star.elongation().is_some()) {
             caption.push_str(
                 " The lines are as long as the ellipticity that the stars have in common, along their \
                  major axis: all in one direction speaks of tracking, to or from the centre means coma.",

@@ -2,7 +2,10 @@
 //! word. Each kind is simulated with its truth.
 
 mod axes;
+mod clipped;
+mod cutouts;
 mod field;
+mod filled;
 mod gain;
 mod hot_pixels;
 mod light_curves;
@@ -10,6 +13,9 @@ mod lists;
 mod mosaic;
 mod nights;
 mod planes;
+mod rings;
 mod surroundings;
 mod time;
+mod trailed;
+mod undersampled;
 mod words;
