@@ -260,3 +260,92 @@ pub(super) fn believed_saturation(image: &Image, background: &Background) -> f64
         f64::INFINITY
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::gain::GainSource;
+    use super::*;
+    use crate::image::StatedGain;
+
+    fn header(unit: &str, exposure: Option<f64>, gains: &[(&str, f64)]) -> Header {
+        let stated = |&(keyword, value): &(&str, f64)| StatedGain {
+            keyword: keyword.into(),
+            value,
+        };
+        Header {
+            gains: gains.iter().map(stated).collect(),
+            unit: Some(unit.into()),
+            exposure,
+            ..Header::default()
+        }
+    }
+
+    #[test]
+    fn a_unit_says_what_a_gain_is_of() {
+        let both = [("EGAIN", 0.25), ("GAIN", 10.0)];
+        let gains = |unit: &str, exposure, gains: &[(&str, f64)]| -> Vec<f64> {
+            let stated = stated_gains(&header(unit, exposure, gains));
+            stated.into_iter().map(|(_, gain)| gain).collect()
+        };
+        assert_eq!(gains("", None, &both), [0.25, 10.0]);
+        assert_eq!(gains(" ADU ", Some(30.0), &both), [0.25, 10.0]);
+        assert_eq!(gains("electron", None, &both), [1.0]);
+        for unit in [
+            "electron/s",
+            "e-/s",
+            "electrons s-1",
+            "ELECTRONS/SEC",
+            "electron.s**-1",
+        ] {
+            assert_eq!(gains(unit, Some(45.0), &both), [45.0], "{unit}");
+        }
+        for unit in ["adu/s", "DN/s", "COUNTS/S", "ct / s", "dn/pixel/s"] {
+            assert_eq!(gains(unit, Some(30.0), &[("GAIN", 1.5)]), [45.0], "{unit}");
+        }
+        assert!(gains("adu/s", None, &both).is_empty());
+        assert!(gains("adu/s", Some(0.0), &both).is_empty());
+        assert!(gains("MJy/sr", Some(30.0), &both).is_empty());
+        assert!(
+            gains(
+                "",
+                None,
+                &[("GAIN", 0.0), ("EGAIN", 139.0), ("GAIN", f64::NAN)]
+            )
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn the_noise_decides_what_is_believed() {
+        let sky = |level: f64| SkyNoise { level, noise: 10.0 };
+        let seen = |value: f64| {
+            PhotonNoise::Seen(FoundGain {
+                value,
+                error: 0.1 * value,
+                source: GainSource::Stars(40),
+            })
+        };
+        let header = header("adu", None, &[("EGAIN", 0.25), ("GAIN", 10.0)]);
+        let believed = |level, photons| believed_gain("a", &header, sky(level), photons);
+        // A sky of 100 electrons or fewer has a noise of 10; of one with a bias nobody knows.
+        for level in [100.0, 4000.0, -3.0] {
+            assert_eq!(believed(level, PhotonNoise::Hidden), Gain::Stated(0.25));
+        }
+        assert_eq!(believed(1e5, PhotonNoise::Hidden), Gain::Stated(10.0));
+        assert_eq!(believed(1e7, PhotonNoise::Hidden), Gain::Hidden);
+        assert_eq!(believed(1e7, PhotonNoise::Unclear), Gain::Unclear);
+        assert_eq!(believed(100.0, seen(0.2)), Gain::Stated(0.25));
+        assert_eq!(believed(100.0, seen(9.0)), Gain::Stated(10.0));
+        let other = believed(100.0, seen(2.0));
+        assert_eq!(other.value(), Some(2.0));
+        assert_eq!((other.stated(), other.found()), (None, Some(2.0)));
+        assert!((other.error().unwrap() - 0.2).abs() < 1e-12);
+    }
+
+    #[test]
+    fn errors_have_two_digits() {
+        assert_eq!(with_error(1.5234, 0.071), "1.523 +- 0.071");
+        assert_eq!(with_error(78511.4, 13831.0), "78511 +- 13831");
+        assert_eq!(with_error(0.251, 0.5), "0.25 +- 0.50");
+    }
+}

@@ -209,3 +209,76 @@ pub(super) fn peaks(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::cutout::{CutoutOptions, Noise};
+
+    const FWHM: f64 = 3.0;
+    const SIDE: usize = 15;
+
+    fn star(id: usize, x: f64, y: f64) -> Star {
+        Star { id, x, y }
+    }
+
+    /// The pixels that are left of a star's cutout, and the flux that others leave there, where stars of
+    /// these heights are at these places, and the first one is looked at.
+    fn left(stars: &[(f64, f64, f64)], sharp: usize) -> (Cutout, f64) {
+        let places: Vec<(f64, f64)> = stars.iter().map(|star| (star.0, star.1)).collect();
+        let peaks: Vec<(f64, bool)> = (0..stars.len())
+            .map(|at| (stars[at].2, at == sharp))
+            .collect();
+        let listed: Vec<Star> = (0..stars.len())
+            .map(|id| star(id, places[id].0, places[id].1))
+            .collect();
+        let crowd = Crowd::new(&listed, &places, &peaks, FWHM, SIDE);
+        let options = CutoutOptions {
+            noise: Noise::Unit,
+            saturation: f64::INFINITY,
+        };
+        let pixels = Array2::from_elem((SIDE, SIDE), 1.0);
+        let mut cutout = Cutout::from_pixels(pixels.view(), None, &options);
+        let contamination = crowd.leave_out(0, &mut cutout, 1.0);
+        (cutout, contamination.flux)
+    }
+
+    fn weight(cutout: &Cutout, x: usize, y: usize) -> f64 {
+        cutout.weight[y * SIDE + x]
+    }
+
+    #[test]
+    fn a_lone_star_keeps_its_pixels() {
+        let all = SIDE * SIDE;
+        for others in [vec![], vec![(60.0, 7.0, 1e6)], vec![(10.0, 7.0, -50.0)]] {
+            let mut stars = vec![(7.0, 7.0, 100.0)];
+            stars.extend(others);
+            let (cutout, flux) = left(&stars, usize::MAX);
+            assert_eq!((cutout.n_pixels(), flux), (all, 0.0));
+        }
+    }
+
+    #[test]
+    fn pixels_of_a_neighbour_are_left_out_and_those_of_the_star_are_kept() {
+        let (cutout, flux) = left(&[(7.0, 7.0, 100.0), (13.0, 7.0, 100.0)], usize::MAX);
+        assert_eq!(weight(&cutout, 13, 7), 0.0);
+        assert_eq!(weight(&cutout, 7, 7), 1.0);
+        assert_eq!(weight(&cutout, 1, 7), 1.0);
+        // Wings of the neighbour are taken for the star's: far less than its own flux, 1020.
+        assert!(flux.abs() < 30.0, "{flux}");
+        // So near and bright that nothing but the core is left, which is moved.
+        let (cutout, flux) = left(&[(7.0, 7.0, 100.0), (10.0, 7.0, 1000.0)], usize::MAX);
+        assert_eq!(weight(&cutout, 7, 7), 1.0);
+        assert_eq!(weight(&cutout, 9, 7), 0.0);
+        assert!(flux.abs() > 100.0, "{flux}");
+    }
+
+    #[test]
+    fn of_a_hot_pixel_one_is_left_out() {
+        let (cutout, flux) = left(&[(7.0, 7.0, 100.0), (11.0, 9.0, 5000.0)], 1);
+        assert_eq!(weight(&cutout, 11, 9), 0.0);
+        assert_eq!((cutout.n_pixels(), flux), (SIDE * SIDE - 1, 0.0));
+    }
+}

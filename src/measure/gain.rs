@@ -305,11 +305,18 @@ impl TransferCurve {
         let error = whole.error.max(spread);
         let source = GainSource::Stars(self.stars);
         let found = FoundGain::new(whole.photons, error, source);
-        let is_smooth = whole.sky < SMOOTH && self.is_alike(&whole);
-        if let Some(found) = found.filter(|_| self.stars >= FEWEST_STARS && is_smooth) {
+        let is_smooth = whole.sky < SMOOTH;
+        let is_sound = self.stars >= FEWEST_STARS && is_smooth && self.is_alike(&whole);
+        if let Some(found) = found.filter(|_| is_sound) {
             return PhotonNoise::Seen(found);
         }
-        if (whole.photons.max(0.0) + 2.0 * error) * brightest < HARDLY_ANY {
+        let is_weak = (whole.photons.max(0.0) + 2.0 * error) * brightest < HARDLY_ANY;
+        let none = Slope {
+            photons: 0.0,
+            ..whole
+        };
+        let is_none = whole.photons < 2.0 * error && is_smooth && self.is_alike(&none);
+        if is_weak || is_none {
             PhotonNoise::Hidden
         } else {
             PhotonNoise::Unclear

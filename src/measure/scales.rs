@@ -29,7 +29,7 @@ const SMALLEST: usize = 24;
 /// part of it, and how clear they must be.
 const FEWEST: usize = 5;
 const MOST_SCATTER: f64 = 0.2;
-const SIGNIFICANCE: f64 = 12.0;
+const SIGNIFICANCE: f64 = 7.0;
 
 /// Least width in pixels of a coarse image: what is narrower belongs to a finer scale.
 const NARROWEST: f64 = 1.6;
@@ -157,6 +157,9 @@ fn binned(image: &Image, background: &Background, factor: usize) -> Array2<f64> 
     coarse
 }
 
+/// The width that stars have in common, and where they are.
+type Common = (f64, Vec<(f64, f64)>);
+
 /// A coarse image and its own background.
 struct Coarse<'a> {
     image: &'a Image,
@@ -173,7 +176,7 @@ impl<'a> Coarse<'a> {
     }
 
     /// The width that the clear stars have in common, and where they are.
-    fn width(&self) -> Result<Option<(f64, Vec<(f64, f64)>)>> {
+    fn width(&self) -> Result<Option<Common>> {
         const PASSES: usize = 3;
         let mut fwhm = 3.0;
         let mut found = None;

@@ -64,9 +64,14 @@ pub(super) fn star_width(widths: &mut [f64]) -> Option<StarWidth> {
         &widths[from..to]
     };
     let is_of_stars = class(mode).len() as f64 <= DENSER * class(of_all).len() as f64;
-    let (typical, alike) = match is_of_stars {
-        true => (of_all, widths),
-        false => (middle(class(mode))?, class(mode)),
+    let typical = match is_of_stars {
+        true => of_all,
+        false => middle(class(mode))?,
+    };
+    // Where most are stars, all say how much the widths of stars differ.
+    let alike = match 2 * class(typical).len() > widths.len() {
+        true => widths,
+        false => class(typical),
     };
     let mut deviations: Vec<f64> = alike.iter().map(|width| (width - typical).abs()).collect();
     // 1.4826 median deviations are a standard deviation of normal scatter.

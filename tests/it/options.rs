@@ -165,7 +165,11 @@ fn the_summary_is_what_the_database_has() {
     let converged = number("SELECT count(*) FROM catalog WHERE status = 'converged'");
     let connection = Connection::open(&database).unwrap();
     let mut widths = connection
-        .prepare("SELECT fwhm FROM catalog WHERE status = 'converged' ORDER BY fwhm")
+        .prepare(
+            // Without what is narrower than a star, or wider, or at the bound of the width.
+            "SELECT fwhm FROM catalog WHERE status = 'converged' AND flags & (128 | 1024) = 0 \
+             AND fwhm_err IS NOT NULL ORDER BY fwhm",
+        )
         .unwrap();
     let widths: Vec<f64> = widths
         .query_map([], |row| row.get(0))

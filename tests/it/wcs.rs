@@ -604,9 +604,11 @@ fn regions_are_of_images() {
         ran.stderr
     );
     assert!(!folder.path().join("b.reg").exists());
+    let stack = starfit(folder.path(), &["simulate", "stack.fits", "--stack", "9"]);
+    assert_eq!(stack.code, 0, "{}", stack.stderr);
     let ran = starfit(
         folder.path(),
-        &["fit", "--cutouts", "-o", "c.reg", "field.fits"],
+        &["fit", "--cutouts", "-o", "c.reg", "stack.fits"],
     );
     assert_eq!(ran.code, 2);
     assert!(

@@ -110,7 +110,7 @@ impl FitArgs {
         let mask = self.mask.as_deref().map(planes).transpose()?;
         let noise = noise.as_deref().map(planes).transpose()?;
         Ok(Companions {
-            stars: self.stars.as_deref().map(list).transpose()?,
+            stars: self.stars.as_deref().map(planes).transpose()?,
             mask: mask.map(|mask| meaning(mask, self.mask_rule().to_json())),
             variance: noise.map(|noise| meaning(noise, kind)),
         })

@@ -121,8 +121,13 @@ pub(super) fn finish(
     };
     let n_joint = layout.joint();
     let mut free = vec![true; n_joint];
+    let ends = match chart.is_model() {
+        true => fit.parameters,
+        false => chart.coordinates_of(&values(&model.columns_at(&fit.parameters))),
+    };
     for j in (0..layout.n).filter(|&j| j != layout.light && j != layout.level) {
-        free[layout.place(0, j)] = fit.free >> j & 1 == 1;
+        let is_bound = chart.coordinates()[j].is_wingless(ends[j]);
+        free[layout.place(0, j)] = fit.free >> j & 1 == 1 && !is_bound;
     }
     let n_free = free.iter().filter(|free| **free).count();
     if fit.n_pixels < n_free {
@@ -250,7 +255,10 @@ impl Joint<'_> {
     }
 
     /// The fit at the optimum: covariance, residuals, fluxes.
-    #[allow(clippy::too_many_arguments)]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what the last step left, each of which is one thing"
+    )]
     fn end(
         &self,
         star: &StarPixels,

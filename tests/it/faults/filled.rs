@@ -38,8 +38,14 @@ fn counts_of_stars_that_fill_their_cutouts_are_counts() {
                     "y" => star.y,
                     _ => star.flux,
                 });
+                // The rim's scatter, which least squares takes for noise, has a part of the star in it.
+                let least = if estimator == Estimator::Poisson {
+                    0.9
+                } else {
+                    0.85
+                };
                 assert!(
-                    (0.9..1.1).contains(&width),
+                    (least..1.1).contains(&width),
                     "{estimator:?} {column}: {width}"
                 );
             }

@@ -83,7 +83,7 @@ fn a_hot_pixel_beside_a_star_is_left_out_of_its_fit() {
     let clean = field.expose(SKY, 1.0, 5.0) + 100.0;
     let mut pixels = clean.clone();
     for star in &field.stars {
-        let angle = field.rng.random_range(0.0..6.28_f64);
+        let angle = field.rng.random_range(0.0..std::f64::consts::TAU);
         let distance = field.rng.random_range(2.5..6.0);
         let x = (star.x + distance * angle.cos()).round() as usize;
         let y = (star.y + distance * angle.sin()).round() as usize;

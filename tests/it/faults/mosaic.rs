@@ -238,7 +238,13 @@ fn one_channel_is_what_its_pixels_say() {
 #[test]
 fn stars_of_one_colour_are_found() {
     // As an oxygen line has it, and the others by their usual light.
-    let parts = |at: usize, _| if at % 4 == 0 { [0.0, 0.0] } else { [0.8, 0.6] };
+    let parts = |at: usize, _| {
+        if at.is_multiple_of(4) {
+            [0.0, 0.0]
+        } else {
+            [0.8, 0.6]
+        }
+    };
     let frame = Frame::new(BayerPattern::RGGB, 3.0, (1.1e3, 4e3), parts, 7);
     let rows = frame.rows(Bayer::Pattern(BayerPattern::RGGB));
     let found = frame.pairs(&rows);

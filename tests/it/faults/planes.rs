@@ -194,7 +194,8 @@ fn errors_and_quality_beside_the_image_give_the_truth() {
     assert!(pairs.len() == 60, "{} stars", pairs.len());
     let chi2 = typical_chi2(&found);
     assert!((chi2 - 1.0).abs() < 0.05, "{chi2}");
-    let truths: [(&str, fn(&Truth) -> f64); 3] = [
+    type Column = (&'static str, fn(&Truth) -> f64);
+    let truths: [Column; 3] = [
         ("flux", |star| star.flux),
         ("x", |star| star.x),
         ("y", |star| star.y),

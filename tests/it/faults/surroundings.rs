@@ -65,7 +65,7 @@ fn stars_over_a_nebula_are_stars_and_its_lumps_are_not() {
         });
     let measured = measure(field.expose(1000.0, 1.5, 5.0));
     let width = measured.assumed.fwhm.unwrap();
-    assert!((width / 3.0 - 1.0).abs() < 0.1, "{width}");
+    assert!((width / 3.0 - 1.0).abs() < 0.15, "{width}");
     let pairs = field.pairs(&measured.rows);
     let is_sharp = |row: &Row| row.flags.contains(Flags::SHARP);
     assert_eq!(pairs.iter().filter(|(_, row)| is_sharp(row)).count(), 0);
@@ -138,7 +138,7 @@ fn what_a_neighbour_moves_is_not_clean() {
             .clone()
             .iter()
             .map(|star| {
-                let angle: f64 = field.rng.random_range(0.0..6.28);
+                let angle: f64 = field.rng.random_range(0.0..std::f64::consts::TAU);
                 let distance = field.rng.random_range(8.0..11.0);
                 let flux = star.flux * 10f64.powf(field.rng.random_range(-1.0..1.0));
                 Truth {

@@ -109,7 +109,7 @@ fn slow_steps_go_on_to_the_optimum() {
         );
         // The control: who stops sooner is further away.
         let hasty = fits(Box::new(CpuBackend::default()), &batch, |fitter| {
-            fitter.tolerance = 1e-3
+            fitter.tolerance = 1e-3;
         });
         assert!(distances(model, &hasty, &optima)[0] > 2e-2);
     }

@@ -357,7 +357,7 @@ fn electrons_are_written_as_counts_where_fits_knows_no_electrons() {
     let mut field = Field::new((160, 160), 12, (3e3, 1e5), 30.0, 3.0, 9);
     let cards = [Card::new("BUNIT", Value::Text("electron/s".into()), "")];
     let pixels = field.expose(200.0, 1.5, 5.0);
-    write_image(&folder.join("a.fits"), &pixels, PixelType::F32, &cards).unwrap();
+    write_image(folder.join("a.fits"), &pixels, PixelType::F32, &cards).unwrap();
     let ran = run(
         folder,
         "fit --backend cpu -q a.fits -o stars.fits -o stars.ecsv",
