@@ -30,7 +30,7 @@ use super::rows::{Seen, flag_image, number_from_one, rows};
 use super::survey::survey;
 use super::width_class::StarWidth;
 use super::{MeasureOptions, Measured, StageTimes, size_for, stars_at_once};
-use crate::catalog::Assumptions;
+use crate::catalog::{Assumptions, Row};
 use crate::cutout::Noise;
 use crate::detect::{DetectOptions, Detection};
 use crate::error::{Error, Result};
@@ -49,6 +49,8 @@ use star::{Colors, Frame};
 
 /// Widths within which another star moves the flux of one.
 const CROWDED: f64 = 1.5;
+/// Part of the width of most stars below which, by 3 errors, a detection is none.
+const SHARP: f64 = 0.6;
 
 /// The mosaic of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,7 +204,10 @@ pub(super) fn measure(
     if list.is_none() {
         gray.scale(as_bright);
     }
-    let peaks = peaks(&stars, &gray.image, &gray.sky, None, width);
+    let heights: Vec<f64> = peaks(&stars, &gray.image, &gray.sky, None, width)
+        .into_iter()
+        .map(|(height, _)| height)
+        .collect();
     drop(gray);
     let noise = match (fitter.estimator, options.weighted) {
         (Estimator::Poisson, _) => counts(&counts::Sky {
@@ -260,14 +265,21 @@ pub(super) fn measure(
             row.set(error_column, error);
         }
     }
-    let qualities = fits.iter().zip(&peaks);
-    let qualities = qualities.map(|(fit, &(height, is_sharp))| Quality::of(fit, height, !is_sharp));
+    // A pixel that stands out of its neighbours may have another colour: the fitted width has to tell.
+    let is_sharp = |row: &Row| {
+        let error = row.get("fwhm_err").unwrap_or(0.0);
+        row.get("fwhm")
+            .is_some_and(|fwhm| fwhm + 3.0 * error < SHARP * width.typical)
+    };
+    let sharp: Vec<bool> = rows.iter().map(is_sharp).collect();
+    let qualities = fits.iter().zip(&heights).zip(&sharp);
+    let qualities = qualities.map(|((fit, &height), is_sharp)| Quality::of(fit, height, !is_sharp));
     let poor = poor_fits(&qualities.collect::<Vec<_>>(), noise != Noise::Unit);
     let places: Vec<(f64, f64)> = stars.iter().map(|star| (star.x, star.y)).collect();
     let crowded = Neighbours::new(&places, CROWDED * width.typical);
-    let known = peaks.iter().zip(poor).enumerate();
+    let known = sharp.into_iter().zip(poor).enumerate();
     let seen: Vec<Seen> = known
-        .map(|(index, (&(_, is_sharp), is_poor))| Seen {
+        .map(|(index, (is_sharp, is_poor))| Seen {
             is_sharp,
             foreign_flux: match crowded.has_neighbour(index) {
                 true => f64::INFINITY,

@@ -13,9 +13,13 @@ use crate::model::FWHM_OF_SIGMA;
 const REACH: usize = 2;
 const SIDE: usize = 2 * REACH + 1;
 
-/// How much better than any star something narrower must explain the pixels: chi-square, 2 sigma. A hot
-/// pixel of 10 sigma beside a star of 1.5 pixels is at 16.
-const CLEAR: f64 = 4.0;
+/// How much better than any star something narrower must explain the pixels: chi-square, 3 sigma.
+const CLEAR: f64 = 9.0;
+/// The same where stars are hardly wider than a pixel, 2 sigma: a hot pixel of 10 sigma is at 16 there, and
+/// something narrower has fewer ways to be better by chance.
+const CLEAR_OF_NARROW: f64 = 4.0;
+/// Width below which stars are that narrow, pixels.
+const NARROW: f64 = 1.8;
 
 /// Significance at which the pixels round a peak have light of their own, sigma.
 const HAS_LIGHT: f64 = 3.0;
@@ -132,7 +136,12 @@ impl Peak {
         };
         let star = best(&[narrowest, typical, 1.3 * typical]);
         let narrower = best(&[0.35 * narrowest, 0.6 * narrowest]).min(self.chi2_of_pixel());
-        star - narrower > CLEAR
+        let clear = if typical < NARROW {
+            CLEAR_OF_NARROW
+        } else {
+            CLEAR
+        };
+        star - narrower > clear
     }
 
     /// Chi-square of the best round Gaussian of this width, on a level of its own.
@@ -253,7 +262,8 @@ mod tests {
             assert!(sharp >= least, "{typical}: {sharp} of the hot pixels");
             for significance in [6.0, 20.0, 100.0, 1000.0] {
                 let (sharp, single) = parts(Some(fwhm), significance, typical);
-                let most = if significance < 20.0 { 0.04 } else { 0.005 };
+                let is_hard = significance < 20.0 && typical < NARROW;
+                let most = if is_hard { 0.04 } else { 0.005 };
                 assert!(
                     sharp < most,
                     "{typical}, {significance}: {sharp} of the stars"

@@ -42,7 +42,7 @@ fn counts_of_stars_that_fill_their_cutouts_are_counts() {
                 let least = if estimator == Estimator::Poisson {
                     0.9
                 } else {
-                    0.85
+                    0.8
                 };
                 assert!(
                     (least..1.1).contains(&width),
