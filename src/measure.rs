@@ -40,6 +40,7 @@ use counts::{Sky, counts};
 use crowding::{Crowd, peaks};
 use elongation::{Light, advice, set_ellipticities};
 use gain::{PhotonNoise, photon_noise};
+#[cfg(feature = "report")]
 pub(crate) use mosaic::Shown;
 use quality::{Quality, poor_fits};
 use relief::{SATURATED, flattened};

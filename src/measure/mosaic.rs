@@ -14,6 +14,7 @@ mod fits;
 mod gray;
 mod joint;
 mod pattern;
+#[cfg(feature = "report")]
 mod shown;
 mod sky;
 mod star;
@@ -43,6 +44,7 @@ use crate::neighbours::Neighbours;
 use crate::star::{Star, StarList};
 use fits::Work;
 use gray::Gray;
+#[cfg(feature = "report")]
 pub(crate) use shown::Shown;
 use sky::Sky;
 use star::{Colors, Frame};

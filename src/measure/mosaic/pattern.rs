@@ -54,6 +54,7 @@ pub(super) fn mosaic_of(image: &Image, options: &MeasureOptions) -> Result<Optio
 }
 
 /// The same for pictures of the fits, of which all was said when they were made.
+#[cfg(feature = "report")]
 pub(super) fn silently(image: &Image, bayer: Bayer) -> Option<Mosaic> {
     decide(image, bayer).0
 }

@@ -217,6 +217,7 @@ impl StarPixels {
     }
 
     /// The value of a pixel of the gray star where the raw one is that.
+    #[cfg(feature = "report")]
     pub(super) fn gray_value(&self, raw: f64, row: usize, column: usize, colors: &Colors) -> f64 {
         let phase = crate::mosaic::phase(column, row);
         let color = self.pattern.phases()[phase].place();

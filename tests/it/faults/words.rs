@@ -335,7 +335,7 @@ fn a_star_without_wings_is_no_fault() {
     assert!(10 * clean > 3 * fitted.len(), "{clean} of {}", fitted.len());
     // A bound of the user's own is one, as is the other end, where the flux is infinite.
     for bound in ["beta=2:6", "beta=:49"] {
-        let rows = fit(&format!("--bound {bound}"));
+        let rows = fit(&format!("--bayer none --bound {bound}"));
         let high: f64 = bound.split(':').nth(1).unwrap().parse().unwrap();
         let ended = rows.iter().filter(|row| row["beta"] == high);
         let mut ended = ended.peekable();
@@ -345,6 +345,7 @@ fn a_star_without_wings_is_no_fault() {
             "{bound}"
         );
     }
+    let rows = fit("--bayer none");
     let low = rows.iter().filter(|row| row["beta"] < 1.0527);
     assert!(low.clone().count() > 0 && low.clone().all(|row| has(row["flags"], Flags::NEAR_BOUND)));
 }
