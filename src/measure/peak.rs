@@ -262,8 +262,11 @@ mod tests {
             assert!(sharp >= least, "{typical}: {sharp} of the hot pixels");
             for significance in [6.0, 20.0, 100.0, 1000.0] {
                 let (sharp, single) = parts(Some(fwhm), significance, typical);
-                let is_hard = significance < 20.0 && typical < NARROW;
-                let most = if is_hard { 0.04 } else { 0.005 };
+                let most = match (significance < 20.0, typical < NARROW) {
+                    (true, true) => 0.04,
+                    (true, false) => 0.02,
+                    (false, _) => 0.005,
+                };
                 assert!(
                     sharp < most,
                     "{typical}, {significance}: {sharp} of the stars"
