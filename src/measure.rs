@@ -3,6 +3,7 @@
 mod beliefs;
 mod counts;
 mod crowding;
+mod cutter;
 mod elongation;
 mod empty;
 mod gain;
@@ -13,6 +14,7 @@ mod relief;
 mod resolve;
 mod rows;
 mod scales;
+mod scene;
 mod second_look;
 mod stack;
 mod survey;
@@ -24,11 +26,11 @@ use std::time::{Duration, Instant};
 use crate::background::Background;
 use crate::batch::{Batch, Start};
 use crate::catalog::{Assumptions, Row};
-use crate::cutout::{Cutout, CutoutOptions, Noise};
-use crate::detect::{DetectOptions, Detection, detect};
+use crate::cutout::{CutoutOptions, Noise};
+use crate::detect::{DetectOptions, detect};
 use crate::error::Result;
 use crate::estimator::Estimator;
-use crate::fit::{Fit, Flags};
+use crate::fit::Fit;
 use crate::fitter::Fitter;
 use crate::image::Image;
 use crate::model::Model;
@@ -36,8 +38,8 @@ use crate::mosaic::{Bayer, Channel};
 use crate::star::{Positions, Star, StarList};
 pub(crate) use beliefs::believed_read_noise;
 use beliefs::{Gain, SkyNoise, believed_gain, believed_saturation};
-use counts::{Sky, counts};
 use crowding::{Crowd, peaks};
+use cutter::Cutter;
 use elongation::{Light, advice, set_ellipticities};
 use gain::{PhotonNoise, photon_noise};
 #[cfg(feature = "report")]
@@ -45,10 +47,10 @@ pub(crate) use mosaic::Shown;
 use quality::{Quality, poor_fits};
 use relief::{SATURATED, flattened};
 use resolve::{Frame, Resolver};
-use rows::{Seen, flag_image, number_from_one, rows};
+use rows::{Seen, flag_image};
+use scene::Scene;
 use second_look::SecondLook;
 use survey::survey;
-use width_class::StarWidth;
 
 pub use empty::why_no_star;
 pub use stack::{CutoutBlock, CutoutSource, Cutouts, StackInfo, measure_blocks, measure_stack};
@@ -189,14 +191,24 @@ pub fn measure_image(
     options: &MeasureOptions,
     fitter: &Fitter,
 ) -> Result<Measured> {
-    if let Some(mosaic) = mosaic::mosaic_of(image, options)? {
-        return mosaic::measure(image, mosaic, list, options, fitter);
-    }
-    let start = Instant::now();
     let list = list
         .map(|list| list.on(image, options.positions))
         .transpose()?;
     let list = list.as_deref();
+    match mosaic::mosaic_of(image, options)? {
+        Some(mosaic) => mosaic::measure(image, mosaic, list, options, fitter),
+        None => measure_plain(image, list, options, fitter),
+    }
+}
+
+/// Measures the stars of an image whose pixels are all of one colour.
+fn measure_plain(
+    image: &Image,
+    list: Option<&StarList>,
+    options: &MeasureOptions,
+    fitter: &Fitter,
+) -> Result<Measured> {
+    let start = Instant::now();
     let cell = Background::cell_for(image.width(), image.height());
     let background = Background::estimate(image.pixels.view(), cell);
     let saturation = options
@@ -209,13 +221,7 @@ pub fn measure_image(
         ..Default::default()
     };
     let mut survey = survey(image, &background, &detection)?;
-    // Counts are counted from where there is no light, and what the user says of a level is of the image's.
-    let says_level = |name: &str| name.starts_with("background");
-    let is_level_free = fitter.estimator == Estimator::LeastSquares
-        && !options.fixed.iter().any(|(name, _)| says_level(name))
-        && !options.bounds.iter().any(|(name, ..)| says_level(name))
-        && !list.is_some_and(|list| list.columns.iter().any(|column| says_level(&column.name)));
-    let flat = match is_level_free {
+    let flat = match is_level_free(list, options, fitter) {
         true => flattened(image, &background, survey.width.typical, saturation),
         false => None,
     };
@@ -231,146 +237,88 @@ pub fn measure_image(
             (&flat.image, background, detection, Some(&flat.relief))
         }
     };
-    let width = match options.fwhm {
-        Some(fwhm) if !survey.is_measured => StarWidth::about(fwhm),
-        _ => survey.width,
-    };
+    let level = relief.map_or(0.0, Background::median_level) + background.median_level();
     let is_gain_wanted =
         fitter.estimator == Estimator::Poisson || options.weighted && image.variance.is_none();
-    let photons = match options.gain {
-        // Round the stars there is more than the noise of the sky, and not only photons.
-        None if is_gain_wanted && relief.is_some() => PhotonNoise::Unclear,
-        None if is_gain_wanted => photon_noise(image, &background, &survey, detection.saturation)?,
-        _ => PhotonNoise::Hidden,
-    };
-    let level = relief.map_or(0.0, Background::median_level) + background.median_level();
     let gain = match options.gain {
         Some(gain) => Gain::Stated(gain),
         None => {
-            let (level, noise) = (level - options.bias, background.median_noise());
-            let sky = SkyNoise { level, noise };
-            believed_gain(&image.name, &image.header, sky, photons)
-        }
-    };
-    let detection = DetectOptions {
-        gain: gain.value(),
-        ..detection
-    };
-    let fwhm = options.fwhm.unwrap_or(width.typical);
-    let size = options.size.unwrap_or_else(|| size_for(fwhm));
-    let frame = Frame {
-        name: &image.name,
-        side: size as f64,
-        bias: 0.0,
-    };
-    let constraints = Resolver::new(fitter.model, options, list, frame)?;
-    let (stars, found) = match list {
-        Some(list) => (list.stars.clone(), None),
-        None => {
-            let found = detect(
-                image,
-                &background,
-                &DetectOptions {
-                    fwhm,
-                    ..detection.clone()
-                },
-            );
-            let star = |(id, d): (usize, &Detection)| Star { id, x: d.x, y: d.y };
-            (found.iter().enumerate().map(star).collect(), Some(found))
-        }
-    };
-    let read_noise = || believed_read_noise(options.read_noise, &image.header);
-    let noise = match (fitter.estimator, options.weighted) {
-        (Estimator::Poisson, _) => counts(&Sky {
-            name: &image.name,
-            gain: gain.stated(),
-            found: gain.found(),
-            read_noise: read_noise(),
-            bias: options.bias,
-            level,
-            noise: background.median_noise(),
-        })?,
-        (Estimator::LeastSquares, false) => Noise::Unit,
-        (Estimator::LeastSquares, true) if image.variance.is_some() => Noise::Variance,
-        (Estimator::LeastSquares, true) if gain == Gain::Unclear => Noise::Unit,
-        (Estimator::LeastSquares, true) => Noise::Known {
-            gain: gain.value(),
-            read_noise: 0.0,
-        },
-    };
-    let positions: Vec<(f64, f64)> = stars.iter().map(|star| (star.x, star.y)).collect();
-    let peaks = peaks(&stars, image, &background, gain.value(), width);
-    let crowd = Crowd::new(&stars, &positions, &peaks, width.typical, size);
-    let detected = Instant::now();
-    let cut = CutoutOptions {
-        noise,
-        saturation: detection.saturation,
-    };
-    let cut_one = |index: usize| {
-        let place = positions[index];
-        let mut cutout = Cutout::from_image(image, &background, &cut, place, size);
-        let noise = background.noise(place.0, place.1);
-        let contamination = crowd.leave_out(index, &mut cutout, noise);
-        (cutout, contamination)
-    };
-    let mut fits = Vec::with_capacity(stars.len());
-    let foreign: Vec<AtomicU64> = stars.iter().map(|_| AtomicU64::new(0)).collect();
-    let at_once = stars_at_once(size * size);
-    for from in (0..stars.len()).step_by(at_once) {
-        let some = &stars[from..stars.len().min(from + at_once)];
-        let batch = Batch::build(size, size, some.len(), |at| {
-            let star = &some[at];
-            let (cutout, contamination) = cut_one(from + at);
-            foreign[from + at].store(contamination.flux.to_bits(), Ordering::Relaxed);
-            let start = Start::Moments {
-                position: Some((star.x, star.y)),
-                fwhm: Some(fwhm),
+            let photons = match relief {
+                _ if !is_gain_wanted => PhotonNoise::Hidden,
+                // Round the stars there is more than the noise of the sky, and not only photons.
+                Some(_) => PhotonNoise::Unclear,
+                None => photon_noise(image, &background, &survey, detection.saturation)?,
             };
-            Ok((cutout, start, constraints.of(star)?))
-        })?;
-        fits.extend(fitter.fit(&batch)?);
-    }
+            let (level, noise) = (level - options.bias, background.median_noise());
+            believed_gain(
+                &image.name,
+                &image.header,
+                SkyNoise { level, noise },
+                photons,
+            )
+        }
+    };
+    let scene = Scene {
+        image,
+        list,
+        options,
+        fitter,
+        gain,
+        level,
+        noise: background.median_noise(),
+        saturation,
+        width: survey.width_or(options.fwhm),
+    };
+    let constraints = scene.constraints()?;
+    let targets = scene.targets(|| {
+        let options = DetectOptions {
+            fwhm: scene.fwhm(),
+            gain: gain.value(),
+            ..detection.clone()
+        };
+        detect(image, &background, &options)
+    });
+    let noise = scene.pixel_noise()?;
+    let (stars, positions, width) = (&targets.stars, &targets.positions, scene.width);
+    let peaks = peaks(stars, image, &background, gain.value(), width);
+    let detected = Instant::now();
+    let cutter = Cutter {
+        image,
+        background: &background,
+        options: CutoutOptions {
+            noise,
+            saturation: detection.saturation,
+        },
+        positions,
+        crowd: Crowd::new(positions, &peaks, width.typical, scene.size()),
+        size: scene.size(),
+    };
+    let (mut fits, foreign) = fit_all(&scene, stars, &cutter, &constraints)?;
     let second_look = SecondLook {
-        stars: &stars,
-        are_detected: found.is_some(),
+        stars,
+        are_detected: targets.are_detected(),
         width,
-        size,
+        cutter: &cutter,
         fitter,
         constraints: &constraints,
     };
-    let again = |index: usize| {
-        let (x, y) = positions[index];
-        (cut_one(index).0, background.level(x, y))
-    };
-    second_look.of_strays(&mut fits, again)?;
-    let is_noise_known = noise != Noise::Unit;
+    second_look.of_strays(&mut fits)?;
     let poor = |fits: &[Fit]| {
         let fits = fits.iter().zip(&peaks);
-        let qualities = fits.map(|(fit, &(height, is_sharp))| Quality::of(fit, height, !is_sharp));
-        poor_fits(&qualities.collect::<Vec<_>>(), is_noise_known)
+        let qualities = fits.map(|(fit, peak)| Quality::of(fit, peak.height, !peak.is_sharp));
+        poor_fits(&qualities.collect::<Vec<_>>(), noise != Noise::Unit)
     };
     let first = poor(&fits);
-    second_look.of_poor(&mut fits, &first, again)?;
+    second_look.of_poor(&mut fits, &first)?;
     let known = peaks.iter().zip(foreign).zip(poor(&fits));
     let seen: Vec<Seen> = known
-        .map(|((&(_, is_sharp), foreign), is_poor)| Seen {
-            is_sharp,
-            foreign_flux: f64::from_bits(foreign.into_inner()),
+        .map(|((peak, foreign_flux), is_poor)| Seen {
+            is_sharp: peak.is_sharp,
+            foreign_flux,
             is_poor,
         })
         .collect();
-    // A star whose saturated core is wider than the cutout has no saturated pixel left to tell.
-    for (fit, found) in fits.iter_mut().zip(found.iter().flatten()) {
-        fit.flags.set(Flags::SATURATED, found.saturated);
-    }
-    let mut rows = rows(
-        &stars,
-        &fits,
-        fitter.model,
-        options,
-        &constraints,
-        image.wcs.as_ref(),
-    )?;
+    let mut rows = scene.rows(&targets, &mut fits, &constraints)?;
     flag_image(&mut rows, &seen, width);
     let pixels = image.pixels.as_standard_layout();
     let light = Light {
@@ -392,25 +340,51 @@ pub fn measure_image(
             }
         }
     }
-    number_from_one(&mut rows, options.one_based);
-    Ok(Measured {
-        rows,
-        assumed: Assumptions {
-            background: Some(level),
-            noise: Some(background.median_noise()),
-            gain: gain.value(),
-            gain_err: gain.error(),
-            by_residuals: !is_noise_known,
-            saturation: Some(saturation).filter(|level| level.is_finite()),
-            fwhm: Some(fwhm),
-            size: (size, size),
-        },
-        times: StageTimes {
-            read: Duration::ZERO,
-            detect: detected - start,
-            fit: detected.elapsed(),
-        },
-    })
+    Ok(scene.measured(rows, noise, (start, detected)))
+}
+
+/// Whether another level than that of the image may be fitted: counts are counted from where there is no light, and
+/// what the user says of a level is of the image's.
+fn is_level_free(list: Option<&StarList>, options: &MeasureOptions, fitter: &Fitter) -> bool {
+    let says_level = |name: &str| name.starts_with("background");
+    fitter.estimator == Estimator::LeastSquares
+        && !options.fixed.iter().any(|(name, _)| says_level(name))
+        && !options.bounds.iter().any(|(name, ..)| says_level(name))
+        && !list.is_some_and(|list| list.columns.iter().any(|column| says_level(&column.name)))
+}
+
+/// The fit of each star, and the light of its neighbours that the fit takes for its own, units of flux.
+fn fit_all(
+    scene: &Scene<'_>,
+    stars: &[Star],
+    cutter: &Cutter<'_>,
+    constraints: &Resolver<'_>,
+) -> Result<(Vec<Fit>, Vec<f64>)> {
+    let size = cutter.size;
+    let mut fits = Vec::with_capacity(stars.len());
+    let foreign: Vec<AtomicU64> = stars.iter().map(|_| AtomicU64::new(0)).collect();
+    let at_once = stars_at_once(size * size);
+    for from in (0..stars.len()).step_by(at_once) {
+        let some = &stars[from..stars.len().min(from + at_once)];
+        let batch = Batch::build(size, size, some.len(), |at| {
+            let star = &some[at];
+            let (cutout, contamination) = cutter.cut(from + at);
+            foreign[from + at].store(contamination.flux.to_bits(), Ordering::Relaxed);
+            let start = Start::Moments {
+                position: Some((star.x, star.y)),
+                fwhm: Some(scene.fwhm()),
+            };
+            Ok((cutout, start, constraints.of(star)?))
+        })?;
+        fits.extend(scene.fitter.fit(&batch)?);
+    }
+    let foreign = foreign.into_iter();
+    Ok((
+        fits,
+        foreign
+            .map(|flux| f64::from_bits(flux.into_inner()))
+            .collect(),
+    ))
 }
 
 /// Cutouts of that many pixels, data and weights in `f64`, that a batch may have. Small ones fill

@@ -6,6 +6,7 @@ mod beside;
 mod companions;
 mod end;
 mod expand;
+mod hot_pixels;
 mod inputs;
 mod outputs;
 mod planes;
@@ -29,6 +30,7 @@ use super::summary::Tally;
 use super::{ABORTED, PARTIAL, log, print_error, summary};
 pub(super) use args::{FitArgs, number, odd, positive};
 use expand::expand;
+use hot_pixels::Frames;
 use inputs::{Found, Message, Work};
 use outputs::Outputs;
 use planes::{InputPlanes, NoiseCheck, Planes};
@@ -89,6 +91,7 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         planes,
         fitter,
         done,
+        frames: Frames::new(inputs.iter().flatten()),
     };
     let failed = job.inputs(&work, inputs)?;
     job.progress.finish();

@@ -5,6 +5,7 @@ use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 use rayon::prelude::*;
 
 use crate::background::{Background, par_rows};
+use crate::memory::zeros;
 
 /// The kernel ends where it has fallen to exp(-8).
 const RADIUS_SIGMA: f64 = 4.0;
@@ -43,15 +44,17 @@ pub(super) fn significance(
     // What is convolved across stays in the cache until it is convolved down; few rows are needed
     // by two bands.
     let band = 64.max(4 * filter.kernel.len());
-    let mut value = Array2::zeros((height, width));
-    let bands = value.as_slice_mut().unwrap_or_default();
-    bands
+    let mut value = zeros(height * width);
+    value
         .par_chunks_mut((band * width).max(1))
         .enumerate()
         .for_each_init(Scratch::default, |scratch, (index, out)| {
             filter.band(index * band, out, scratch);
         });
 
+    let Ok(mut value) = Array2::from_shape_vec((height, width), value) else {
+        unreachable!("there is one value for each pixel")
+    };
     let mesh = Background::estimate_convolved(value.view(), background.cell());
     par_rows(&mut value).enumerate().for_each_init(
         || vec![0f64; width],

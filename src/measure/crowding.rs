@@ -6,7 +6,7 @@
 
 use rayon::prelude::*;
 
-use super::peak::Peak;
+use super::peak::{Peak, Shapes};
 use super::width_class::StarWidth;
 use crate::background::Background;
 use crate::cutout::Cutout;
@@ -56,19 +56,17 @@ pub(super) struct Contamination {
 }
 
 impl<'a> Crowd<'a> {
-    /// The stars at these `positions`, those of `stars`; of each its peak, and whether it is narrower than a
-    /// star.
+    /// The stars at these positions, each with its light.
     pub(super) fn new(
-        stars: &[Star],
         positions: &'a [(f64, f64)],
-        peaks: &[(f64, bool)],
+        peaks: &[Height],
         fwhm: f64,
         size: usize,
     ) -> Self {
-        let lights = stars.iter().zip(peaks);
-        let lights = lights.map(|(star, &(height, is_sharp))| Light {
-            x: star.x,
-            y: star.y,
+        let lights = positions.iter().zip(peaks);
+        let lights = lights.map(|(&(x, y), &Height { height, is_sharp })| Light {
+            x,
+            y,
             height,
             is_sharp,
         });
@@ -109,17 +107,21 @@ impl<'a> Crowd<'a> {
         };
         let levels: Vec<f64> = near.iter().map(level).collect();
         let core = (CORE * self.fwhm).powi(2);
+        let left = cutout.corner.0 as f64 - here.x;
+        let across: Vec<f64> = (0..cutout.width)
+            .map(|column| self.gaussian(left + column as f64))
+            .collect();
         let mut sums = Sums::default();
         for row in 0..cutout.height {
             let y = (cutout.corner.1 + row as i64) as f64;
-            for column in 0..cutout.width {
+            let down = self.gaussian(y - here.y);
+            for (column, across) in across.iter().enumerate() {
                 let at = row * cutout.width + column;
                 if cutout.weight[at] <= 0.0 {
                     continue;
                 }
                 let x = (cutout.corner.0 + column as i64) as f64;
                 let distance = (x - here.x).powi(2) + (y - here.y).powi(2);
-                let own = height * self.profile(distance);
                 let (mut light, mut excess) = (0.0, 0.0);
                 let mut is_hot = false;
                 for (other, level) in near.iter().zip(&levels) {
@@ -132,11 +134,13 @@ impl<'a> Crowd<'a> {
                     light += shine;
                     excess += shine - level;
                 }
-                let is_theirs = distance > core && excess > noise.max(TOO_MUCH * own);
+                let is_theirs = distance > core
+                    && excess > noise
+                    && excess > TOO_MUCH * height * self.profile(distance);
                 if is_theirs || is_hot && distance > 1.0 {
                     (cutout.data[at], cutout.weight[at]) = (0.0, 0.0);
                 } else {
-                    sums.add(cutout.weight[at], self.gaussian(distance), light);
+                    sums.add(cutout.weight[at], across * down, light);
                 }
             }
         }
@@ -151,10 +155,10 @@ impl<'a> Crowd<'a> {
         (1.0 + self.scale * square).powi(-BETA)
     }
 
-    #[inline(always)]
-    fn gaussian(&self, square: f64) -> f64 {
+    /// Profile of a Gaussian along an axis.
+    fn gaussian(&self, distance: f64) -> f64 {
         let sigma = self.fwhm / FWHM_OF_SIGMA;
-        (-0.5 * square / (sigma * sigma)).exp()
+        (-0.5 * (distance / sigma).powi(2)).exp()
     }
 
     /// Integral of a Gaussian of height 1.
@@ -189,22 +193,32 @@ impl Sums {
     }
 }
 
-/// Height of the light at each star, and whether it is narrower than a star.
+/// The light at a star.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Height {
+    /// Above the sky, units of the image.
+    pub(super) height: f64,
+    /// Whether it is narrower than a star.
+    pub(super) is_sharp: bool,
+}
+
+/// The light at each star.
 pub(super) fn peaks(
     stars: &[Star],
     image: &Image,
     background: &Background,
     gain: Option<f64>,
     width: StarWidth,
-) -> Vec<(f64, bool)> {
+) -> Vec<Height> {
+    let shapes = Shapes::of(width);
     stars
         .par_iter()
         .with_min_len(WORTH_A_CORE)
         .map(|star| {
             let peak = Peak::at(image.pixels.view(), background, gain, (star.x, star.y));
-            peak.map_or((0.0, false), |peak| {
-                let is_sharp = peak.is_sharp(width.narrowest, width.typical);
-                (peak.height(), is_sharp)
+            peak.map_or_else(Height::default, |peak| Height {
+                height: peak.height(),
+                is_sharp: peak.is_sharp(&shapes),
             })
         })
         .collect()
@@ -220,21 +234,17 @@ mod tests {
     const FWHM: f64 = 3.0;
     const SIDE: usize = 15;
 
-    fn star(id: usize, x: f64, y: f64) -> Star {
-        Star { id, x, y }
-    }
-
     /// The pixels that are left of a star's cutout, and the flux that others leave there, where stars of
     /// these heights are at these places, and the first one is looked at.
     fn left(stars: &[(f64, f64, f64)], sharp: usize) -> (Cutout, f64) {
         let places: Vec<(f64, f64)> = stars.iter().map(|star| (star.0, star.1)).collect();
-        let peaks: Vec<(f64, bool)> = (0..stars.len())
-            .map(|at| (stars[at].2, at == sharp))
+        let peaks: Vec<Height> = (0..stars.len())
+            .map(|at| Height {
+                height: stars[at].2,
+                is_sharp: at == sharp,
+            })
             .collect();
-        let listed: Vec<Star> = (0..stars.len())
-            .map(|id| star(id, places[id].0, places[id].1))
-            .collect();
-        let crowd = Crowd::new(&listed, &places, &peaks, FWHM, SIDE);
+        let crowd = Crowd::new(&places, &peaks, FWHM, SIDE);
         let options = CutoutOptions {
             noise: Noise::Unit,
             saturation: f64::INFINITY,

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use rayon::prelude::*;
+
 use super::size_for;
 use super::survey::Survey;
 use crate::backend::CpuBackend;
@@ -127,6 +129,8 @@ fn in_stars(
 ) -> Result<PhotonNoise> {
     let size = size_for(survey.width.typical);
     let stars = &survey.stars[..survey.stars.len().min(STARS)];
+    // A Moffat has the wings of most stars, but is no Gaussian, which some stars nearly are.
+    let models: [&'static dyn Model; 2] = [&EllipticalMoffat, &EllipticalGaussian];
     let mut found = PhotonNoise::Hidden;
     let mut gain = None;
     // The shape of a star is known best where its brightest pixels count no more than they are known to.
@@ -150,24 +154,27 @@ fn in_stars(
             batch.push(&cutout, start)?;
             cutouts.push(cutout);
         }
-        // A Moffat has the wings of most stars, but is no Gaussian, which some stars nearly are.
-        let mut best = (f64::INFINITY, PhotonNoise::Hidden);
-        for model in [&EllipticalMoffat as &'static dyn Model, &EllipticalGaussian] {
-            let solver = Box::new(LevenbergMarquardt::default());
-            let fitter = Fitter::new(model, solver, Box::new(CpuBackend::default()));
-            let fits = fitter.fit(&batch)?;
-            let mut curve = TransferCurve::default();
-            for (number, ((star, cutout), fit)) in stars.iter().zip(&cutouts).zip(&fits).enumerate()
-            {
-                let noise = background.noise(star.x, star.y);
-                curve.add(number, cutout, model, fit, noise);
-            }
-            let misfit = curve.misfit();
-            if misfit < best.0 {
-                best = (misfit, curve.judge());
-            }
-        }
-        found = best.1;
+        let curves: Result<Vec<_>> = models
+            .par_iter()
+            .map(|&model| {
+                let solver = Box::new(LevenbergMarquardt::default());
+                let fitter = Fitter::new(model, solver, Box::new(CpuBackend::default()));
+                let fits = fitter.fit(&batch)?;
+                let mut curve = TransferCurve::default();
+                let fitted = stars.iter().zip(&cutouts).zip(&fits).enumerate();
+                for (number, ((star, cutout), fit)) in fitted {
+                    let noise = background.noise(star.x, star.y);
+                    curve.add(number, cutout, model, fit, noise);
+                }
+                Ok((curve.misfit(), curve))
+            })
+            .collect();
+        let curves = curves?.into_iter().filter(|curve| curve.0.is_finite());
+        let best = curves.min_by(|a, b| a.0.total_cmp(&b.0));
+        let Some((_, mut curve)) = best else {
+            break;
+        };
+        found = curve.judge();
         match found {
             PhotonNoise::Seen(seen) => gain = Some(seen.value),
             PhotonNoise::Hidden | PhotonNoise::Unclear => break,

@@ -19,38 +19,36 @@ mod shown;
 mod sky;
 mod star;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::beliefs::{Gain, SkyNoise, believed_gain, believed_read_noise, believed_saturation};
-use super::counts::{self, counts};
-use super::crowding::peaks;
+use super::beliefs::{Gain, SkyNoise, believed_gain, believed_saturation};
+use super::crowding::{Crowd, peaks};
+use super::elongation::{advice, set_ellipticities};
 use super::gain::{PhotonNoise, in_sky};
 use super::quality::{Quality, poor_fits};
-use super::resolve::{self, Resolver};
-use super::rows::{Seen, flag_image, number_from_one, rows};
+use super::rows::{Seen, flag_image};
+use super::scene::Scene;
+use super::second_look::has_moved;
 use super::survey::survey;
-use super::width_class::StarWidth;
-use super::{MeasureOptions, Measured, StageTimes, size_for, stars_at_once};
-use crate::catalog::{Assumptions, Row};
+use super::{MeasureOptions, Measured, stars_at_once};
+use crate::catalog::Row;
 use crate::cutout::Noise;
-use crate::detect::{DetectOptions, Detection};
+use crate::detect::DetectOptions;
 use crate::error::{Error, Result};
 use crate::estimator::Estimator;
 use crate::fit::{Fit, Flags};
 use crate::fitter::Fitter;
 use crate::image::Image;
 use crate::mosaic::{Bayer, BayerPattern, Channel, Color};
-use crate::neighbours::Neighbours;
-use crate::star::{Star, StarList};
+use crate::star::StarList;
 use fits::Work;
 use gray::Gray;
+use joint::ByColor;
 #[cfg(feature = "report")]
 pub(crate) use shown::Shown;
 use sky::Sky;
 use star::{Colors, Frame};
 
-/// Widths within which another star moves the flux of one.
-const CROWDED: f64 = 1.5;
 /// Part of the width of most stars below which, by 3 errors, a detection is none.
 const SHARP: f64 = 0.6;
 
@@ -128,10 +126,6 @@ pub(super) fn measure(
             ),
         });
     }
-    let list = list
-        .map(|list| list.on(image, options.positions))
-        .transpose()?;
-    let list = list.as_deref();
     let sky = Sky::estimate(image.pixels.view());
     let (level, sky_noise) = sky.typical(pattern, color);
     let gain = match options.gain {
@@ -170,64 +164,36 @@ pub(super) fn measure(
             ..detection.clone()
         },
     )?;
-    let width = match options.fwhm {
-        Some(fwhm) if !survey.is_measured => StarWidth::about(fwhm),
-        _ => survey.width,
-    };
-    let fwhm = options.fwhm.unwrap_or(width.typical);
-    let size = options.size.unwrap_or_else(|| size_for(fwhm));
-    let constraints = Resolver::new(
-        fitter.model,
-        options,
+    let scene = Scene {
+        image,
         list,
-        resolve::Frame {
-            name: &image.name,
-            side: size as f64,
-            bias: 0.0,
-        },
-    )?;
-    let (stars, found) = match list {
-        Some(list) => (list.stars.clone(), None),
-        None => {
-            gray.scale(tells);
-            let found = gray.detect(
-                pattern,
-                &DetectOptions {
-                    fwhm,
-                    saturation: gray.saturation,
-                    gain: gray.gain(gain.value(), &sky, pattern),
-                    ..detection
-                },
-            );
-            let star = |(id, d): (usize, &Detection)| Star { id, x: d.x, y: d.y };
-            (found.iter().enumerate().map(star).collect(), Some(found))
-        }
+        options,
+        fitter,
+        gain,
+        level,
+        noise: sky_noise,
+        saturation,
+        width: survey.width_or(options.fwhm),
     };
-    if list.is_none() {
-        gray.scale(as_bright);
-    }
-    let heights: Vec<f64> = peaks(&stars, &gray.image, &gray.sky, None, width)
-        .into_iter()
-        .map(|(height, _)| height)
-        .collect();
+    let constraints = scene.constraints()?;
+    let targets = scene.targets(|| {
+        gray.scale(tells);
+        let options = DetectOptions {
+            fwhm: scene.fwhm(),
+            saturation: gray.saturation,
+            gain: gray.gain(gain.value(), &sky, pattern),
+            ..detection
+        };
+        gray.detect(pattern, &options)
+    });
+    gray.scale(as_bright);
+    let (stars, positions, width) = (&targets.stars, &targets.positions, scene.width);
+    let mut peaks = peaks(stars, &gray.image, &gray.sky, None, width);
+    // A pixel that stands out of its neighbours may have another colour: the fitted width has to tell.
+    peaks.iter_mut().for_each(|peak| peak.is_sharp = false);
+    let unit = gray.unit(&sky, pattern, shares);
     drop(gray);
-    let noise = match (fitter.estimator, options.weighted) {
-        (Estimator::Poisson, _) => counts(&counts::Sky {
-            name: &image.name,
-            gain: gain.stated(),
-            found: gain.found(),
-            read_noise: believed_read_noise(options.read_noise, &image.header),
-            bias: options.bias,
-            level,
-            noise: sky_noise,
-        })?,
-        (Estimator::LeastSquares, false) => Noise::Unit,
-        (Estimator::LeastSquares, true) if image.variance.is_some() => Noise::Variance,
-        (Estimator::LeastSquares, true) => Noise::Known {
-            gain: gain.value(),
-            read_noise: 0.0,
-        },
-    };
+    let noise = scene.pixel_noise()?;
     let detected = Instant::now();
     let work = Work {
         frame: Frame {
@@ -236,29 +202,29 @@ pub(super) fn measure(
             pattern,
             noise,
             saturation,
-            size,
+            size: scene.size(),
         },
-        fwhm,
+        fwhm: scene.fwhm(),
         typical: Colors::of_shares(shares),
+        crowd: Crowd::new(positions, &peaks, width.typical, scene.size()),
         constraints: &constraints,
         fitter,
     };
     let mut fits = Vec::with_capacity(stars.len());
     // Less at once than of images without a mosaic: gray cutouts are no integers.
-    for stars in stars.chunks(stars_at_once(2 * size * size)) {
+    let at_once = stars_at_once(2 * scene.size().pow(2));
+    for from in (0..stars.len()).step_by(at_once) {
+        let some = from..stars.len().min(from + at_once);
         fits.extend(match color {
-            None => work.all_colors(stars)?,
-            Some(color) => work.one_color(stars, color)?,
+            None => work.all_colors(stars, some)?,
+            Some(color) => work.one_color(stars, some, color)?,
         });
     }
-    for (fit, found) in fits.iter_mut().zip(found.iter().flatten()) {
-        fit.fit.flags.set(Flags::SATURATED, found.saturated);
-    }
-    let (fits, fluxes): (Vec<Fit>, Vec<_>) = fits.into_iter().map(|of| (of.fit, of.fluxes)).unzip();
-    let wcs = image.wcs.as_ref();
-    let mut rows = rows(&stars, &fits, fitter.model, options, &constraints, wcs)?;
-    for (row, fluxes) in rows.iter_mut().zip(fluxes) {
-        let told = Color::ALL.into_iter().zip(fluxes);
+    let (mut fits, colors): (Vec<Fit>, Vec<ByColor>) =
+        fits.into_iter().map(|of| (of.fit, of.colors)).unzip();
+    let mut rows = scene.rows(&targets, &mut fits, &constraints)?;
+    for (row, colors) in rows.iter_mut().zip(&colors) {
+        let told = Color::ALL.into_iter().zip(colors.fluxes);
         for (color, (flux, error)) in
             told.filter(|(color, _)| mosaic.is_red_known || *color == Color::Green)
         {
@@ -267,49 +233,40 @@ pub(super) fn measure(
             row.set(error_column, error);
         }
     }
-    // A pixel that stands out of its neighbours may have another colour: the fitted width has to tell.
     let is_sharp = |row: &Row| {
         let error = row.get("fwhm_err").unwrap_or(0.0);
         row.get("fwhm")
             .is_some_and(|fwhm| fwhm + 3.0 * error < SHARP * width.typical)
     };
     let sharp: Vec<bool> = rows.iter().map(is_sharp).collect();
-    let qualities = fits.iter().zip(&heights).zip(&sharp);
-    let qualities = qualities.map(|((fit, &height), is_sharp)| Quality::of(fit, height, !is_sharp));
+    let qualities = fits.iter().zip(&peaks).zip(&sharp);
+    let qualities =
+        qualities.map(|((fit, peak), is_sharp)| Quality::of(fit, peak.height, !is_sharp));
     let poor = poor_fits(&qualities.collect::<Vec<_>>(), noise != Noise::Unit);
-    let places: Vec<(f64, f64)> = stars.iter().map(|star| (star.x, star.y)).collect();
-    let crowded = Neighbours::new(&places, CROWDED * width.typical);
-    let known = sharp.into_iter().zip(poor).enumerate();
-    let seen: Vec<Seen> = known
-        .map(|(index, (is_sharp, is_poor))| Seen {
-            is_sharp,
-            foreign_flux: match crowded.has_neighbour(index) {
-                true => f64::INFINITY,
-                false => 0.0,
-            },
-            is_poor,
+    // The light of a unit, of all colours or of the one that is fitted.
+    let unit = unit * color.map_or(1.0, |color| shares[color.place()]);
+    let seen: Vec<Seen> = (0..rows.len())
+        .map(|index| {
+            let is_stray = targets.are_detected()
+                && !fits[index].flags.contains(Flags::SATURATED)
+                && has_moved(fitter.model, &fits[index], positions[index], width);
+            Seen {
+                is_sharp: sharp[index],
+                foreign_flux: work.contamination(&stars[index], index) * unit,
+                is_poor: poor[index] || is_stray,
+            }
         })
         .collect();
     flag_image(&mut rows, &seen, width);
-    number_from_one(&mut rows, options.one_based);
-    Ok(Measured {
-        rows,
-        assumed: Assumptions {
-            background: Some(level),
-            noise: Some(sky_noise),
-            gain: gain.value(),
-            gain_err: gain.error(),
-            by_residuals: noise == Noise::Unit,
-            saturation: Some(saturation).filter(|level| level.is_finite()),
-            fwhm: Some(fwhm),
-            size: (size, size),
-        },
-        times: StageTimes {
-            read: Duration::ZERO,
-            detect: detected - start,
-            fit: detected.elapsed(),
-        },
-    })
+    if color.is_none() {
+        set_ellipticities(&mut rows, |index, star| {
+            work.ellipticity((&stars[index], index), star, &colors[index])
+        });
+        if let Some(advice) = advice(&rows, fitter.model) {
+            tracing::warn!("{}: {advice}", image.name);
+        }
+    }
+    Ok(scene.measured(rows, noise, (start, detected)))
 }
 
 /// How much a pixel of each phase tells of a typical star: its light over the noise.

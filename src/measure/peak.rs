@@ -4,8 +4,12 @@
 //! pixel, so that its error is enormous. What does is how well a star of the image's own width explains
 //! the pixels, against how well something narrower does.
 
+use std::iter;
+
+use fearless_simd::{Level, dispatch};
 use ndarray::ArrayView2;
 
+use super::width_class::StarWidth;
 use crate::background::Background;
 use crate::model::FWHM_OF_SIGMA;
 
@@ -27,8 +31,10 @@ const HAS_LIGHT: f64 = 3.0;
 /// Part of a bright pixel that the electronics of a detector may spill into each neighbour.
 const SPILL: f64 = 0.03;
 
-/// Places of a star within its brightest pixel that are tried, along an axis, pixels from its middle.
-const PLACES: [f64; 7] = [-0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6];
+/// Places of a star within its brightest pixel that are tried along an axis, and how far from its middle the
+/// outermost are, pixels.
+const PLACES: usize = 8;
+const FARTHEST: f64 = 0.6;
 
 /// The pixels round a peak, above the sky.
 #[derive(Debug, Clone)]
@@ -117,79 +123,142 @@ impl Peak {
         mean < HAS_LIGHT * 0.5 * self.noise || mean < SPILL * self.height()
     }
 
-    /// Whether it is narrower than a star that is at least `narrowest` and mostly `typical` pixels
-    /// wide at half maximum.
-    pub(super) fn is_sharp(&self, narrowest: f64, typical: f64) -> bool {
+    /// Whether it is narrower than a star.
+    pub(super) fn is_sharp(&self, shapes: &Shapes) -> bool {
         // Beside the brightest pixel of a star, wherever in that pixel its middle is, stands at least
-        // this part of its light, on the mean of two sides. Most stars pass here.
-        let sigma = narrowest / FWHM_OF_SIGMA;
-        let least = (-0.5 / (sigma * sigma)).exp() * self.height();
+        // this part of its light, on the mean of two sides. Many stars pass here.
+        let least = shapes.beside * self.height();
         let passes = |side: Option<f64>| side.is_none_or(|side| side >= least);
         if self.height() <= 0.0 || self.sides().into_iter().all(passes) {
             return false;
         }
-        let best = |widths: &[f64]| {
-            widths
+        let sums = self.sums();
+        dispatch!(Level::new(), _simd => {
+            let narrower = shapes
+                .narrower
                 .iter()
-                .map(|&width| self.chi2_of_star(width))
-                .fold(f64::INFINITY, f64::min)
-        };
-        let star = best(&[narrowest, typical, 1.3 * typical]);
-        let narrower = best(&[0.35 * narrowest, 0.6 * narrowest]).min(self.chi2_of_pixel());
+                .map(|shape| self.explained_by_star(sums, shape))
+                .fold(self.explained_by_pixel(sums), f64::max);
+            let mut stars = shapes.stars.iter();
+            stars.all(|shape| narrower - self.explained_by_star(sums, shape) > shapes.clear)
+        })
+    }
+
+    /// Sums without any shape.
+    fn sums(&self) -> Sums {
+        let mut sums = Sums::default();
+        for (weight, data) in iter::zip(self.weight.as_flattened(), self.data.as_flattened()) {
+            sums.weight += weight;
+            sums.data += weight * data;
+        }
+        sums
+    }
+
+    /// Part of chi-square that the best round Gaussian of a width explains, on a level of its own.
+    #[inline(always)]
+    fn explained_by_star(&self, sums: Sums, shape: &Shape) -> f64 {
+        // Sums over each row of its products with the profile, for all places along it at once.
+        let mut rows = [[[0.0; PLACES]; 3]; SIDE];
+        for (row, (weights, data)) in rows.iter_mut().zip(iter::zip(&self.weight, &self.data)) {
+            for ((weight, data), across) in weights.iter().zip(data).zip(shape) {
+                for place in 0..PLACES {
+                    let weighted = weight * across[place];
+                    row[0][place] += weighted;
+                    row[1][place] += weighted * data;
+                    row[2][place] += weighted * across[place];
+                }
+            }
+        }
+        let mut best = [0.0_f64; PLACES];
+        for down in 0..PLACES {
+            let [mut light, mut both, mut square] = [[0.0; PLACES]; 3];
+            for (row, shape) in rows.iter().zip(shape) {
+                let down = shape[down];
+                for place in 0..PLACES {
+                    light[place] += down * row[0][place];
+                    both[place] += down * row[1][place];
+                    square[place] += down * down * row[2][place];
+                }
+            }
+            for place in 0..PLACES {
+                let explained = sums.explained(light[place], both[place], square[place]);
+                best[place] = best[place].max(explained);
+            }
+        }
+        best.into_iter().fold(0.0, f64::max)
+    }
+
+    /// Part of chi-square that light in the brightest pixel alone explains.
+    fn explained_by_pixel(&self, sums: Sums) -> f64 {
+        let weight = self.weight[REACH][REACH];
+        sums.explained(weight, weight * self.height(), weight)
+    }
+}
+
+/// Profile of a Gaussian along an axis, at each pixel for each of the places of its middle; a round one is the
+/// product of two.
+type Shape = [[f64; PLACES]; SIDE];
+
+/// What a peak is held against.
+#[derive(Debug, Clone)]
+pub(super) struct Shapes {
+    stars: [Shape; 3],
+    narrower: [Shape; 2],
+    /// Least part of the light of a star's brightest pixel that stands beside it.
+    beside: f64,
+    /// How much better something narrower must explain the pixels.
+    clear: f64,
+}
+
+impl Shapes {
+    /// Stars of that width, and what is narrower.
+    pub(super) fn of(width: StarWidth) -> Self {
+        let StarWidth {
+            typical, narrowest, ..
+        } = width;
         let clear = if typical < NARROW {
             CLEAR_OF_NARROW
         } else {
             CLEAR
         };
-        star - narrower > clear
-    }
-
-    /// Chi-square of the best round Gaussian of this width, on a level of its own.
-    fn chi2_of_star(&self, fwhm: f64) -> f64 {
-        let sigma = fwhm / FWHM_OF_SIGMA;
-        let profiles = PLACES.map(|place| {
-            let mut profile = [0.0; SIDE];
-            for (at, value) in profile.iter_mut().enumerate() {
-                let distance = at as f64 - REACH as f64 - place;
-                *value = (-0.5 * (distance / sigma).powi(2)).exp();
-            }
-            profile
-        });
-        let mut best = f64::INFINITY;
-        for down in &profiles {
-            for across in &profiles {
-                best = best.min(self.chi2(|row, column| down[row] * across[column]));
-            }
+        Self {
+            stars: [narrowest, typical, 1.3 * typical].map(shape),
+            narrower: [0.35 * narrowest, 0.6 * narrowest].map(shape),
+            beside: (-0.5 * (FWHM_OF_SIGMA / narrowest).powi(2)).exp(),
+            clear,
         }
-        best
     }
+}
 
-    /// Chi-square of light in the brightest pixel alone.
-    fn chi2_of_pixel(&self) -> f64 {
-        self.chi2(|row, column| f64::from(u8::from((row, column) == (REACH, REACH))))
-    }
+fn shape(fwhm: f64) -> Shape {
+    let sigma = fwhm / FWHM_OF_SIGMA;
+    std::array::from_fn(|at| {
+        std::array::from_fn(|place| {
+            let middle = FARTHEST * (2.0 * place as f64 / (PLACES - 1) as f64 - 1.0);
+            let distance = at as f64 - REACH as f64 - middle;
+            (-0.5 * (distance / sigma).powi(2)).exp()
+        })
+    })
+}
 
-    /// Chi-square of a shape of the best height, not below 0, on the best level.
+/// Sums over the pixels round a peak of weights and of weighted data.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    weight: f64,
+    data: f64,
+}
+
+impl Sums {
+    /// Part of chi-square that a shape of the best height, not below 0, explains on the best level, from its weighted
+    /// sum and those of its products with the data and with itself.
     #[inline(always)]
-    fn chi2(&self, shape: impl Fn(usize, usize) -> f64) -> f64 {
-        let [mut w, mut d, mut s, mut dd, mut ds, mut ss] = [0.0; 6];
-        for row in 0..SIDE {
-            for column in 0..SIDE {
-                let (weight, data) = (self.weight[row][column], self.data[row][column]);
-                let shape = shape(row, column);
-                w += weight;
-                d += weight * data;
-                s += weight * shape;
-                dd += weight * data * data;
-                ds += weight * data * shape;
-                ss += weight * shape * shape;
-            }
-        }
-        let (data, both, shape) = (dd - d * d / w, ds - d * s / w, ss - s * s / w);
-        if shape > 1e-9 * ss {
-            data - both.max(0.0).powi(2) / shape
+    fn explained(self, light: f64, both: f64, square: f64) -> f64 {
+        let both = (self.weight * both - self.data * light).max(0.0);
+        let spread = self.weight * square - light * light;
+        if spread > 1e-9 * self.weight * square {
+            both * both / (self.weight * spread)
         } else {
-            data
+            0.0
         }
     }
 }
@@ -213,6 +282,11 @@ mod tests {
         let sky = Normal::new(100.0, NOISE).unwrap();
         let flat = Array2::from_shape_simple_fn((64, 64), || sky.sample(&mut rng));
         let background = Background::estimate(flat.view(), 32);
+        let shapes = Shapes::of(StarWidth {
+            typical,
+            narrowest: 0.9 * typical,
+            widest: typical,
+        });
         let (mut sharp, mut single) = (0, 0);
         for _ in 0..COUNT {
             let (x, y) = (
@@ -245,7 +319,7 @@ mod tests {
             let Some(peak) = Peak::at(pixels.view(), &background, None, (x, y)) else {
                 panic!("there are pixels")
             };
-            sharp += usize::from(peak.is_sharp(0.9 * typical, typical));
+            sharp += usize::from(peak.is_sharp(&shapes));
             single += usize::from(peak.is_single_pixel());
         }
         (sharp as f64 / COUNT as f64, single as f64 / COUNT as f64)

@@ -42,19 +42,26 @@ pub(super) fn rows(
 }
 
 /// Gives back what the user said to the last digit, where a parameter is fixed or at its bound: the
-/// coordinates of the fit cost one.
+/// coordinates of the fit cost one. A value at a bound has its flag, even where chi-square is so flat that no slope
+/// holds it there.
 fn round_to(row: &mut Row, constraints: &Constraints, model: &dyn Model) {
     for (j, column) in model.columns().iter().enumerate() {
         let Some(value) = row.get(column.name) else {
             continue;
         };
-        let held = constraints.is_fixed(j).then_some(constraints.start[j]);
-        let said = [held, Some(constraints.low[j]), Some(constraints.high[j])];
         // Beyond the digits of a coordinate in an image of a million pixels, below all else.
         let is_near =
             |said: &f64| said.is_finite() && (value - said).abs() <= 1e-9 * said.abs().max(1e-3);
-        if let Some(said) = said.into_iter().flatten().find(is_near) {
+        let held = Some(constraints.start[j]).filter(|_| constraints.is_fixed(j));
+        let bounds = [constraints.low[j], constraints.high[j]];
+        let bound = bounds
+            .into_iter()
+            .find(|bound| held.is_none() && is_near(bound));
+        if let Some(said) = held.filter(is_near).or(bound) {
             row.set(column.name, said);
+        }
+        if bound.is_some() {
+            row.flags.set(Flags::NEAR_BOUND, true);
         }
     }
 }

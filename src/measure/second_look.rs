@@ -1,15 +1,18 @@
 //! Fits that left their star are made again, nearer to it; pixels that are hot beside a star are left out.
 
+use rayon::prelude::*;
+
+use super::cutter::Cutter;
 use super::resolve::Resolver;
 use super::width_class::StarWidth;
 use crate::batch::{Batch, Start};
 use crate::constraints::Constraints;
-use crate::cutout::{Cutout, Weighting};
+use crate::cutout::{Cutout, Noise, Weighting};
 use crate::error::Result;
 use crate::fit::{Fit, FitStatus, Flags};
 use crate::fitter::Fitter;
-use crate::model::FWHM_OF_SIGMA;
-use crate::star::Star;
+use crate::model::{FWHM_OF_SIGMA, Model};
+use crate::star::{Star, WORTH_A_CORE};
 
 /// Widths of a star that a fit may be from where its star was found.
 const MOST_MOVED: f64 = 0.75;
@@ -49,7 +52,7 @@ pub(super) struct SecondLook<'a> {
     /// Whether each star is where it was seen, and not where a list expects it.
     pub(super) are_detected: bool,
     pub(super) width: StarWidth,
-    pub(super) size: usize,
+    pub(super) cutter: &'a Cutter<'a>,
     pub(super) fitter: &'a Fitter,
     pub(super) constraints: &'a Resolver<'a>,
 }
@@ -63,83 +66,87 @@ struct Trial {
 }
 
 impl SecondLook<'_> {
-    /// Fits the stars again that have left their place, are much too wide or have a hot pixel beside them;
-    /// `cut` makes the cutout of the star of a number, and the level of its sky. A fit that was mended has the
-    /// flag `masked` where pixels were left out and `crowded` where it is one of the star's close surroundings
-    /// alone; one that stays away from its star has `poor_fit`.
-    pub(super) fn of_strays(
-        &self,
-        fits: &mut [Fit],
-        cut: impl Fn(usize) -> (Cutout, f64),
-    ) -> Result<()> {
-        let mut trials = Vec::new();
-        for (index, fit) in fits.iter().enumerate() {
-            let Some(mut fault) = self.fault(index, fit) else {
-                continue;
-            };
-            let (mut cutout, level) = cut(index);
-            let has_hot = leave_out_hot_pixels(&mut cutout, level, self.width);
-            let constraints = self.constraints.of(&self.stars[index])?;
-            let constraints = match fault {
-                Fault::Hot if !has_hot => continue,
-                Fault::Wide if has_hot => {
-                    fault = Fault::Hot;
-                    constraints
-                }
-                Fault::Moved | Fault::Wide => {
-                    self.close(&mut cutout, index);
-                    let Some(near) = self.near(index, constraints.unwrap_or_default()) else {
-                        continue;
-                    };
-                    Some(near)
-                }
-                _ => constraints,
-            };
-            trials.push(Trial {
-                index,
-                fault,
-                cutout,
-                constraints,
-            });
+    /// Fits the stars again that have left their place, are much too wide or have a hot pixel beside them. A fit
+    /// that was mended has the flag `masked` where pixels were left out and `crowded` where it is one of the
+    /// star's close surroundings alone; one that stays away from its star has `poor_fit`.
+    pub(super) fn of_strays(&self, fits: &mut [Fit]) -> Result<()> {
+        let strays = fits.par_iter().enumerate().with_min_len(WORTH_A_CORE);
+        let trials: Result<Vec<_>> = strays
+            .filter_map(|(index, fit)| {
+                let fault = self.fault(index, fit)?;
+                self.trial_of_stray(index, fault).transpose()
+            })
+            .collect();
+        self.adopt(fits, trials?)
+    }
+
+    fn trial_of_stray(&self, index: usize, mut fault: Fault) -> Result<Option<Trial>> {
+        if fault == Fault::Hot && !self.may_have_hot_pixels(index) {
+            return Ok(None);
         }
-        self.adopt(fits, trials)
+        let (mut cutout, _) = self.cutter.cut(index);
+        let has_hot = self.leave_out_hot_pixels(&mut cutout, index);
+        let constraints = self.constraints.of(&self.stars[index])?;
+        let constraints = match fault {
+            Fault::Hot if !has_hot => return Ok(None),
+            Fault::Wide if has_hot => {
+                fault = Fault::Hot;
+                constraints
+            }
+            Fault::Moved | Fault::Wide => {
+                self.close(&mut cutout, index);
+                let Some(near) = self.near(index, constraints.unwrap_or_default()) else {
+                    return Ok(None);
+                };
+                Some(near)
+            }
+            _ => constraints,
+        };
+        Ok(Some(Trial {
+            index,
+            fault,
+            cutout,
+            constraints,
+        }))
     }
 
     /// Fits the stars again whose fits are poor: without the pixel that is the furthest above the model, and
     /// in the star's close surroundings alone. What is much better replaces what was.
-    pub(super) fn of_poor(
-        &self,
-        fits: &mut [Fit],
-        poor: &[bool],
-        cut: impl Fn(usize) -> (Cutout, f64),
-    ) -> Result<()> {
+    pub(super) fn of_poor(&self, fits: &mut [Fit], poor: &[bool]) -> Result<()> {
+        let poor: Vec<usize> = (0..fits.len()).filter(|&index| poor[index]).collect();
+        let trials: Result<Vec<_>> = poor
+            .par_iter()
+            .map(|&index| self.trials_of_poor(index, &fits[index]))
+            .collect();
+        self.adopt(fits, trials?.into_iter().flatten().collect())
+    }
+
+    fn trials_of_poor(&self, index: usize, fit: &Fit) -> Result<Vec<Trial>> {
         let mut trials = Vec::new();
-        for (index, _) in poor.iter().enumerate().filter(|(_, poor)| **poor) {
-            let (mut cutout, level) = cut(index);
-            let has_hot = leave_out_hot_pixels(&mut cutout, level, self.width);
-            let constraints = self.constraints.of(&self.stars[index])?;
-            let mut close = cutout.clone();
-            if self.leave_out_outlier(&mut cutout, &fits[index]) || has_hot {
-                trials.push(Trial {
-                    index,
-                    fault: Fault::Outlier,
-                    cutout,
-                    constraints,
-                });
-            }
-            self.close(&mut close, index);
-            if self.are_detected
-                && let Some(near) = self.near(index, constraints.unwrap_or_default())
-            {
-                trials.push(Trial {
-                    index,
-                    fault: Fault::Disturbed,
-                    cutout: close,
-                    constraints: Some(near),
-                });
-            }
+        let (mut cutout, _) = self.cutter.cut(index);
+        let has_hot = self.leave_out_hot_pixels(&mut cutout, index);
+        let constraints = self.constraints.of(&self.stars[index])?;
+        let mut close = cutout.clone();
+        if self.leave_out_outlier(&mut cutout, fit) || has_hot {
+            trials.push(Trial {
+                index,
+                fault: Fault::Outlier,
+                cutout,
+                constraints,
+            });
         }
-        self.adopt(fits, trials)
+        self.close(&mut close, index);
+        if self.are_detected
+            && let Some(near) = self.near(index, constraints.unwrap_or_default())
+        {
+            trials.push(Trial {
+                index,
+                fault: Fault::Disturbed,
+                cutout: close,
+                constraints: Some(near),
+            });
+        }
+        Ok(trials)
     }
 
     /// Fits what is to be tried, and takes what is better.
@@ -147,7 +154,7 @@ impl SecondLook<'_> {
         if trials.is_empty() {
             return Ok(());
         }
-        let batch = Batch::build(self.size, self.size, trials.len(), |at| {
+        let batch = Batch::build(self.cutter.size, self.cutter.size, trials.len(), |at| {
             let trial = &trials[at];
             let start = Start::Moments {
                 position: Some(self.place(trial.index)),
@@ -188,18 +195,10 @@ impl SecondLook<'_> {
         if !fit.status.has_values() {
             return None;
         }
-        let columns = self.fitter.model.columns_at(&fit.parameters);
-        let of = |name: &str| {
-            let mut names = self.fitter.model.columns().iter();
-            let at = names.position(|column| column.name == name)?;
-            Some(columns[at].value)
-        };
-        let (x, y) = of("x").zip(of("y"))?;
-        let star = self.stars[index];
-        let moved = (x - star.x).hypot(y - star.y);
+        let of = |name| value_of(self.fitter.model, fit, name);
         let is_saturated = fit.flags.contains(Flags::SATURATED);
         if self.are_detected && !is_saturated {
-            if moved > (MOST_MOVED * self.width.typical).max(1.0) {
+            if has_moved(self.fitter.model, fit, self.place(index), self.width) {
                 return Some(Fault::Moved);
             }
             let width = of("fwhm").or_else(|| Some((of("fwhm_major")? * of("fwhm_minor")?).sqrt()));
@@ -243,6 +242,77 @@ impl SecondLook<'_> {
         }
     }
 
+    /// Whether a pixel of the image is hot beside a star, if the noise is nowhere less than that of the sky.
+    fn may_have_hot_pixels(&self, index: usize) -> bool {
+        if !matches!(self.cutter.options.noise, Noise::Known { .. }) {
+            return true;
+        }
+        let pixels = self.cutter.image.pixels.view();
+        let (height, width) = pixels.dim();
+        let (level, noise) = (self.cutter.level(index), self.cutter.noise(index));
+        let most = self.most_of_star();
+        let span = |at: f64, length: usize| {
+            let reach = self.cutter.size as f64 / 2.0;
+            let first = (at - reach).floor().max(1.0) as usize;
+            first..(((at + reach).ceil() + 1.0).max(0.0) as usize).min(length.saturating_sub(1))
+        };
+        let (x, y) = self.place(index);
+        let columns = span(x, width);
+        span(y, height).any(|row| {
+            columns.clone().any(|column| {
+                let at = |row: usize, column: usize| pixels[[row, column]] - level;
+                let here = at(row, column);
+                let across = (at(row, column - 1), at(row, column + 1));
+                here > HOT * noise
+                    && is_spike(
+                        here,
+                        across,
+                        (at(row - 1, column), at(row + 1, column)),
+                        most,
+                        noise,
+                    )
+            })
+        })
+    }
+
+    /// Takes the weight from single pixels that stand further above the sky than those round them than any pixel
+    /// of a star does; whether there are any.
+    fn leave_out_hot_pixels(&self, cutout: &mut Cutout, index: usize) -> bool {
+        let is_weighted = cutout.weighting == Weighting::InverseVariance;
+        let (width, height) = (cutout.width, cutout.height);
+        if !is_weighted || width < 3 || height < 3 {
+            return false;
+        }
+        let (level, most) = (self.cutter.level(index), self.most_of_star());
+        let mut hot = Vec::new();
+        for row in 1..height - 1 {
+            for column in 1..width - 1 {
+                let at = row * width + column;
+                let sides = [at - 1, at + 1, at - width, at + width];
+                if cutout.weight[at] <= 0.0 || sides.iter().any(|&side| cutout.weight[side] <= 0.0)
+                {
+                    continue;
+                }
+                let [left, right, above, below] = sides.map(|at| cutout.data[at] - level);
+                let here = cutout.data[at] - level;
+                let noise = cutout.weight[at].recip().sqrt();
+                if is_spike(here, (left, right), (above, below), most, noise) {
+                    hot.push(at);
+                }
+            }
+        }
+        for &at in &hot {
+            (cutout.data[at], cutout.weight[at]) = (0.0, 0.0);
+        }
+        !hot.is_empty()
+    }
+
+    /// The brightest pixel of a star over the mean of the two on either side of it is this at most.
+    fn most_of_star(&self) -> f64 {
+        let sigma = self.width.narrowest / FWHM_OF_SIGMA;
+        ROUGH * (0.5 / (sigma * sigma)).exp()
+    }
+
     /// What the user allows, as far as it is near where the star was found and as wide as a star; `None` where
     /// nothing is.
     fn near(&self, index: usize, mut constraints: Constraints) -> Option<Constraints> {
@@ -250,7 +320,7 @@ impl SecondLook<'_> {
         let StarWidth {
             typical, widest, ..
         } = self.width;
-        let reach = (MOST_MOVED * typical).max(1.0);
+        let reach = most_moved(self.width);
         for (j, column) in self.fitter.model.columns().iter().enumerate() {
             let (low, high) = match column.name {
                 "x" => (x - reach, x + reach),
@@ -270,43 +340,39 @@ impl SecondLook<'_> {
     }
 }
 
+/// Whether a fit is somewhere else than its star, which was found there.
+pub(super) fn has_moved(
+    model: &dyn Model,
+    fit: &Fit,
+    (x, y): (f64, f64),
+    width: StarWidth,
+) -> bool {
+    let at = |name| value_of(model, fit, name).unwrap_or(f64::NAN);
+    (at("x") - x).hypot(at("y") - y) > most_moved(width)
+}
+
+/// How far a fit may be from where its star was found, pixels.
+fn most_moved(width: StarWidth) -> f64 {
+    (MOST_MOVED * width.typical).max(1.0)
+}
+
+/// What a fit has for a column of the model.
+fn value_of(model: &dyn Model, fit: &Fit, name: &str) -> Option<f64> {
+    let mut names = model.columns().iter();
+    let at = names.position(|column| column.name == name)?;
+    Some(model.columns_at(&fit.parameters)[at].value)
+}
+
 /// Chi-square for each degree of freedom.
 fn reduced(fit: &Fit) -> f64 {
     fit.chi2 / fit.dof().max(1) as f64
 }
 
-/// Takes the weight from single pixels that stand further above the sky than those round them than any pixel of
-/// a star does; whether there are any.
-fn leave_out_hot_pixels(cutout: &mut Cutout, level: f64, star: StarWidth) -> bool {
-    let is_weighted = cutout.weighting == Weighting::InverseVariance;
-    let (width, height) = (cutout.width, cutout.height);
-    if !is_weighted || width < 3 || height < 3 {
-        return false;
-    }
-    // The brightest pixel of a star over the mean of the two on either side of it is this at most.
-    let sigma = star.narrowest / FWHM_OF_SIGMA;
-    let most = ROUGH * (0.5 / (sigma * sigma)).exp();
-    let mut hot = Vec::new();
-    for row in 1..height - 1 {
-        for column in 1..width - 1 {
-            let at = row * width + column;
-            let sides = [at - 1, at + 1, at - width, at + width];
-            if cutout.weight[at] <= 0.0 || sides.iter().any(|&side| cutout.weight[side] <= 0.0) {
-                continue;
-            }
-            let light = |at: usize| cutout.data[at] - level;
-            let across = 0.5 * (light(at - 1) + light(at + 1));
-            let down = 0.5 * (light(at - width) + light(at + width));
-            let beside = across.max(down);
-            // The mean of two pixels has half the variance of one.
-            let noise = (1.5 / cutout.weight[at]).sqrt();
-            if light(at) - beside > HOT * noise && light(at) > most * beside {
-                hot.push(at);
-            }
-        }
-    }
-    for &at in &hot {
-        (cutout.data[at], cutout.weight[at]) = (0.0, 0.0);
-    }
-    !hot.is_empty()
+/// Whether a pixel, all above the sky, stands further above those on either side of it than `most` times their
+/// mean, and that clearly.
+#[inline(always)]
+fn is_spike(here: f64, across: (f64, f64), down: (f64, f64), most: f64, noise: f64) -> bool {
+    let beside = (0.5 * (across.0 + across.1)).max(0.5 * (down.0 + down.1));
+    // The mean of two pixels has half the variance of one.
+    here - beside > HOT * 1.5_f64.sqrt() * noise && here > most * beside
 }

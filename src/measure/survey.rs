@@ -47,6 +47,16 @@ pub(super) struct Survey {
     pub(super) stars: Vec<Detection>,
 }
 
+impl Survey {
+    /// The width of the stars: the one that was `said` where none of them tells.
+    pub(super) fn width_or(&self, said: Option<f64>) -> StarWidth {
+        match said {
+            Some(fwhm) if !self.is_measured => StarWidth::about(fwhm),
+            _ => self.width,
+        }
+    }
+}
+
 /// Looks at the isolated, unsaturated stars of an image that stand out well. Peaks of a single pixel
 /// are none.
 pub(super) fn survey(

@@ -15,6 +15,7 @@ use starfit::measure::{MeasureOptions, Measured, measure_image, why_no_star};
 use starfit::star::StarList;
 
 use super::args::FitArgs;
+use super::hot_pixels::Frames;
 use super::planes::{InputPlanes, Planes};
 use super::{axes, beside};
 use crate::cli::summary::Tally;
@@ -53,6 +54,7 @@ pub(super) struct Work<'a> {
     pub(super) fitter: Fitter,
     /// What is to be left out.
     pub(super) done: DoneImages,
+    pub(super) frames: Frames,
 }
 
 /// What becomes of the inputs.
@@ -254,6 +256,9 @@ impl Work<'_> {
             image.header.filter = image.header.filter.take().or(colour);
         }
         beside.apply(&mut image, plane, file.planes())?;
+        if file.planes() == 1 {
+            self.frames.leave_out_hot_pixels(&mut image);
+        }
         let read = start.elapsed();
         let stars = self.stars.as_ref();
         let mut measured = measure_image(&image, stars, &self.options, &self.fitter)?;

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::header::Value;
 use super::unit::{Kind, Unit};
 use crate::Result;
+use crate::memory::zeros;
 
 /// What the header says of stored values.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +109,7 @@ fn converted<E: Send>(
     fill: impl Fn(Range<usize>, &mut [f64]) -> Result<(), E> + Sync,
 ) -> Result<Vec<f64>, E> {
     const CHUNK: usize = 1 << 15;
-    let mut values = vec![0.0; count];
+    let mut values = zeros(count);
     let chunks = values.par_chunks_mut(CHUNK).enumerate();
     chunks.try_for_each(|(index, values)| {
         let start = index * CHUNK;

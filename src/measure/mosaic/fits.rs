@@ -1,8 +1,10 @@
 //! The fits of the stars of a mosaic.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::joint::{self, ColorFit};
+use super::joint::{self, ByColor, ColorFit};
 use super::star::{Colors, Frame, StarPixels};
 use crate::backend::CpuBackend;
 use crate::batch::{Batch, Start};
@@ -12,11 +14,16 @@ use crate::cutout::{Cutout, Noise};
 use crate::error::{Error, Result};
 use crate::fit::Fit;
 use crate::fitter::Fitter;
+use crate::measure::crowding::Crowd;
+use crate::measure::elongation::{Light, RoundStar};
 use crate::measure::resolve::Resolver;
 use crate::model::{Gaussian, Model, Moments, Role};
 use crate::mosaic::Color;
 use crate::solver::LevenbergMarquardt;
 use crate::star::{Star, WORTH_A_CORE};
+
+/// Noise of a pixel of the gray image.
+const NOISE: f64 = 1.0;
 
 /// The fits of the stars of an image.
 pub(super) struct Work<'a> {
@@ -25,6 +32,7 @@ pub(super) struct Work<'a> {
     pub(super) fwhm: f64,
     /// Colours of a typical star.
     pub(super) typical: Colors,
+    pub(super) crowd: Crowd<'a>,
     pub(super) constraints: &'a Resolver<'a>,
     pub(super) fitter: &'a Fitter,
 }
@@ -37,8 +45,47 @@ struct State {
 }
 
 impl Work<'_> {
-    /// All colours of each star.
-    pub(super) fn all_colors(&self, stars: &[Star]) -> Result<Vec<ColorFit>> {
+    /// The pixels round the star of a number, without those where its neighbours shine.
+    fn cut(&self, frame: &Frame<'_>, (star, index): (&Star, usize)) -> StarPixels {
+        let mut pixels = frame.cut((star.x, star.y));
+        self.crowd.leave_out(index, &mut pixels.raw, NOISE);
+        pixels
+    }
+
+    /// Light that a fit takes for that of the star of a number, in units of the gray image.
+    pub(super) fn contamination(&self, star: &Star, index: usize) -> f64 {
+        let mut raw = self.frame.cut((star.x, star.y)).raw;
+        self.crowd.leave_out(index, &mut raw, NOISE).flux
+    }
+
+    /// How long the star of a number is, as if all its light were in each pixel.
+    pub(super) fn ellipticity(
+        &self,
+        star: (&Star, usize),
+        fitted: &RoundStar,
+        colors: &ByColor,
+    ) -> Option<f64> {
+        let pixels = self.cut(&self.frame, star);
+        let gray = pixels.gray(colors.light.as_ref()?, None);
+        let in_cutout = RoundStar {
+            x: fitted.x - gray.corner.0 as f64,
+            y: fitted.y - gray.corner.1 as f64,
+            background: 0.0,
+            ..*fitted
+        };
+        in_cutout.ellipticity(&Light {
+            width: gray.width,
+            data: gray.data.into(),
+            weight: Some(gray.weight.into()),
+            saturation: f64::INFINITY,
+        })
+    }
+
+    /// All colours of each of `some` of the stars.
+    pub(super) fn all_colors(&self, stars: &[Star], some: Range<usize>) -> Result<Vec<ColorFit>> {
+        let first = some.start;
+        let stars = &stars[some];
+        let cut = |at: usize| self.cut(&self.frame, (&stars[at], first + at));
         let model = self.fitter.model;
         let constraints: Vec<Option<Constraints>> = stars
             .iter()
@@ -66,7 +113,7 @@ impl Work<'_> {
         for _ in 0..passes {
             let batch = Batch::build(self.frame.size, self.frame.size, stars.len(), |at| {
                 let (star, state) = (&stars[at], &states[at]);
-                let pixels = self.frame.cut((star.x, star.y));
+                let pixels = cut(at);
                 let profile = state.start.as_ref();
                 let profile = profile.and_then(|fit| pixels.profile(model, &fit.parameters));
                 let gray = pixels.gray(&state.colors, profile.as_deref());
@@ -74,20 +121,17 @@ impl Work<'_> {
                 Ok((gray, self.start(star, &state.start), constraints))
             })?;
             self.fitter.fit_into(&batch, &mut fits)?;
-            let next = states.par_iter().zip(&fits).zip(stars);
+            let next = states.par_iter().zip(&fits).enumerate();
             states = next
                 .with_min_len(WORTH_A_CORE)
-                .map(|((state, fit), star)| {
-                    let pixels = self.frame.cut((star.x, star.y));
-                    self.next(state, fit, &pixels)
-                })
+                .map(|(at, (state, fit))| self.next(state, fit, &cut(at)))
                 .collect();
         }
-        let ends = stars.par_iter().zip(&fits).zip(states);
+        let ends = states.par_iter().zip(&fits).enumerate();
         Ok(ends
             .with_min_len(WORTH_A_CORE)
-            .map(|((star, fit), state)| {
-                let pixels = self.frame.cut((star.x, star.y));
+            .map(|(at, (state, fit))| {
+                let pixels = cut(at);
                 let profile = match state.start.is_some() && fit.status.has_values() {
                     true => pixels.profile(model, &fit.parameters),
                     false => None,
@@ -161,8 +205,17 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// One colour of each star, which starts from the shape that all colours show.
-    pub(super) fn one_color(&self, stars: &[Star], color: Color) -> Result<Vec<ColorFit>> {
+    /// One colour of each of `some` of the stars, which starts from the shape that all colours show.
+    pub(super) fn one_color(
+        &self,
+        stars: &[Star],
+        some: Range<usize>,
+        color: Color,
+    ) -> Result<Vec<ColorFit>> {
+        let first = some.start;
+        let stars = &stars[some];
+        let cut = |frame: &Frame<'_>, at: usize| self.cut(frame, (&stars[at], first + at));
+        let guide = self.guide();
         let size = self.frame.size;
         let fitter = Fitter::new(
             &Gaussian,
@@ -171,28 +224,28 @@ impl Work<'_> {
         );
         let batch = Batch::build(size, size, stars.len(), |at| {
             let star = &stars[at];
-            let gray = self.guide().cut((star.x, star.y)).gray(&self.typical, None);
+            let gray = cut(&guide, at).gray(&self.typical, None);
             Ok((gray, self.start(star, &None), None))
         })?;
         let guides = fitter.fit(&batch)?;
         let batch = Batch::build(size, size, stars.len(), |at| {
             let (star, guide) = (&stars[at], &guides[at]);
-            let pixels = self.frame.cut((star.x, star.y));
+            let pixels = cut(&self.frame, at);
             let (cutout, start) = self.of_channel(&pixels, color, star, guide);
             Ok((cutout, start, self.constraints.of(star)?))
         })?;
         let fits = self.fitter.fit(&batch)?;
         let model = self.fitter.model;
         let of = |fit: Fit| {
-            let mut fluxes = [(f64::NAN, f64::NAN); 3];
+            let mut colors = ByColor::NONE;
             if fit.status.has_values() {
                 let quantities = model.quantities(&fit.parameters);
                 if let Some(flux) = quantities.iter().find(|q| q.column == "flux") {
                     let error = fit.error(model, flux).unwrap_or(f64::NAN);
-                    fluxes[color.place()] = (flux.value, error);
+                    colors.fluxes[color.place()] = (flux.value, error);
                 }
             }
-            ColorFit { fit, fluxes }
+            ColorFit { fit, colors }
         };
         Ok(fits.into_iter().map(of).collect())
     }

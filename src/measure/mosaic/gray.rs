@@ -119,6 +119,18 @@ impl Gray {
         (gain.is_finite() && gain > 0.0).then_some(gain)
     }
 
+    /// Light of all colours to a unit of this image, whose pixels are scaled to be as bright for a star of
+    /// these shares.
+    pub(super) fn unit(&self, sky: &Sky, pattern: BayerPattern, shares: [f64; 3]) -> f64 {
+        let noises = sky.median_noises();
+        let units = (0..4)
+            .filter(|&phase| self.factors[phase] > 0.0)
+            .map(|phase| {
+                noises[phase] / (shares[pattern.phases()[phase].place()] * self.factors[phase])
+            });
+        units.fold(0.0, f64::max)
+    }
+
     /// What is found in it, and what is found in the green pixels alone and nowhere near that.
     pub(super) fn detect(
         &mut self,

@@ -15,8 +15,24 @@ use crate::mosaic::Color;
 pub(super) struct ColorFit {
     /// Flux, height and background are sums over the colours.
     pub(super) fit: Fit,
-    /// Flux and its error of each, in the order of [`Color::ALL`]; NaN where there is none.
+    pub(super) colors: ByColor,
+}
+
+/// What a fit has found of each colour, in the order of [`Color::ALL`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ByColor {
+    /// Flux and its error; NaN where there is none.
     pub(super) fluxes: [(f64, f64); 3],
+    /// Light and levels that the shape was fitted with.
+    pub(super) light: Option<Colors>,
+}
+
+impl ByColor {
+    /// Where nothing is known of them.
+    pub(super) const NONE: Self = Self {
+        fluxes: [(f64::NAN, f64::NAN); 3],
+        light: None,
+    };
 }
 
 impl ColorFit {
@@ -24,7 +40,7 @@ impl ColorFit {
     pub(super) fn without_colors(fit: Fit) -> Self {
         Self {
             fit,
-            fluxes: [(f64::NAN, f64::NAN); 3],
+            colors: ByColor::NONE,
         }
     }
 }
@@ -191,7 +207,9 @@ pub(super) fn finish(
         };
         (coordinates, sums, inverse) = (moved, next, next_inverse);
     }
-    joint.end(star, fit, &coordinates, &sums, &inverse, weighting, n_free)
+    let mut end = joint.end(star, fit, &coordinates, &sums, &inverse, weighting, n_free);
+    end.colors.light = Some(*colors);
+    end
 }
 
 impl Joint<'_> {
@@ -327,7 +345,11 @@ impl Joint<'_> {
             })
         });
         self.measure_residuals(star, &mut fit, &fluxes, absolute, central);
-        ColorFit { fit, fluxes }
+        let colors = ByColor {
+            fluxes,
+            light: None,
+        };
+        ColorFit { fit, colors }
     }
 
     /// Sets the residuals in units in which the catalogue divides them by the sum of the fluxes, so that

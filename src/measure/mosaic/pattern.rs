@@ -188,9 +188,6 @@ const PATCHES: usize = 16;
 /// Patches that tell anything.
 const FEWEST: usize = 9;
 
-/// Level and noise of the four phases.
-type Phases = ([f64; 4], [f64; 4]);
-
 /// The mosaic that the sky of some patches shows: two levels on a diagonal are alike, and far from
 /// one of the others at least. Amplifiers that take turns make stripes, of which no diagonal is
 /// alike.
@@ -204,29 +201,29 @@ fn seen(pixels: ArrayView2<'_, f64>) -> Option<Seen> {
     let corners: Vec<(usize, usize)> = along(height)
         .flat_map(|y| along(width).map(move |x| (y, x)))
         .collect();
-    let patches: Vec<Phases> = corners
+    let patch = |(y, x): (usize, usize)| pixels.slice(s![y..y + PATCH, x..x + PATCH]);
+    let patches: Vec<((usize, usize), [f64; 4])> = corners
         .par_iter()
         .with_min_len(32)
-        .filter_map(|&(y, x)| phases(pixels.slice(s![y..y + PATCH, x..x + PATCH])))
+        .filter_map(|&corner| Some((corner, levels_of(patch(corner))?)))
         .collect();
     if patches.len() < FEWEST {
         return None;
     }
-    let over = |of: &dyn Fn(&Phases) -> f64| {
-        median(&mut patches.iter().map(of).collect::<Vec<f64>>()).unwrap_or(0.0)
+    let middle = |mut values: Vec<f64>| median(&mut values).unwrap_or(0.0);
+    let over = |of: &dyn Fn(&[f64; 4]) -> f64| {
+        middle(patches.iter().map(|(_, levels)| of(levels)).collect())
     };
-    let mean = |levels: &[f64; 4]| levels.iter().sum::<f64>() / 4.0;
-    let levels = std::array::from_fn(|phase| over(&|patch| patch.0[phase]));
-    let noises: [f64; 4] = std::array::from_fn(|phase| over(&|patch| patch.1[phase]));
-    let above = |patch: &Phases, phase: usize| patch.0[phase] - mean(&patch.0);
+    let mean = |values: &[f64; 4]| values.iter().sum::<f64>() / 4.0;
+    let levels = std::array::from_fn(|phase| over(&|patch| patch[phase]));
+    let above = |patch: &[f64; 4], phase: usize| patch[phase] - mean(patch);
     let offsets: [f64; 4] = std::array::from_fn(|phase| over(&|patch| above(patch, phase)));
     let root = (patches.len() as f64).sqrt();
-    let noise = noises.iter().sum::<f64>() / 4.0;
     let error = (0..4)
         .map(|phase| over(&|patch| (above(patch, phase) - offsets[phase]).abs()))
         .fold(0.0, f64::max);
     // 1.4826 of a median deviation is sigma, a median has 1.2533 of the error of a mean.
-    let error = (1.4826 * 1.2533 * error / root).max(0.02 * noise);
+    let error = 1.4826 * 1.2533 * error / root;
     // That of the noise of 64 pixels, as a part of it: 1.17 / 8.
     let noise_error = 0.15 / root;
 
@@ -235,9 +232,19 @@ fn seen(pixels: ArrayView2<'_, f64>) -> Option<Seen> {
         let level = 0.5 * (offsets[g1] + offsets[g2]);
         let contrast = (offsets[o1] - level).abs().max((offsets[o2] - level).abs());
         let is_alike = (offsets[g1] - offsets[g2]).abs() < 0.15 * contrast;
-        let is_far = contrast > 10.0 * error && contrast > 0.1 * noise;
-        (is_alike && is_far).then_some((greens, level, contrast))
+        (is_alike && contrast > 10.0 * error).then_some((greens, level, contrast))
     });
+    // Most images end here.
+    if greens == [None; 2] {
+        return None;
+    }
+    let noises_of = |&(corner, levels): &_| noises_of(patch(corner), &levels);
+    let all_noises: Vec<[f64; 4]> = patches.par_iter().with_min_len(32).map(noises_of).collect();
+    let noises: [f64; 4] = std::array::from_fn(|phase| {
+        middle(all_noises.iter().map(|noises| noises[phase]).collect())
+    });
+    let least = 0.2 * mean(&noises);
+    let greens = greens.map(|seen| seen.filter(|(.., contrast)| *contrast > least));
     // Where red and blue are alike, green is the brighter pair, as it is of nearly every sky.
     let (greens, level, contrast) = match greens {
         [Some(first), Some(second)] if second.1 > first.1 => second,
@@ -260,23 +267,33 @@ fn seen(pixels: ArrayView2<'_, f64>) -> Option<Seen> {
     })
 }
 
-/// Level and noise of the phases of a patch, if it has pixels enough.
-fn phases(patch: ArrayView2<'_, f64>) -> Option<Phases> {
-    let mut found = ([0.0; 4], [0.0; 4]);
-    for phase in 0..4 {
-        let pixels = patch.slice(s![phase / 2..;2, phase % 2..;2]);
-        let mut values: Vec<f64> = pixels.iter().copied().filter(|v| v.is_finite()).collect();
+/// The pixels of a phase of a patch that have values.
+fn of_phase(patch: ArrayView2<'_, f64>, phase: usize) -> Vec<f64> {
+    let pixels = patch.slice(s![phase / 2..;2, phase % 2..;2]);
+    pixels.iter().copied().filter(|v| v.is_finite()).collect()
+}
+
+/// Levels of the phases of a patch, if it has pixels enough.
+fn levels_of(patch: ArrayView2<'_, f64>) -> Option<[f64; 4]> {
+    let mut levels = [0.0; 4];
+    for (phase, level) in levels.iter_mut().enumerate() {
+        let mut values = of_phase(patch, phase);
         if values.len() < PATCH * PATCH / 8 {
             return None;
         }
-        let level = median(&mut values)?;
-        values
-            .iter_mut()
-            .for_each(|value| *value = (*value - level).abs());
-        found.0[phase] = level;
-        found.1[phase] = 1.4826 * median(&mut values)?;
+        *level = median(&mut values)?;
     }
-    Some(found)
+    Some(levels)
+}
+
+/// Noises of the phases of a patch of these levels.
+fn noises_of(patch: ArrayView2<'_, f64>, levels: &[f64; 4]) -> [f64; 4] {
+    std::array::from_fn(|phase| {
+        let mut off = of_phase(patch, phase);
+        off.iter_mut()
+            .for_each(|value| *value = (*value - levels[phase]).abs());
+        1.4826 * median(&mut off).unwrap_or(0.0)
+    })
 }
 
 #[cfg(test)]

@@ -105,6 +105,19 @@ pub(crate) fn add_star(light: &mut Array2<f64>, star: &Truth, fwhm: f64) {
     }
 }
 
+/// Adds a star that many times as long as wide, which has the width across.
+pub(crate) fn add_trail(light: &mut Array2<f64>, star: &Truth, fwhm: f64, ratio: f64) {
+    let sigma = fwhm / (8.0 * 2f64.ln()).sqrt();
+    let (sin, cos) = 0.6_f64.sin_cos();
+    let peak = star.flux / (std::f64::consts::TAU * sigma * sigma * ratio);
+    for ((y, x), pixel) in light.indexed_iter_mut() {
+        let (dx, dy) = (x as f64 - star.x, y as f64 - star.y);
+        let along = (dx * cos + dy * sin) / (sigma * ratio);
+        let across = (dy * cos - dx * sin) / sigma;
+        *pixel += peak * (-0.5 * (along * along + across * across)).exp();
+    }
+}
+
 /// Width of the scatter of (fit - truth) / error about 0, where both are there: 1 is right.
 pub(crate) fn pull(pairs: &[(&Truth, &Row)], column: &str, truth: impl Fn(&Truth) -> f64) -> f64 {
     let pulls: Vec<f64> = pairs

@@ -9,7 +9,7 @@ use rand_distr::{Distribution, Normal, Poisson};
 use starfit::backend::CpuBackend;
 use starfit::catalog::Row;
 use starfit::estimator::Estimator;
-use starfit::fit::FitStatus;
+use starfit::fit::{FitStatus, Flags};
 use starfit::fitter::Fitter;
 use starfit::image::{Image, StatedGain};
 use starfit::io::fits::Value;
@@ -19,12 +19,14 @@ use starfit::model::MODELS;
 use starfit::mosaic::{Bayer, BayerPattern, Channel, Color};
 use starfit::solver::LevenbergMarquardt;
 
-use super::field::{Field, Truth, add_star, fitter, write};
+use super::field::{Field, Truth, add_star, add_trail, fitter, write};
 use crate::cli::{folder, starfit};
 use crate::common::read_csv;
 
 /// Electrons of the skies of red, green and blue.
 const SKIES: [f64; 3] = [300.0, 600.0, 250.0];
+
+const SHAPE: (usize, usize) = (480, 640);
 
 /// Stars of different colours, and the frame that a camera takes of them at one electron to a unit.
 struct Frame {
@@ -43,20 +45,31 @@ impl Frame {
         parts: impl Fn(usize, f64) -> [f64; 2],
         seed: u64,
     ) -> Self {
-        let shape = (480, 640);
-        let mut field = Field::new(shape, 120, fluxes, 22.0, fwhm, seed);
-        let mut lights = [(); 3].map(|()| Array2::zeros(shape));
+        let field = Field::new(SHAPE, 120, fluxes, 22.0, fwhm, seed);
+        Self::of(field, pattern, parts, |light, star| {
+            add_star(light, star, fwhm);
+        })
+    }
+
+    /// The stars of a field, each with the light that `add` makes of it.
+    fn of(
+        mut field: Field,
+        pattern: BayerPattern,
+        parts: impl Fn(usize, f64) -> [f64; 2],
+        add: impl Fn(&mut Array2<f64>, &Truth),
+    ) -> Self {
+        let mut lights = [(); 3].map(|()| Array2::zeros(SHAPE));
         let mut all = Vec::new();
         for (at, star) in field.stars.iter().enumerate() {
             let [red, blue] = parts(at, field.rng.random_range(0.0..1.0));
             let fluxes = [red * star.flux, star.flux, blue * star.flux];
             for (light, flux) in lights.iter_mut().zip(fluxes) {
-                add_star(light, &Truth { flux, ..*star }, fwhm);
+                add(light, &Truth { flux, ..*star });
             }
             all.push(fluxes);
         }
         let read = Normal::new(0.0, 3.0).unwrap();
-        let pixels = Array2::from_shape_fn(shape, |(y, x)| {
+        let pixels = Array2::from_shape_fn(SHAPE, |(y, x)| {
             let color = pattern.at(x, y) as usize;
             let mean: f64 = lights[color][[y, x]] + SKIES[color];
             Poisson::new(mean).unwrap().sample(&mut field.rng) + read.sample(&mut field.rng)
@@ -70,9 +83,7 @@ impl Frame {
 
     /// As in the sky: red from 0.4 to 1.2, blue from 0.3 to 0.9.
     fn usual(pattern: BayerPattern, fwhm: f64, seed: u64) -> Self {
-        let parts =
-            |at: usize, random: f64| [0.4 + 0.8 * random, 0.3 + 0.6 * (at % 7) as f64 / 6.0];
-        Self::new(pattern, fwhm, (3e3, 3e5), parts, seed)
+        Self::new(pattern, fwhm, (3e3, 3e5), usual_parts, seed)
     }
 
     fn image(&self) -> Image {
@@ -132,6 +143,11 @@ impl Frame {
         assert!(pulls.len() > 100, "{column} of {} stars", pulls.len());
         (pulls.iter().map(|pull| pull * pull).sum::<f64>() / pulls.len() as f64).sqrt()
     }
+}
+
+/// Parts of red and blue that the stars of a frame have.
+fn usual_parts(at: usize, random: f64) -> [f64; 2] {
+    [0.4 + 0.8 * random, 0.3 + 0.6 * (at % 7) as f64 / 6.0]
 }
 
 const COLUMNS: [&str; 6] = ["x", "y", "flux", "flux_r", "flux_g", "flux_b"];
@@ -488,4 +504,61 @@ fn a_mosaic_that_no_card_states_is_seen() {
     }
     let (code, stderr) = fit("m.fits", &["--channel", "green"]);
     assert!(code != 0 && stderr.contains("without a mosaic"), "{stderr}");
+}
+
+/// Pairs at 8 to 11 pixels, of FWHM 3.5, as in images without a mosaic.
+#[test]
+fn what_a_neighbour_moves_is_not_clean() {
+    let (mut wrong, mut clean, mut crowded) = (0, 0, 0);
+    for seed in 0..3 {
+        let mut field = Field::new(SHAPE, 50, (5e3, 3e5), 40.0, 3.5, 70 + seed);
+        let stars = field.stars.clone();
+        field.stars.extend(stars.iter().map(|star| {
+            let angle: f64 = field.rng.random_range(0.0..std::f64::consts::TAU);
+            let distance = field.rng.random_range(8.0..11.0);
+            Truth {
+                x: star.x + distance * angle.cos(),
+                y: star.y + distance * angle.sin(),
+                flux: star.flux * 10f64.powf(field.rng.random_range(-1.0..1.0)),
+            }
+        }));
+        let frame = Frame::of(field, BayerPattern::RGGB, usual_parts, |light, star| {
+            add_star(light, star, 3.5);
+        });
+        let rows = frame.rows(Bayer::Pattern(BayerPattern::RGGB));
+        for (at, row) in frame.pairs(&rows) {
+            crowded += usize::from(row.flags.contains(Flags::CROWDED));
+            if row.flags.0 == 0 {
+                clean += 1;
+                let off = row.get("flux").unwrap() - frame.fluxes[at].iter().sum::<f64>();
+                wrong += usize::from(off.abs() > 5.0 * row.get("flux_err").unwrap());
+            }
+        }
+    }
+    println!("{wrong} of {clean} clean stars are more than 5 errors off, {crowded} are crowded");
+    assert!(clean > 150, "{clean}");
+    assert!(crowded > 10, "{crowded}");
+    assert!(wrong as f64 <= 0.02 * clean as f64, "{wrong} of {clean}");
+}
+
+#[test]
+fn round_models_say_how_long_stars_are() {
+    for (ratio, seed) in [(1.0, 81), (2.0, 82)] {
+        let field = Field::new(SHAPE, 60, (1e4, 3e5), 40.0, 3.0, seed);
+        let frame = Frame::of(field, BayerPattern::RGGB, usual_parts, |light, star| {
+            add_trail(light, star, 3.0, ratio);
+        });
+        let rows = frame.rows(Bayer::Pattern(BayerPattern::RGGB));
+        let mut found: Vec<f64> = rows
+            .iter()
+            .filter_map(|row| row.get("ellipticity"))
+            .collect();
+        assert!(found.len() > 50, "{ratio}: {}", found.len());
+        found.sort_by(f64::total_cmp);
+        let (middle, truth) = (found[found.len() / 2], 1.0 - 1.0 / ratio);
+        assert!(
+            (middle - truth).abs() < 0.06,
+            "{ratio}: {middle}, not {truth}"
+        );
+    }
 }

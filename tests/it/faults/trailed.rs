@@ -6,23 +6,15 @@ use starfit::catalog::Row;
 use starfit::image::Image;
 use starfit::measure::{MeasureOptions, measure_image};
 
-use super::field::{Field, fitter};
+use super::field::{Field, add_trail, fitter};
 
 /// A field whose stars are this many times as long as wide.
 fn field(ratio: f64, seed: u64) -> (Field, Array2<f64>) {
     const FWHM: f64 = 3.0;
     let mut field = Field::new((500, 600), 60, (2e3, 2e5), 40.0, FWHM, seed);
-    let sigma = FWHM / (8.0 * 2f64.ln()).sqrt();
-    let (sin, cos) = 0.6_f64.sin_cos();
     field.light.fill(0.0);
     for star in &field.stars {
-        let peak = star.flux / (std::f64::consts::TAU * sigma * sigma * ratio);
-        for ((y, x), pixel) in field.light.indexed_iter_mut() {
-            let (dx, dy) = (x as f64 - star.x, y as f64 - star.y);
-            let along = (dx * cos + dy * sin) / (sigma * ratio);
-            let across = (dy * cos - dx * sin) / sigma;
-            *pixel += peak * (-0.5 * (along * along + across * across)).exp();
-        }
+        add_trail(&mut field.light, star, FWHM, ratio);
     }
     let pixels = field.expose(200.0, 1.0, 5.0);
     (field, pixels)
