@@ -36,6 +36,7 @@ use crate::image::Image;
 use crate::model::Model;
 use crate::mosaic::{Bayer, Channel};
 use crate::star::{Positions, Star, StarList};
+#[cfg(feature = "report")]
 pub(crate) use beliefs::believed_read_noise;
 use beliefs::{Gain, SkyNoise, believed_gain, believed_saturation};
 use crowding::{Crowd, peaks};
