@@ -15,6 +15,7 @@ use crate::backend::CpuBackend;
 use crate::background::Background;
 use crate::batch::{Batch, Start};
 use crate::cutout::{Cutout, CutoutOptions, Noise};
+use crate::detect::Detection;
 use crate::error::Result;
 use crate::fit::{Fit, FitStatus, Flags};
 use crate::fitter::Fitter;
@@ -112,7 +113,13 @@ pub(super) fn photon_noise(
     survey: &Survey,
     saturation: f64,
 ) -> Result<PhotonNoise> {
-    let of_stars = in_stars(image, background, survey, saturation)?;
+    let size = size_for(survey.width.typical);
+    let of_stars = in_stars(survey, |star, noise| {
+        let options = CutoutOptions { noise, saturation };
+        let place = (star.x, star.y);
+        let cutout = Cutout::from_image(image, background, &options, place, size);
+        (cutout, background.noise(star.x, star.y))
+    })?;
     if let PhotonNoise::Seen(_) = of_stars {
         return Ok(of_stars);
     }
@@ -120,14 +127,16 @@ pub(super) fn photon_noise(
     Ok(in_sky(&background.cells(), pixels).map_or(of_stars, PhotonNoise::Seen))
 }
 
-/// Photon noise in the scatter of bright stars round their fits.
-fn in_stars(
-    image: &Image,
-    background: &Background,
+/// Photon noise in the scatter of bright stars round their fits; `cut` makes the cutout of a star, weighted by
+/// a noise, and tells the noise of the sky there.
+///
+/// # Errors
+///
+/// Those of the fitter.
+pub(super) fn in_stars(
     survey: &Survey,
-    saturation: f64,
+    cut: impl Fn(&Detection, Noise) -> (Cutout, f64),
 ) -> Result<PhotonNoise> {
-    let size = size_for(survey.width.typical);
     let stars = &survey.stars[..survey.stars.len().min(STARS)];
     // A Moffat has the wings of most stars, but is no Gaussian, which some stars nearly are.
     let models: [&'static dyn Model; 2] = [&EllipticalMoffat, &EllipticalGaussian];
@@ -135,24 +144,19 @@ fn in_stars(
     let mut gain = None;
     // The shape of a star is known best where its brightest pixels count no more than they are known to.
     for _ in 0..2 {
-        let options = CutoutOptions {
-            noise: Noise::Known {
-                gain,
-                read_noise: 0.0,
-            },
-            saturation,
+        let noise = Noise::Known {
+            gain,
+            read_noise: 0.0,
         };
-        let mut batch = Batch::new(size, size);
-        let mut cutouts = Vec::with_capacity(stars.len());
-        for star in stars {
-            let position = (star.x, star.y);
-            let cutout = Cutout::from_image(image, background, &options, position, size);
+        let cutouts: Vec<(Cutout, f64)> = stars.iter().map(|star| cut(star, noise)).collect();
+        let side = cutouts.first().map_or(0, |(cutout, _)| cutout.width);
+        let mut batch = Batch::new(side, side);
+        for (star, (cutout, _)) in stars.iter().zip(&cutouts) {
             let start = Start::Moments {
-                position: Some(position),
+                position: Some((star.x, star.y)),
                 fwhm: Some(survey.width.typical),
             };
-            batch.push(&cutout, start)?;
-            cutouts.push(cutout);
+            batch.push(cutout, start)?;
         }
         let curves: Result<Vec<_>> = models
             .par_iter()
@@ -161,10 +165,8 @@ fn in_stars(
                 let fitter = Fitter::new(model, solver, Box::new(CpuBackend::default()));
                 let fits = fitter.fit(&batch)?;
                 let mut curve = TransferCurve::default();
-                let fitted = stars.iter().zip(&cutouts).zip(&fits).enumerate();
-                for (number, ((star, cutout), fit)) in fitted {
-                    let noise = background.noise(star.x, star.y);
-                    curve.add(number, cutout, model, fit, noise);
+                for (number, ((cutout, noise), fit)) in cutouts.iter().zip(&fits).enumerate() {
+                    curve.add(number, cutout, model, fit, *noise);
                 }
                 Ok((curve.misfit(), curve))
             })

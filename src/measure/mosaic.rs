@@ -24,13 +24,13 @@ use std::time::Instant;
 use super::beliefs::{Gain, SkyNoise, believed_gain, believed_saturation};
 use super::crowding::{Crowd, peaks};
 use super::elongation::{advice, set_ellipticities};
-use super::gain::{PhotonNoise, in_sky};
+use super::gain::{PhotonNoise, in_sky, in_stars};
 use super::quality::{Quality, poor_fits};
 use super::rows::{Seen, flag_image};
 use super::scene::Scene;
 use super::second_look::has_moved;
-use super::survey::survey;
-use super::{MeasureOptions, Measured, stars_at_once};
+use super::survey::{Survey, survey};
+use super::{MeasureOptions, Measured, size_for, stars_at_once};
 use crate::catalog::Row;
 use crate::cutout::Noise;
 use crate::detect::DetectOptions;
@@ -128,19 +128,6 @@ pub(super) fn measure(
     }
     let sky = Sky::estimate(image.pixels.view());
     let (level, sky_noise) = sky.typical(pattern, color);
-    let gain = match options.gain {
-        Some(gain) => Gain::Stated(gain),
-        None => {
-            // The skies of the colours differ, and so does their noise.
-            let (cells, pixels) = sky.cells();
-            let photons = in_sky(&cells, pixels).map_or(PhotonNoise::Hidden, PhotonNoise::Seen);
-            let sky = SkyNoise {
-                level: level - options.bias,
-                noise: sky_noise,
-            };
-            believed_gain(&image.name, &image.header, sky, photons)
-        }
-    };
     let saturation = options
         .saturation
         .unwrap_or_else(|| believed_saturation(image, sky.brightest()));
@@ -160,10 +147,37 @@ pub(super) fn measure(
         &gray.sky,
         &DetectOptions {
             saturation: gray.saturation,
-            gain: gray.gain(gain.value(), &sky, pattern),
+            gain: gray.gain(options.gain, &sky, pattern),
             ..detection.clone()
         },
     )?;
+    let frame = Frame {
+        image,
+        sky: &sky,
+        pattern,
+        noise: Noise::Unit,
+        saturation,
+        size: size_for(survey.width.typical),
+    };
+    let typical = Colors::of_shares(shares);
+    let is_gain_wanted =
+        fitter.estimator == Estimator::Poisson || options.weighted && image.variance.is_none();
+    let gain = match options.gain {
+        Some(gain) => Gain::Stated(gain),
+        None => {
+            let photons = match is_gain_wanted {
+                true => photon_noise(&frame, &survey, &typical)?,
+                false => PhotonNoise::Hidden,
+            };
+            let (level, noise) = (level - options.bias, sky_noise);
+            believed_gain(
+                &image.name,
+                &image.header,
+                SkyNoise { level, noise },
+                photons,
+            )
+        }
+    };
     let scene = Scene {
         image,
         list,
@@ -197,15 +211,12 @@ pub(super) fn measure(
     let detected = Instant::now();
     let work = Work {
         frame: Frame {
-            image,
-            sky: &sky,
-            pattern,
             noise,
-            saturation,
             size: scene.size(),
+            ..frame
         },
         fwhm: scene.fwhm(),
-        typical: Colors::of_shares(shares),
+        typical,
         crowd: Crowd::new(positions, &peaks, width.typical, scene.size()),
         constraints: &constraints,
         fitter,
@@ -267,6 +278,21 @@ pub(super) fn measure(
         }
     }
     Ok(scene.measured(rows, noise, (start, detected)))
+}
+
+/// Photon noise in the skies of the colours, which differ, or in the green pixels of bright stars.
+fn photon_noise(frame: &Frame<'_>, survey: &Survey, typical: &Colors) -> Result<PhotonNoise> {
+    let (cells, pixels) = frame.sky.cells();
+    if let Some(found) = in_sky(&cells, pixels) {
+        return Ok(PhotonNoise::Seen(found));
+    }
+    in_stars(survey, |star, noise| {
+        let pixels = Frame { noise, ..*frame }.cut((star.x, star.y));
+        (
+            pixels.only(Color::Green, typical, None),
+            pixels.noise(Color::Green),
+        )
+    })
 }
 
 /// How much a pixel of each phase tells of a typical star: its light over the noise.

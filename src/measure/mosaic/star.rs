@@ -105,11 +105,18 @@ impl StarPixels {
 
     /// Level of the sky in the pixels of a colour.
     pub(super) fn level(&self, color: Color) -> f64 {
+        self.mean_of(color, &self.levels)
+    }
+
+    /// Noise of the sky in the pixels of a colour.
+    pub(super) fn noise(&self, color: Color) -> f64 {
+        self.mean_of(color, &self.noises)
+    }
+
+    fn mean_of(&self, color: Color, values: &[f64; 4]) -> f64 {
         let phases = self.pattern.phases();
-        let of: Vec<f64> = (0..4)
-            .filter(|&phase| phases[phase] == color)
-            .map(|phase| self.levels[phase])
-            .collect();
+        let of = (0..4).filter(|&phase| phases[phase] == color);
+        let of: Vec<f64> = of.map(|phase| values[phase]).collect();
         of.iter().sum::<f64>() / of.len() as f64
     }
 

@@ -46,7 +46,7 @@ impl Frame {
         seed: u64,
     ) -> Self {
         let field = Field::new(SHAPE, 120, fluxes, 22.0, fwhm, seed);
-        Self::of(field, pattern, parts, |light, star| {
+        Self::of(field, pattern, SKIES, parts, |light, star| {
             add_star(light, star, fwhm);
         })
     }
@@ -55,6 +55,7 @@ impl Frame {
     fn of(
         mut field: Field,
         pattern: BayerPattern,
+        skies: [f64; 3],
         parts: impl Fn(usize, f64) -> [f64; 2],
         add: impl Fn(&mut Array2<f64>, &Truth),
     ) -> Self {
@@ -71,7 +72,7 @@ impl Frame {
         let read = Normal::new(0.0, 3.0).unwrap();
         let pixels = Array2::from_shape_fn(SHAPE, |(y, x)| {
             let color = pattern.at(x, y) as usize;
-            let mean: f64 = lights[color][[y, x]] + SKIES[color];
+            let mean: f64 = lights[color][[y, x]] + skies[color];
             Poisson::new(mean).unwrap().sample(&mut field.rng) + read.sample(&mut field.rng)
         });
         Self {
@@ -522,9 +523,15 @@ fn what_a_neighbour_moves_is_not_clean() {
                 flux: star.flux * 10f64.powf(field.rng.random_range(-1.0..1.0)),
             }
         }));
-        let frame = Frame::of(field, BayerPattern::RGGB, usual_parts, |light, star| {
-            add_star(light, star, 3.5);
-        });
+        let frame = Frame::of(
+            field,
+            BayerPattern::RGGB,
+            SKIES,
+            usual_parts,
+            |light, star| {
+                add_star(light, star, 3.5);
+            },
+        );
         let rows = frame.rows(Bayer::Pattern(BayerPattern::RGGB));
         for (at, row) in frame.pairs(&rows) {
             crowded += usize::from(row.flags.contains(Flags::CROWDED));
@@ -545,9 +552,15 @@ fn what_a_neighbour_moves_is_not_clean() {
 fn round_models_say_how_long_stars_are() {
     for (ratio, seed) in [(1.0, 81), (2.0, 82)] {
         let field = Field::new(SHAPE, 60, (1e4, 3e5), 40.0, 3.0, seed);
-        let frame = Frame::of(field, BayerPattern::RGGB, usual_parts, |light, star| {
-            add_trail(light, star, 3.0, ratio);
-        });
+        let frame = Frame::of(
+            field,
+            BayerPattern::RGGB,
+            SKIES,
+            usual_parts,
+            |light, star| {
+                add_trail(light, star, 3.0, ratio);
+            },
+        );
         let rows = frame.rows(Bayer::Pattern(BayerPattern::RGGB));
         let mut found: Vec<f64> = rows
             .iter()
@@ -561,4 +574,39 @@ fn round_models_say_how_long_stars_are() {
             "{ratio}: {middle}, not {truth}"
         );
     }
+}
+
+/// Skies alike in all colours tell no gain, and no card does: the green pixels of bright stars do.
+#[test]
+fn bright_stars_tell_the_gain() {
+    let field = Field::new(SHAPE, 120, (3e3, 3e5), 22.0, 3.0, 83);
+    let skies = [400.0; 3];
+    let add = |light: &mut Array2<f64>, star: &Truth| add_star(light, star, 3.0);
+    let frame = Frame::of(field, BayerPattern::RGGB, skies, usual_parts, add);
+    let image = Image::from_pixels("frame", frame.pixels.clone());
+    let options = MeasureOptions {
+        bayer: Bayer::Pattern(BayerPattern::RGGB),
+        ..MeasureOptions::default()
+    };
+    let measured = measure_image(&image, None, &options, &fitter()).unwrap();
+    let (gain, error) = (
+        measured.assumed.gain.unwrap(),
+        measured.assumed.gain_err.unwrap(),
+    );
+    println!("gain {gain:.3} +- {error:.3}");
+    assert!(
+        error < 0.2 && (gain - 1.0).abs() < 3.0 * error,
+        "{gain} +- {error}"
+    );
+    for column in COLUMNS {
+        let pull = frame.pull(&measured.rows, column);
+        assert!(is_right(pull), "{column}: {pull}");
+    }
+    // Without the photons errors would be far too small.
+    let blind = MeasureOptions {
+        gain: Some(1e9),
+        ..options
+    };
+    let rows = measure_image(&image, None, &blind, &fitter()).unwrap().rows;
+    assert!(frame.pull(&rows, "flux") > 2.0);
 }
