@@ -60,7 +60,7 @@ impl Background {
         Self::measure::<T, 1>(pixels, cell, |_, sky| sky)
     }
 
-    /// The same of an image convolved with the shape of a star.
+    /// Level and noise of an image convolved with the shape of a star.
     ///
     /// Convolved pixels are alike, so that every fourth says as much as all. Faint stars stand
     /// out from convolved noise and would count as noise in a crowded field: there are none below
@@ -174,7 +174,7 @@ impl Background {
         }
     }
 
-    /// That of an image without a level and with a noise of 1 everywhere.
+    /// The background of an image without a level and with a noise of 1 everywhere.
     pub(crate) fn flat(width: usize, height: usize, cell: usize) -> Self {
         let sky = Sky {
             level: 0.0,

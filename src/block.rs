@@ -19,7 +19,7 @@ pub const LANES: usize = 16;
 pub struct Row<T = f64>(pub [T; LANES]);
 
 impl<T: Copy> Row<T> {
-    /// The same number for each star.
+    /// One number for each star, equal for all.
     pub const fn filled(value: T) -> Self {
         Self([value; LANES])
     }
@@ -126,7 +126,7 @@ pub struct StarBlock {
     pub damping_growth: Row,
     /// Decrease of chi-square that the step to `trial` promises; infinite before the first.
     pub promised: Row,
-    /// The same over what the step before promised.
+    /// The decrease that the last step promised, over the one that the step before promised.
     pub contraction: Row,
     /// Steps in a row that gained less than the tolerance.
     pub idle_steps: Row,

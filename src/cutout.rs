@@ -45,7 +45,7 @@ impl Noise {
         }
     }
 
-    /// The same for pixels that have lost this level.
+    /// The noise of pixels that this level has been subtracted from.
     pub(crate) fn less(self, level: f64) -> Self {
         match self {
             Self::Counts { gain, zero } => Self::Counts {

@@ -166,7 +166,7 @@ impl<'a, S: Simd> Cutouts<'a, S> {
         (light, unused)
     }
 
-    /// The same of one pixel.
+    /// Light of one pixel, and whether it is unused.
     #[inline(always)]
     fn pixel<const ALL: bool>(&self, x: usize, y: usize) -> (Lanes<S>, Lanes<S>) {
         let at = y * self.pixels.width + x;
@@ -296,10 +296,10 @@ fn bell<T: Real>(x: T) -> T {
 struct Sums<S: Simd> {
     /// Light times window.
     light: Lanes<S>,
-    /// The same times the offset from the window's centre.
+    /// Light times window times the offset from the window's centre.
     x: Lanes<S>,
     y: Lanes<S>,
-    /// The same times the products of the offsets.
+    /// Light times window times the products of the offsets.
     xx: Lanes<S>,
     xy: Lanes<S>,
     yy: Lanes<S>,

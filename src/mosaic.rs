@@ -98,7 +98,7 @@ impl BayerPattern {
         self.0
     }
 
-    /// The same with red and blue exchanged.
+    /// The pattern with red and blue exchanged.
     pub(crate) fn exchanged(self) -> Self {
         Self(self.0.map(|color| match color {
             Red => Blue,

@@ -126,7 +126,7 @@ fn field(text: &str) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The same with its kind: that nobody reads on is no failure.
+/// An error of the writer with its kind: that nobody reads on is no failure.
 fn io_error(error: ::csv::Error) -> io::Error {
     let kind = match error.kind() {
         ::csv::ErrorKind::Io(error) => error.kind(),

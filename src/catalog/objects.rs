@@ -62,7 +62,7 @@ pub struct MatchOptions {
     pub sigma: f64,
     /// Stars with any of these flags are left out. Default: [`Flags::DUPLICATE`].
     pub exclude: Flags,
-    /// What tells where the stars of one image are in another. Default: [`Placing::Judged`].
+    /// How a star of one image is placed in another. Default: [`Placing::Judged`].
     pub placing: Placing,
 }
 
@@ -78,7 +78,7 @@ impl Default for MatchOptions {
     }
 }
 
-/// What tells where the stars of one image are in another.
+/// How a star of one image is placed in another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Placing {
     /// Positions on the sky, where every image has them; those of an image that contradict others

@@ -133,7 +133,7 @@ fn write_group<W: Write + Send>(
     Ok(())
 }
 
-/// The same with its kind: that nobody reads on, or a disk is full, is no fault of the format.
+/// An error of the writer with its kind: that nobody reads on, or a disk is full, is no fault of the format.
 fn io_error(error: ParquetError) -> io::Error {
     let error = match error {
         ParquetError::External(error) => match error.downcast::<io::Error>() {

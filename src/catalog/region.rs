@@ -170,7 +170,7 @@ impl Ellipse {
         })
     }
 
-    /// The same on the sky, degrees; by the derivatives of (ra cos dec, dec) by x and y.
+    /// The ellipse on the sky, degrees; by the derivatives of (ra cos dec, dec) by x and y.
     fn on_sky(self, jacobian: [[f64; 2]; 2]) -> Self {
         let (sin, cos) = self.angle.to_radians().sin_cos();
         // Columns: the half axes.

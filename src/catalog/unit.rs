@@ -39,7 +39,7 @@ pub(crate) fn flux_unit(bunit: Option<&str>) -> Cow<'_, str> {
     }
 }
 
-/// The same for formats whose standards know counts, but no electrons: FITS and VOTable.
+/// The unit for formats whose standards know counts, but no electrons: FITS and VOTable.
 pub(crate) fn without_electrons(unit: &str) -> Cow<'_, str> {
     let counted = parse(unit).and_then(|mut factors| {
         let electrons = factors

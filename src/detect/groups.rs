@@ -11,7 +11,7 @@ pub(super) enum Mark {
     Outside,
     /// Part of one.
     Inside,
-    /// The same; a group is only where there is such a pixel.
+    /// The pixel is high enough for a group: without such a pixel there is none.
     Core,
 }
 

@@ -25,7 +25,7 @@ use peaks::Peak;
 const PROMINENCE: f64 = 4.0;
 /// The most of the threshold that this may be: who asks for faint peaks gets them side by side too.
 const PROMINENCE_OF_THRESHOLD: f64 = 0.8;
-/// The same, as a part of the height of the saddle: halos, spikes and plateaus are not smooth.
+/// How much it must rise as a part of the height of the saddle: halos, spikes and plateaus are not smooth.
 const RELATIVE_PROMINENCE: f64 = 0.05;
 /// Electrons to one sigma of the sky where the gain is unknown: about the least that cameras
 /// have, so that a star's own noise is rather over- than underestimated.

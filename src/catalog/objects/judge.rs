@@ -60,9 +60,9 @@ pub struct Refined {
     pub registration: Registration,
     /// Place of the reference among the images.
     pub reference: usize,
-    /// What the image's own positions on the sky linked.
+    /// Stars that were linked by the positions on the sky that the image itself states.
     pub by_sky: Links,
-    /// What the pattern of its stars linked.
+    /// Stars that were linked by the pattern that they form.
     pub by_pattern: Links,
 }
 
@@ -142,7 +142,7 @@ impl<'a> Judged<'a> {
         }
     }
 
-    /// The same by positions on the sky.
+    /// Stars that positions on the sky link.
     fn links_by_sky(&self, other: &Self) -> Links {
         self.links(other, |star| other.frame.pixel_of(star.sky()?.0))
     }

@@ -16,7 +16,7 @@ pub(super) const MORE: [Column; 9] = [
     Column { name: "distance", unit: Unit::Pixel, kind: Kind::Float, ucd: "pos.distance;instr.det", description: "from the place asked for" },
 ];
 
-/// The same on the sky.
+/// Distance on the sky.
 pub(super) const SEPARATION: Column = Column {
     name: "distance",
     unit: Unit::Degree,
