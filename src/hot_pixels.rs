@@ -35,9 +35,8 @@ const CHANCE: f64 = 1.0;
 /// those at this distance, so that colours need not be known.
 const STEP: usize = 2;
 
-/// Pixels from the border that are not looked at: what tells the level of a pixel beside another is inside
-/// the image.
-const BORDER: usize = STEP + 1;
+/// Pixels from the border that are not looked at: what tells levels is inside the image.
+const BORDER: usize = 2 * STEP;
 
 /// The pixels that are hot in most of some frames of a camera.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +45,7 @@ pub struct HotPixels {
     dim: (usize, usize),
     /// (row, column) of each, in order.
     places: Vec<(usize, usize)>,
-    /// Frames that were looked at.
+    /// Different frames of that size that were looked at.
     frames: usize,
 }
 
@@ -59,7 +58,7 @@ impl HotPixels {
             let peaks = peaks(frame.pixels.view());
             let like = by_size.entry(frame.pixels.dim()).or_default();
             // A copy of a frame says nothing new.
-            if !like.contains(&peaks) {
+            if peaks.is_empty() || !like.contains(&peaks) {
                 like.push(peaks);
             }
         }
@@ -96,7 +95,7 @@ impl HotPixels {
         self.places.is_empty()
     }
 
-    /// Number of frames that were looked at.
+    /// Number of different frames that were looked at, of the size that most of them have.
     pub fn frames(&self) -> usize {
         self.frames
     }
@@ -119,6 +118,9 @@ struct Peak {
     height: f64,
     /// Mean of the four beside it, each above its own level.
     beside: f64,
+    /// Mean of the eight next ones of its colour, above the level of those twice as far: in a mosaic a star of one
+    /// colour leaves the four beside it dark.
+    around: f64,
 }
 
 /// Whether the pixels beside one have no more light than a single pixel leaves there, in most of the frames in which
@@ -128,9 +130,10 @@ fn are_alone(peaks: &[&Peak]) -> bool {
         let mut all: Vec<f64> = peaks.iter().map(|peak| of(peak)).collect();
         median(&mut all).unwrap_or(f64::NAN)
     };
-    // The mean of four pixels has half the noise of one, and the median 1.25 times the error of a mean.
+    // The mean of four pixels has half the noise of one, so has that of eight above their level, and the median 1.25 times the error of a mean.
     let chance = CHANCE * 0.5 * 1.25 / (peaks.len() as f64).sqrt();
-    middle(|peak| peak.beside) < SPILL * middle(|peak| peak.height) + chance
+    let most = SPILL * middle(|peak| peak.height) + chance;
+    middle(|peak| peak.beside) < most && middle(|peak| peak.around) < most
 }
 
 /// The pixels of a frame that stand out, in order.
@@ -162,11 +165,11 @@ fn peaks(pixels: ArrayView2<'_, f64>) -> Vec<Peak> {
 fn peak(pixels: ArrayView2<'_, f64>, place: (usize, usize), noise: f64) -> Option<Peak> {
     let here = pixels[place];
     // The level is the median of pixels that are at least as bright as this one, and takes longer.
-    let lowest = around(pixels, place).fold(f64::INFINITY, f64::min);
+    let lowest = around(pixels, place, STEP).fold(f64::INFINITY, f64::min);
     if here - lowest <= CLEAR * noise {
         return None;
     }
-    let height = (here - level(pixels, place)) / noise;
+    let height = (here - level(pixels, place, STEP)) / noise;
     let (row, column) = place;
     let beside = [
         (row, column - 1),
@@ -174,12 +177,15 @@ fn peak(pixels: ArrayView2<'_, f64>, place: (usize, usize), noise: f64) -> Optio
         (row - 1, column),
         (row + 1, column),
     ];
-    let above = beside.map(|place| (pixels[place] - level(pixels, place)) / noise);
+    let above = beside.map(|place| (pixels[place] - level(pixels, place, STEP)) / noise);
     let beside = above.iter().sum::<f64>() / above.len() as f64;
-    (height > CLEAR && beside.is_finite()).then_some(Peak {
+    let mean = around(pixels, place, STEP).sum::<f64>() / 8.0;
+    let around = (mean - level(pixels, place, 2 * STEP)) / noise;
+    (height > CLEAR && beside.is_finite() && around.is_finite()).then_some(Peak {
         place,
         height,
         beside,
+        around,
     })
 }
 
@@ -192,31 +198,36 @@ fn noise(pixels: ArrayView2<'_, f64>) -> Option<f64> {
         .checked_sub(2 * BORDER)
         .zip(width.checked_sub(2 * BORDER))?;
     let count = inner.0 * inner.1;
-    // Not along a column, nor in pixels of one colour.
-    let step = (count / ENOUGH).max(1) | 1;
-    let place = |at: usize| (BORDER + at / inner.1, BORDER + at % inner.1);
-    let off = |place| (pixels[place] - level(pixels, place)).abs();
-    let offs = (0..count).step_by(step).map(|at| off(place(at)));
+    // Odd, for pixels of all colours.
+    let step = (count as f64 / ENOUGH as f64).sqrt() as usize | 1;
+    let along = |length: usize| (BORDER..BORDER + length).step_by(step);
+    let places = along(inner.0).flat_map(|row| along(inner.1).map(move |column| (row, column)));
+    let off = |place| (pixels[place] - level(pixels, place, STEP)).abs();
+    let offs = places.map(off);
     let mut offs: Vec<f64> = offs.filter(|off| off.is_finite()).collect();
     median(&mut offs)
         .map(|off| 1.4826 * off)
         .filter(|&noise| noise > 0.0)
 }
 
-/// The level of a pixel, that of the eight next ones of its colour.
-fn level(pixels: ArrayView2<'_, f64>, place: (usize, usize)) -> f64 {
+/// The level of a pixel: the median of the eight that are so many columns or rows away.
+fn level(pixels: ArrayView2<'_, f64>, place: (usize, usize), step: usize) -> f64 {
     let mut values = [0.0; 8];
-    for (value, around) in iter::zip(&mut values, around(pixels, place)) {
+    for (value, around) in iter::zip(&mut values, around(pixels, place, step)) {
         *value = around;
     }
     median(&mut values).unwrap_or(f64::NAN)
 }
 
-/// The eight next pixels of the colour of one.
-fn around(pixels: ArrayView2<'_, f64>, (row, column): (usize, usize)) -> impl Iterator<Item = f64> {
-    let (top, left) = (row - STEP, column - STEP);
+/// The eight pixels that are so many columns or rows away.
+fn around(
+    pixels: ArrayView2<'_, f64>,
+    (row, column): (usize, usize),
+    step: usize,
+) -> impl Iterator<Item = f64> {
+    let (top, left) = (row - step, column - step);
     let places = (0..9).filter(|&at| at != 4);
-    places.map(move |at| pixels[[top + at / 3 * STEP, left + at % 3 * STEP]])
+    places.map(move |at| pixels[[top + at / 3 * step, left + at % 3 * step]])
 }
 
 #[cfg(test)]
@@ -315,6 +326,21 @@ mod tests {
         };
         assert!(colored(false).is_empty());
         assert!(!colored(true).is_empty());
+    }
+
+    #[test]
+    fn stars_of_one_colour_are_not_hot() {
+        let pattern = BayerPattern::RGGB;
+        let mut frames = frames(7, 2.5, 100.0, false, |_, at| at);
+        for frame in &mut frames {
+            for ((row, column), pixel) in frame.pixels.indexed_iter_mut() {
+                if pattern.phases()[row % 2 * 2 + column % 2] != Color::Red {
+                    *pixel = 300.0 + 0.02 * (*pixel - 300.0) + (row * 7 + column * 3) as f64 % 5.0;
+                }
+            }
+        }
+        let hot = HotPixels::in_frames(frames);
+        assert!(hot.is_empty(), "{hot:?}");
     }
 
     #[test]

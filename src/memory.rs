@@ -31,7 +31,10 @@ fn ask_for_large_pages<T>(values: &[T]) {
     }
     let start = values.as_ptr().cast::<u8>();
     let before = start.align_offset(ALIGNED);
-    let length = (bytes - before) / ALIGNED * ALIGNED;
+    let Some(length) = bytes.checked_sub(before) else {
+        return;
+    };
+    let length = length / ALIGNED * ALIGNED;
     // SAFETY: the range lies within `values`, and this advice changes no byte and no right of access.
     // Without large pages, which is what an error says, all is as before.
     let _ = unsafe {

@@ -21,6 +21,8 @@ mod star;
 
 use std::time::Instant;
 
+use rayon::prelude::*;
+
 use super::beliefs::{Gain, SkyNoise, believed_gain, believed_saturation};
 use super::crowding::{Crowd, peaks};
 use super::elongation::{advice, set_ellipticities};
@@ -40,7 +42,7 @@ use crate::fit::{Fit, Flags};
 use crate::fitter::Fitter;
 use crate::image::Image;
 use crate::mosaic::{Bayer, BayerPattern, Channel, Color};
-use crate::star::StarList;
+use crate::star::{StarList, WORTH_A_CORE};
 use fits::Work;
 use gray::Gray;
 use joint::ByColor;
@@ -257,8 +259,11 @@ pub(super) fn measure(
     // The light of a unit, of all colours or of the one that is fitted.
     let unit = unit * color.map_or(1.0, |color| shares[color.place()]);
     let seen: Vec<Seen> = (0..rows.len())
+        .into_par_iter()
+        .with_min_len(WORTH_A_CORE)
         .map(|index| {
             let is_stray = targets.are_detected()
+                && fits[index].status.has_values()
                 && !fits[index].flags.contains(Flags::SATURATED)
                 && has_moved(fitter.model, &fits[index], positions[index], width);
             Seen {
@@ -271,7 +276,7 @@ pub(super) fn measure(
     flag_image(&mut rows, &seen, width);
     if color.is_none() {
         set_ellipticities(&mut rows, |index, star| {
-            work.ellipticity((&stars[index], index), star, &colors[index])
+            work.ellipticity(star, &stars[index], &colors[index])
         });
         if let Some(advice) = advice(&rows, fitter.model) {
             tracing::warn!("{}: {advice}", image.name);

@@ -244,8 +244,10 @@ impl SecondLook<'_> {
 
     /// Whether a pixel of the image is hot beside a star, if the noise is nowhere less than that of the sky.
     fn may_have_hot_pixels(&self, index: usize) -> bool {
-        if !matches!(self.cutter.options.noise, Noise::Known { .. }) {
-            return true;
+        match self.cutter.options.noise {
+            Noise::Known { .. } => {}
+            Noise::Variance => return true,
+            Noise::Unit | Noise::Counts { .. } => return false,
         }
         let pixels = self.cutter.image.pixels.view();
         let (height, width) = pixels.dim();
@@ -263,14 +265,8 @@ impl SecondLook<'_> {
                 let at = |row: usize, column: usize| pixels[[row, column]] - level;
                 let here = at(row, column);
                 let across = (at(row, column - 1), at(row, column + 1));
-                here > HOT * noise
-                    && is_spike(
-                        here,
-                        across,
-                        (at(row - 1, column), at(row + 1, column)),
-                        most,
-                        noise,
-                    )
+                let down = (at(row - 1, column), at(row + 1, column));
+                is_spike(here, across, down, most, noise)
             })
         })
     }

@@ -44,7 +44,8 @@ impl StarWidth {
 /// scatter, and at most the other part, however little.
 const LEAST_NARROW: f64 = 0.7;
 const MOST_NARROW: f64 = 0.9;
-/// The widest stars are at least and at most these parts of it: bright stars of a photographic plate are three times as wide as.
+/// The widest stars are at least this part of it, and at most the other: bright stars of a photographic plate are
+/// three times as wide.
 const LEAST_WIDE: f64 = 1.6;
 const MOST_WIDE: f64 = 3.0;
 

@@ -119,7 +119,7 @@ pub(super) fn set_flux_unit(connection: &Connection, unit: &str) -> rusqlite::Re
     Ok(())
 }
 
-/// The path, HDU and plane by which images are told apart; the name where there is no file.
+/// The absolute path of an image's file; the image's name where there is no file.
 fn path_of(image: &ImageInfo) -> String {
     if image.source.path.as_os_str().is_empty() {
         image.name.clone()

@@ -256,10 +256,10 @@ impl Work<'_> {
             image.header.filter = image.header.filter.take().or(colour);
         }
         beside.apply(&mut image, plane, file.planes())?;
+        let read = start.elapsed();
         if file.planes() == 1 {
             self.frames.leave_out_hot_pixels(&mut image);
         }
-        let read = start.elapsed();
         let stars = self.stars.as_ref();
         let mut measured = measure_image(&image, stars, &self.options, &self.fitter)?;
         measured.times.read = read;

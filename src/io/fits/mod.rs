@@ -1,6 +1,7 @@
 //! FITS images: every BITPIX, extensions, cubes, gzip and tile compression; and a small writer.
 
 mod beside;
+mod facts;
 mod header;
 mod load;
 mod observed;
@@ -28,11 +29,11 @@ pub(crate) use read_table::{TableValues, read_table};
 pub(crate) use table::{TableColumn, TableType, padding, table_header};
 pub use write::{Card, PixelType, write_image, write_stack};
 
-use crate::image::{self, Image, Source, StatedGain};
+use crate::image::{self, Image, Source};
 use crate::io::check_range;
-use crate::mosaic::BayerCards;
 use crate::wcs::Wcs;
 use crate::{Error, Result};
+use facts::{facts, warn_of_oddities};
 use header::Header;
 use load::Bytes;
 use scaling::Scaling;
@@ -367,105 +368,6 @@ fn check_length(length: usize, unit: &Unit, file: &str) -> Result<()> {
         found: found.to_string(),
         hint: Some("the file is cut short: copy it again".into()),
     })
-}
-
-/// Reads what the header says about the detector; what an extension does not say its primary
-/// header may.
-fn facts(file: &str, header: &Header, primary: Option<&Header>) -> image::Header {
-    let headers = || std::iter::once(header).chain(primary);
-    let number = |keywords: &[&str]| {
-        headers().find_map(|header| {
-            keywords.iter().find_map(|keyword| {
-                let quoted = || header.string(keyword)?.trim().parse::<f64>().ok();
-                let number = header.number(file, keyword);
-                number.unwrap_or_else(|e| {
-                    let quoted = quoted().filter(|number| number.is_finite());
-                    if quoted.is_none() {
-                        tracing::warn!("{e}: ignored");
-                    }
-                    quoted
-                })
-            })
-        })
-    };
-    let text = |keyword: &str| {
-        headers().find_map(|header| {
-            header
-                .string(keyword)
-                .map(|s| s.trim().to_owned())
-                .filter(|s| !s.is_empty())
-        })
-    };
-    let exposure = number(&["EXPTIME", "EXPOSURE"]);
-    let card = |keyword: &str| headers().find_map(|header| header.get(keyword));
-    let observed = observed::observed(&card, exposure);
-    if let Some(warning) = observed.warning {
-        tracing::warn!("{file}: {warning}");
-    }
-    if let Some(note) = observed.note {
-        tracing::info!("{file}: {note}");
-    }
-    image::Header {
-        gains: GAINS
-            .into_iter()
-            .filter_map(|keyword| {
-                let value = number(&[keyword])?;
-                Some(StatedGain {
-                    keyword: keyword.into(),
-                    value,
-                })
-            })
-            .collect(),
-        read_noise: number(&["RDNOISE", "READNOIS", "READNOISE"]),
-        saturation: number(&["SATURATE", "SATLEVEL"]),
-        exposure,
-        date: observed.date,
-        mjd: observed.mjd,
-        filter: text("FILTER"),
-        unit: text("BUNIT"),
-        bayer: BayerCards {
-            pattern: text("BAYERPAT").or_else(|| text("COLORTYP")),
-            x_offset: number(&["XBAYROFF", "BAYOFFX"]),
-            y_offset: number(&["YBAYROFF", "BAYOFFY"]),
-            row_order: text("ROWORDER"),
-        },
-    }
-}
-
-/// Cards of the gain. EGAIN is what capture programs write the electrons for each unit into, beside a GAIN
-/// that is the camera's setting; HST's ATODGAIN and NOAO's names are unambiguous, too.
-const GAINS: [&str; 4] = ["EGAIN", "CCDGAIN", "ATODGAIN", "GAIN"];
-
-/// Keywords whose values are used: where one is there twice with different values, say so.
-const USED: [&str; 29] = [
-    "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "BSCALE", "BZERO", "BLANK", "GAIN", "EGAIN",
-    "CCDGAIN", "ATODGAIN", "RDNOISE", "READNOIS", "SATURATE", "SATLEVEL", "EXPTIME", "EXPOSURE",
-    "DATE-OBS", "TIME-OBS", "MJD-OBS", "TIMESYS", "FILTER", "BUNIT", "EXTNAME", "BAYERPAT",
-    "XBAYROFF", "YBAYROFF", "ROWORDER",
-];
-
-/// Logs what is wrong with the headers that were read and can be lived with.
-fn warn_of_oddities(file: &str, unit: &Unit, primary: Option<&Header>) {
-    let header = &unit.header;
-    let first = primary.unwrap_or(header);
-    if !first.is_true("SIMPLE") {
-        tracing::warn!("{file}: SIMPLE is not T: the file does not claim to be standard FITS");
-    }
-    let replaced = primary.map_or(0, |p| p.replaced) + header.replaced;
-    if replaced > 0 {
-        tracing::warn!("{file}: {replaced} bytes of the header are no ASCII text");
-    }
-    let matching = |test: &dyn Fn(&str) -> bool| {
-        let found: Vec<&str> = USED.into_iter().filter(|keyword| test(keyword)).collect();
-        (!found.is_empty()).then(|| found.join(", "))
-    };
-    let mandatory = |keyword: &str| matches!(keyword, "BITPIX") || keyword.starts_with("NAXIS");
-    if let Some(list) = matching(&|k| mandatory(k) && !header.is_fixed_format(k)) {
-        tracing::warn!("{file}: {list}: not in the fixed format that the standard wants");
-    }
-    if let Some(list) = matching(&|k| header.is_contradicted(k)) {
-        tracing::warn!("{file}: {list}: there more than once, the first value counts");
-    }
 }
 
 /// Whether the sums in the header, where there are any, are those of the file.

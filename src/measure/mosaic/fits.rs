@@ -58,14 +58,14 @@ impl Work<'_> {
         self.crowd.leave_out(index, &mut raw, NOISE).flux
     }
 
-    /// How long the star of a number is, as if all its light were in each pixel.
+    /// How long a star is, as if all its light were in each pixel.
     pub(super) fn ellipticity(
         &self,
-        star: (&Star, usize),
         fitted: &RoundStar,
+        star: &Star,
         colors: &ByColor,
     ) -> Option<f64> {
-        let pixels = self.cut(&self.frame, star);
+        let pixels = self.frame.cut((star.x, star.y));
         let gray = pixels.gray(colors.light.as_ref()?, None);
         let in_cutout = RoundStar {
             x: fitted.x - gray.corner.0 as f64,

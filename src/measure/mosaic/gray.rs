@@ -88,11 +88,12 @@ impl Gray {
             false => [1.0; 4],
         };
         let before = self.saturation;
-        let largest = (0..4)
-            .map(|phase| factors[phase] / self.factors[phase])
-            .fold(0.0, f64::max);
-        let after = before * largest;
-        let by: [f64; 4] = std::array::from_fn(|phase| factors[phase] / self.factors[phase]);
+        // What tells nothing stays 0.
+        let by: [f64; 4] = std::array::from_fn(|phase| match self.factors[phase] > 0.0 {
+            true => factors[phase] / self.factors[phase],
+            false => 0.0,
+        });
+        let after = before * by.into_iter().fold(0.0, f64::max);
         par_rows(&mut self.image.pixels)
             .enumerate()
             .for_each(|(y, row)| {
@@ -132,11 +133,7 @@ impl Gray {
     }
 
     /// What is found in it, and what is found in the green pixels alone and nowhere near that.
-    pub(super) fn detect(
-        &mut self,
-        pattern: BayerPattern,
-        options: &DetectOptions,
-    ) -> Vec<Detection> {
+    pub(super) fn detect(&self, pattern: BayerPattern, options: &DetectOptions) -> Vec<Detection> {
         /// Where the filter is narrower it sees one pixel, whose noise is that of its colour and not the
         /// mean of all that significance is in units of.
         const NARROWEST: f64 = 2.0;
@@ -146,17 +143,16 @@ impl Gray {
         };
         let mut found = detect(&self.image, &self.sky, options);
         let colors = pattern.phases();
-        par_rows(&mut self.image.pixels)
-            .enumerate()
-            .for_each(|(y, row)| {
-                for (x, pixel) in row.iter_mut().enumerate() {
-                    // Not NaN: holes are looked at one by one.
-                    if colors[phase(x, y)] != Color::Green && pixel.is_finite() {
-                        *pixel = 0.0;
-                    }
+        let mut green = self.image.pixels.clone();
+        par_rows(&mut green).enumerate().for_each(|(y, row)| {
+            for (x, pixel) in row.iter_mut().enumerate() {
+                // Not NaN: holes are looked at one by one.
+                if colors[phase(x, y)] != Color::Green && pixel.is_finite() {
+                    *pixel = 0.0;
                 }
-            });
-        let green = detect(&self.image, &self.sky, options);
+            }
+        });
+        let green = detect_in(green.view(), &self.sky, options);
         // Nearer than that they would be one star.
         let apart = 1.5 * options.fwhm;
         let is_new = |star: &Detection| {

@@ -23,7 +23,7 @@ pub(super) struct ColorFit {
 pub(super) struct ByColor {
     /// Flux and its error; NaN where there is none.
     pub(super) fluxes: [(f64, f64); 3],
-    /// Light and levels that the shape was fitted with.
+    /// Light and levels at the shape that was found, from which the joint fit starts.
     pub(super) light: Option<Colors>,
 }
 

@@ -1,4 +1,4 @@
-//! Stars of a colour frame for pictures: pixels as the fit has seen them.
+//! Stars of a colour frame for pictures: pixels as the fit has seen them, with those of neighbours.
 
 use std::sync::OnceLock;
 
