@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::iter;
 
+use fearless_simd::{Level, dispatch};
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
@@ -145,31 +146,63 @@ fn peaks(pixels: ArrayView2<'_, f64>) -> Vec<Peak> {
     let pixels = &pixels.as_standard_layout();
     let row_of = |row: usize| &pixels.as_slice().unwrap_or_default()[row * width..][..width];
     let rows = (BORDER..height.saturating_sub(BORDER)).into_par_iter();
-    rows.flat_map_iter(|row| {
-        let (above, here, below) = (row_of(row - 1), row_of(row), row_of(row + 1));
-        // Most pixels are not the brightest of five.
-        let is_summit = |column: &usize| {
-            let at = *column;
-            let beside = here[at - 1].max(here[at + 1]).max(above[at]).max(below[at]);
-            here[at] > beside
-        };
-        let columns = BORDER..width.saturating_sub(BORDER);
-        columns
-            .filter(is_summit)
-            .filter_map(move |column| peak(pixels.view(), (row, column), noise))
-    })
-    .collect()
+    let of_rows = rows.map_init(
+        || vec![false; width.saturating_sub(2 * BORDER)],
+        |marks, row| {
+            let near = [row - STEP, row - 1, row, row + 1, row + STEP].map(row_of);
+            dispatch!(Level::new(), _simd => mark(near, CLEAR * noise, marks));
+            let marked = marks.iter().enumerate().filter(|(_, marked)| **marked);
+            let places = marked.map(|(at, _)| (row, BORDER + at));
+            places
+                .filter_map(|place| peak(pixels.view(), place, noise))
+                .collect::<Vec<_>>()
+        },
+    );
+    of_rows.flatten_iter().collect()
+}
+
+/// Marks the pixels of the middle row that are brighter than the four beside them and stand further than that above
+/// one of those around, as a peak does above their median.
+#[inline(always)]
+fn mark(rows: [&[f64]; 5], least: f64, marks: &mut [bool]) {
+    let count = marks.len();
+    let shifted = |row: usize, by: usize| &rows[row][by..][..count];
+    let beside = [
+        shifted(1, BORDER),
+        shifted(2, BORDER - 1),
+        shifted(2, BORDER + 1),
+        shifted(3, BORDER),
+    ];
+    let around = [
+        shifted(0, BORDER - STEP),
+        shifted(0, BORDER),
+        shifted(0, BORDER + STEP),
+        shifted(2, BORDER - STEP),
+        shifted(2, BORDER + STEP),
+        shifted(4, BORDER - STEP),
+        shifted(4, BORDER),
+        shifted(4, BORDER + STEP),
+    ];
+    let here = shifted(2, BORDER);
+    for at in 0..count {
+        let value = here[at];
+        let is_summit = beside
+            .iter()
+            .fold(true, |is_summit, row| is_summit & (value > row[at]));
+        let lowest = around.iter().fold(f64::INFINITY, |lowest, row| {
+            if row[at] < lowest { row[at] } else { lowest }
+        });
+        marks[at] = is_summit & (value - lowest > least);
+    }
 }
 
 /// The peak at a pixel that is brighter than those beside it, if it stands out.
 fn peak(pixels: ArrayView2<'_, f64>, place: (usize, usize), noise: f64) -> Option<Peak> {
     let here = pixels[place];
-    // The level is the median of pixels that are at least as bright as this one, and takes longer.
-    let lowest = around(pixels, place, STEP).fold(f64::INFINITY, f64::min);
-    if here - lowest <= CLEAR * noise {
+    let height = (here - level(pixels, place, STEP)) / noise;
+    if height <= CLEAR || height.is_nan() {
         return None;
     }
-    let height = (here - level(pixels, place, STEP)) / noise;
     let (row, column) = place;
     let beside = [
         (row, column - 1),
@@ -181,7 +214,7 @@ fn peak(pixels: ArrayView2<'_, f64>, place: (usize, usize), noise: f64) -> Optio
     let beside = above.iter().sum::<f64>() / above.len() as f64;
     let mean = around(pixels, place, STEP).sum::<f64>() / 8.0;
     let around = (mean - level(pixels, place, 2 * STEP)) / noise;
-    (height > CLEAR && beside.is_finite() && around.is_finite()).then_some(Peak {
+    (beside.is_finite() && around.is_finite()).then_some(Peak {
         place,
         height,
         beside,
