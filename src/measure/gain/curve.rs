@@ -164,7 +164,15 @@ impl TransferCurve {
             photons: 0.0,
             ..whole
         };
-        let is_none = whole.photons < 2.0 * error && is_smooth && self.is_alike(&none);
+        // A slope that is hardly known is none only where bright pixels have no more noise than faint ones.
+        let is_flat = |bin: &Bin| {
+            let noise = MEDIAN_OF_SQUARES * (2.0 / bin.pixels).sqrt();
+            bin.variance < SMOOTH * (1.0 + 3.0 * noise)
+        };
+        let is_none = whole.photons < 2.0 * error
+            && is_smooth
+            && self.is_alike(&none)
+            && bins(&self.points).iter().all(is_flat);
         if is_weak || is_none {
             PhotonNoise::Hidden
         } else {

@@ -4,9 +4,11 @@ use ndarray::Array2;
 use starfit::error::Error;
 use starfit::estimator::Estimator;
 use starfit::image::{Header, Image, StatedGain};
+use starfit::io::fits::{FitsFile, FitsPath};
 use starfit::measure::{MeasureOptions, Measured, measure_image};
 
 use super::field::{Field, Truth, fitter, pull};
+use crate::common::data;
 
 /// A field of stars with signal-to-noise ratios of 10 to 1,500, on a sky of so many electrons and a bias.
 fn field(gain: f64, sky: f64, seed: u64) -> (Field, Array2<f64>) {
@@ -169,4 +171,28 @@ fn the_gain_of_a_raw_frame_is_not_that_of_a_rescaled_one() {
     poisson.estimator = Estimator::Poisson;
     let measured = measure_image(&image, None, &MeasureOptions::default(), &poisson).unwrap();
     assert!(are_right(&pulls(&measured, &field, 1.0)));
+}
+
+/// Stars that a Gaussian does not quite fit, the brightest clipped at a level that nobody states: where the gain is
+/// not seen, photons are not silently left out.
+#[test]
+fn a_gain_that_is_not_seen_is_not_taken_for_none() {
+    let Some(path) = data("data/sim/sim_dev_const.fits.fz") else {
+        return;
+    };
+    let file = FitsFile::open(&FitsPath { path, hdu: None }).unwrap();
+    let image = file.image(0).unwrap();
+    let stated = measure_image(&image, None, &MeasureOptions::default(), &fitter()).unwrap();
+    assert_eq!(stated.assumed.gain, Some(2.5));
+    let mut silent = image;
+    silent.header.gains.clear();
+    silent.header.saturation = None;
+    let assumed = measure_image(&silent, None, &MeasureOptions::default(), &fitter())
+        .unwrap()
+        .assumed;
+    let is_found = assumed
+        .gain
+        .zip(assumed.gain_err)
+        .is_some_and(|(gain, error)| (gain - 2.5).abs() < 3.0 * error);
+    assert!(is_found || assumed.by_residuals, "{assumed:?}");
 }
