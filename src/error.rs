@@ -95,7 +95,7 @@ impl Error {
         }
     }
 
-    /// The same error with advice.
+    /// The error with advice.
     #[must_use]
     pub fn with_hint(mut self, advice: impl Into<String>) -> Self {
         match &mut self {

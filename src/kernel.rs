@@ -230,7 +230,7 @@ pub enum Form {
 /// How the sums of a model are taken in registers: [`Pixelwise`] for any, [`ByLines`] for those that
 /// are products, [`Conic`] for the elliptical Gaussian.
 pub trait Kernel<P> {
-    /// The same for shaders.
+    /// The form of its sums in shaders.
     const FORM: Form;
 
     /// The sums of the stars of a register.

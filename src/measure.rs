@@ -38,14 +38,14 @@ use crate::mosaic::{Bayer, Channel};
 use crate::star::{Positions, Star, StarList};
 #[cfg(feature = "report")]
 pub(crate) use beliefs::believed_read_noise;
-use beliefs::{Gain, SkyNoise, believed_gain, believed_saturation};
+use beliefs::{Gain, SkyNoise, believed_saturation};
 use crowding::{Crowd, peaks};
 use cutter::Cutter;
 use elongation::{Light, advice, set_ellipticities};
 use gain::{PhotonNoise, photon_noise};
 #[cfg(feature = "report")]
 pub(crate) use mosaic::Shown;
-use quality::{Quality, poor_fits};
+use quality::{Quality, Yardstick, poor_fits};
 use relief::{SATURATED, flattened};
 use resolve::{Frame, Resolver};
 use rows::{Seen, flag_image};
@@ -239,26 +239,14 @@ fn measure_plain(
         }
     };
     let level = relief.map_or(0.0, Background::median_level) + background.median_level();
-    let is_gain_wanted =
-        fitter.estimator == Estimator::Poisson || options.weighted && image.variance.is_none();
-    let gain = match options.gain {
-        Some(gain) => Gain::Stated(gain),
-        None => {
-            let photons = match relief {
-                _ if !is_gain_wanted => PhotonNoise::Hidden,
-                // Round the stars there is more than the noise of the sky, and not only photons.
-                Some(_) => PhotonNoise::Unclear,
-                None => photon_noise(image, &background, &survey, detection.saturation)?,
-            };
-            let (level, noise) = (level - options.bias, background.median_noise());
-            believed_gain(
-                &image.name,
-                &image.header,
-                SkyNoise { level, noise },
-                photons,
-            )
+    let noise = background.median_noise();
+    let gain = Gain::of_image(image, options, fitter, SkyNoise { level, noise }, || {
+        match relief {
+            // Round the stars there is more than the noise of the sky, and not only photons.
+            Some(_) => Ok(PhotonNoise::Unclear),
+            None => photon_noise(image, &background, &survey, detection.saturation),
         }
-    };
+    })?;
     let scene = Scene {
         image,
         list,
@@ -266,7 +254,7 @@ fn measure_plain(
         fitter,
         gain,
         level,
-        noise: background.median_noise(),
+        noise,
         saturation,
         width: survey.width_or(options.fwhm),
     };
@@ -304,10 +292,15 @@ fn measure_plain(
         constraints: &constraints,
     };
     second_look.of_strays(&mut fits)?;
+    let yardstick = match (noise, relief) {
+        (Noise::Unit, _) => Yardstick::Stars,
+        (_, Some(_)) => Yardstick::Noise,
+        (_, None) => Yardstick::StarsOrNoise,
+    };
     let poor = |fits: &[Fit]| {
         let fits = fits.iter().zip(&peaks);
         let qualities = fits.map(|(fit, peak)| Quality::of(fit, peak.height, !peak.is_sharp));
-        poor_fits(&qualities.collect::<Vec<_>>(), noise != Noise::Unit)
+        poor_fits(&qualities.collect::<Vec<_>>(), yardstick)
     };
     let first = poor(&fits);
     second_look.of_poor(&mut fits, &first)?;

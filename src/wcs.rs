@@ -192,7 +192,7 @@ impl Wcs {
         self.to_direction(x, y).map(Sky::of_direction)
     }
 
-    /// The same as a unit vector.
+    /// The sky position as a unit vector.
     fn to_direction(&self, x: f64, y: f64) -> Option<[f64; 3]> {
         let [x0, y0] = self.linear.reference;
         let mut place = [x + 1.0 - x0, y + 1.0 - y0];

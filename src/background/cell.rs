@@ -226,7 +226,7 @@ impl Cell {
         }
     }
 
-    /// The same within other bounds, from the few values between old ones and new.
+    /// The sums within other bounds, from the few values between old ones and new.
     fn moved(&self, sums: Sums, bounds: (f64, f64)) -> Sums {
         let ((low, high), (new_low, new_high)) = (sums.bounds, bounds);
         let mut moved = Sums { bounds, ..sums };

@@ -43,7 +43,7 @@ impl Mesh {
         }
     }
 
-    /// The same, never beyond the lowest and highest cell.
+    /// The spline, never beyond the lowest and highest cell.
     pub(super) fn bounded(mut self) -> Self {
         let values = || self.values.iter().copied();
         let low = values().fold(f64::INFINITY, f64::min);
@@ -153,7 +153,7 @@ impl Part {
         Self::after(before.min(count), u, count)
     }
 
-    /// The same where `before` nodes are known to be before `u`, or at it.
+    /// The place among the nodes where `before` nodes are known to be before `u`, or at it.
     fn after(before: usize, u: f64, count: usize) -> Self {
         let last = count.saturating_sub(1);
         let first = before.saturating_sub(1).min(last.saturating_sub(1));

@@ -9,7 +9,7 @@ pub(super) enum Values {
     Double(Vec<f64>),
 }
 
-/// The same of neighbouring stars.
+/// Pixel values of neighbouring stars.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ValuesOf<'a> {
     Short(&'a [u16]),

@@ -199,7 +199,7 @@ pub enum CatalogFormat {
     Sqlite,
     /// Comma-separated values with one header row.
     Csv,
-    /// The same with units, descriptions and provenance in comments, as astropy reads it.
+    /// CSV with units, descriptions and provenance in comments, as astropy reads it.
     Ecsv,
     /// A FITS binary table.
     Fits,

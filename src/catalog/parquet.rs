@@ -42,7 +42,7 @@ pub(super) fn write(
             continue;
         }
         let name = field.column.name;
-        // The same few texts in every row; numbers differ.
+        // Columns of texts repeat a few values; columns of numbers do not.
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(name), true);
         // Where astropy looks for the width of its arrays of texts.
         let widths = table.texts(at).iter().map(|text| text.chars().count());

@@ -119,7 +119,7 @@ struct Products<T> {
     ones: T,
 }
 
-/// The same in one row, and so without `dy`.
+/// Products of `dx` along one row, where `dy` is a constant.
 struct RowProducts<T> {
     squares: [T; SQUARES + 1],
     singles: [T; SINGLES + 1],

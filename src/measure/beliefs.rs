@@ -4,8 +4,12 @@ use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
+use super::MeasureOptions;
 use super::gain::{FoundGain, PhotonNoise};
 use crate::background::Background;
+use crate::error::Result;
+use crate::estimator::Estimator;
+use crate::fitter::Fitter;
 use crate::image::{Header, Image};
 
 /// Electrons for each unit: cameras have 0.01 to 30. A GAIN of 100 or 139 is a camera's setting,
@@ -95,6 +99,35 @@ pub(super) enum Gain {
 }
 
 impl Gain {
+    /// The gain that the user states, else the one that is believed; `photons` looks for it in the noise of the image, where
+    /// the fits need to know. `sky` is the level and noise of the sky, its bias included.
+    ///
+    /// # Errors
+    ///
+    /// From `photons`.
+    pub(super) fn of_image(
+        image: &Image,
+        options: &MeasureOptions,
+        fitter: &Fitter,
+        sky: SkyNoise,
+        photons: impl FnOnce() -> Result<PhotonNoise>,
+    ) -> Result<Self> {
+        if let Some(gain) = options.gain {
+            return Ok(Self::Stated(gain));
+        }
+        let is_wanted =
+            fitter.estimator == Estimator::Poisson || options.weighted && image.variance.is_none();
+        let photons = match is_wanted {
+            true => photons()?,
+            false => PhotonNoise::Hidden,
+        };
+        let sky = SkyNoise {
+            level: sky.level - options.bias,
+            ..sky
+        };
+        Ok(believed_gain(&image.name, &image.header, sky, photons))
+    }
+
     /// Electrons for each unit of the image.
     pub(super) fn value(self) -> Option<f64> {
         match self {
@@ -132,12 +165,7 @@ impl Gain {
 
 /// The gain of an image: the first one of its header that the noise bears out, else the one that the noise
 /// shows. A gain of the header is held against the noise where that says anything.
-pub(super) fn believed_gain(
-    name: &str,
-    header: &Header,
-    sky: SkyNoise,
-    photons: PhotonNoise,
-) -> Gain {
+fn believed_gain(name: &str, header: &Header, sky: SkyNoise, photons: PhotonNoise) -> Gain {
     let found = match photons {
         PhotonNoise::Seen(found) => Some(found),
         PhotonNoise::Hidden | PhotonNoise::Unclear => None,

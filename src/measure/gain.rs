@@ -96,7 +96,7 @@ impl FoundGain {
 ///
 /// # Errors
 ///
-/// Those of the fitter.
+/// As for [`Fitter::fit`].
 pub(super) fn photon_noise(
     image: &Image,
     background: &Background,
@@ -122,7 +122,7 @@ pub(super) fn photon_noise(
 ///
 /// # Errors
 ///
-/// Those of the fitter.
+/// As for [`Fitter::fit`].
 pub(super) fn in_stars(
     survey: &Survey,
     cut: impl Fn(&Detection, Noise) -> (Cutout, f64),

@@ -23,11 +23,11 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::beliefs::{Gain, SkyNoise, believed_gain, believed_saturation};
+use super::beliefs::{Gain, SkyNoise, believed_saturation};
 use super::crowding::{Crowd, peaks};
 use super::elongation::{advice, set_ellipticities};
 use super::gain::{PhotonNoise, in_sky, in_stars};
-use super::quality::{Quality, poor_fits};
+use super::quality::{Quality, Yardstick, poor_fits};
 use super::rows::{Seen, flag_image};
 use super::scene::Scene;
 use super::second_look::has_moved;
@@ -162,24 +162,16 @@ pub(super) fn measure(
         size: size_for(survey.width.typical),
     };
     let typical = Colors::of_shares(shares);
-    let is_gain_wanted =
-        fitter.estimator == Estimator::Poisson || options.weighted && image.variance.is_none();
-    let gain = match options.gain {
-        Some(gain) => Gain::Stated(gain),
-        None => {
-            let photons = match is_gain_wanted {
-                true => photon_noise(&frame, &survey, &typical)?,
-                false => PhotonNoise::Hidden,
-            };
-            let (level, noise) = (level - options.bias, sky_noise);
-            believed_gain(
-                &image.name,
-                &image.header,
-                SkyNoise { level, noise },
-                photons,
-            )
-        }
-    };
+    let gain = Gain::of_image(
+        image,
+        options,
+        fitter,
+        SkyNoise {
+            level,
+            noise: sky_noise,
+        },
+        || photon_noise(&frame, &survey, &typical),
+    )?;
     let scene = Scene {
         image,
         list,
@@ -255,7 +247,11 @@ pub(super) fn measure(
     let qualities = fits.iter().zip(&peaks).zip(&sharp);
     let qualities =
         qualities.map(|((fit, peak), is_sharp)| Quality::of(fit, peak.height, !is_sharp));
-    let poor = poor_fits(&qualities.collect::<Vec<_>>(), noise != Noise::Unit);
+    let yardstick = match noise {
+        Noise::Unit => Yardstick::Stars,
+        _ => Yardstick::StarsOrNoise,
+    };
+    let poor = poor_fits(&qualities.collect::<Vec<_>>(), yardstick);
     // The light of a unit, of all colours or of the one that is fitted.
     let unit = unit * color.map_or(1.0, |color| shares[color.place()]);
     let seen: Vec<Seen> = (0..rows.len())

@@ -51,10 +51,20 @@ struct Expected {
     scatter: f64,
 }
 
-/// Which of the fits are poor. Where stars are too few to be compared, chi-square says it alone if
-/// the noise is known, else nothing does.
-pub(super) fn poor_fits(fits: &[Quality], is_noise_known: bool) -> Vec<bool> {
-    let expected = expected(fits, is_noise_known);
+/// What the fits of an image are held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Yardstick {
+    /// Each other: the noise is not known.
+    Stars,
+    /// Each other, or the noise where stars are too few to be compared.
+    StarsOrNoise,
+    /// The noise alone: what the fits miss is structure of the sky, of which each star has its own.
+    Noise,
+}
+
+/// Which of the fits are poor.
+pub(super) fn poor_fits(fits: &[Quality], yardstick: Yardstick) -> Vec<bool> {
+    let expected = expected(fits, yardstick);
     let is_poor = |fit: &Quality| {
         let Some(expected) = expected_at(&expected, fit.brightness) else {
             return false;
@@ -67,17 +77,17 @@ pub(super) fn poor_fits(fits: &[Quality], is_noise_known: bool) -> Vec<bool> {
 }
 
 /// What to expect, from faint to bright.
-fn expected(fits: &[Quality], is_noise_known: bool) -> Vec<Expected> {
+fn expected(fits: &[Quality], yardstick: Yardstick) -> Vec<Expected> {
     let is_usable =
         |fit: &&Quality| fit.is_typical && fit.brightness.is_finite() && fit.reduced_chi2 > 0.0;
     let mut stars: Vec<&Quality> = fits.iter().filter(is_usable).collect();
-    if stars.len() < FEWEST {
+    if stars.len() < FEWEST || yardstick == Yardstick::Noise {
         let nothing_missed = Expected {
             brightness: 0.0,
             chi2: 0.0,
             scatter: 0.0,
         };
-        return is_noise_known
+        return (yardstick != Yardstick::Stars)
             .then_some(nothing_missed)
             .into_iter()
             .collect();
@@ -147,7 +157,7 @@ mod tests {
     fn a_fit_is_held_against_those_of_like_brightness() {
         let mut stars = stars(600);
         let poor = |stars: &[Quality]| {
-            let poor = poor_fits(stars, true);
+            let poor = poor_fits(stars, Yardstick::Stars);
             poor.iter().filter(|poor| **poor).count()
         };
         assert!(poor(&stars) <= 2, "{}", poor(&stars));
@@ -156,9 +166,24 @@ mod tests {
             stars[at].reduced_chi2 *= 3.0;
         }
         stars[20].reduced_chi2 = 8.0;
-        let found = poor_fits(&stars, true);
+        let found = poor_fits(&stars, Yardstick::Stars);
         assert!([20, 50, 300, 550].iter().all(|&at| found[at]));
         assert!(poor(&stars) <= 6);
+    }
+
+    #[test]
+    fn where_the_sky_has_structure_a_fit_is_held_against_the_noise() {
+        // As many have the structure of the sky under them as have not.
+        let mut stars = stars(600);
+        for star in stars.iter_mut().step_by(2) {
+            star.reduced_chi2 *= 4.0;
+        }
+        stars.truncate(100);
+        let poor = |yardstick| poor_fits(&stars, yardstick);
+        assert!(poor(Yardstick::StarsOrNoise).iter().all(|poor| !poor));
+        let found = poor(Yardstick::Noise);
+        assert!(found.iter().step_by(2).all(|poor| *poor));
+        assert!(found.iter().skip(1).step_by(2).all(|poor| !poor));
     }
 
     #[test]
@@ -167,8 +192,11 @@ mod tests {
         few[2].reduced_chi2 = 4.0;
         few[3].brightness = f64::NAN;
         few[3].reduced_chi2 = f64::NAN;
-        assert_eq!(poor_fits(&few, true), [false, false, true, false, false]);
-        assert_eq!(poor_fits(&few, false), [false; 5]);
-        assert!(poor_fits(&[], true).is_empty());
+        assert_eq!(
+            poor_fits(&few, Yardstick::StarsOrNoise),
+            [false, false, true, false, false]
+        );
+        assert_eq!(poor_fits(&few, Yardstick::Stars), [false; 5]);
+        assert!(poor_fits(&[], Yardstick::StarsOrNoise).is_empty());
     }
 }

@@ -125,7 +125,7 @@ pub trait Profile: Debug + Sync + Sized + 'static {
     const PARAMETERS: &'static [Parameter];
     /// How many they are.
     const N: usize = Self::PARAMETERS.len();
-    /// The same as columns of the catalogue, role for role: what users fix, bound and start from.
+    /// The parameters as columns of the catalogue, role for role: what users fix, bound and start from.
     const COLUMNS: &'static [Parameter];
     /// What the [form](Form) of its sums wants of it in WGSL.
     const WGSL: &'static str;
@@ -158,7 +158,7 @@ pub trait Model: Debug + Sync {
     fn description(&self) -> &'static str;
     /// The parameters that are fitted, in the order of every array of them.
     fn parameters(&self) -> &'static [Parameter];
-    /// The same as columns of the catalogue, role for role: what users fix, bound and start from.
+    /// The parameters as columns of the catalogue, role for role: what users fix, bound and start from.
     fn columns(&self) -> &'static [Parameter];
     /// What its [form](Model::form) wants of it in WGSL.
     fn wgsl(&self) -> &'static str;
@@ -203,7 +203,7 @@ pub trait Model: Debug + Sync {
         parameters: &Parameters,
         inverse: Option<&Packed>,
     ) -> ResidualSums;
-    /// The same of the stars of a block, in `f32`.
+    /// Residual sums of the stars of a block, in `f32`.
     fn residual_sums_of_block(
         &self,
         level: Level,

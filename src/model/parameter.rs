@@ -198,14 +198,14 @@ pub const FWHM: Parameter = Parameter {
     description: "full width at half maximum",
 };
 
-/// The same along the major axis.
+/// Full width at half maximum along the major axis.
 pub const FWHM_MAJOR: Parameter = Parameter {
     name: "fwhm_major",
     description: "full width at half maximum along the major axis",
     ..FWHM
 };
 
-/// The same along the minor axis.
+/// Full width at half maximum along the minor axis.
 pub const FWHM_MINOR: Parameter = Parameter {
     name: "fwhm_minor",
     description: "full width at half maximum along the minor axis",

@@ -10,7 +10,7 @@ use super::picture::Picture;
 pub enum Face {
     /// 16 dots high.
     Plain,
-    /// The same in bold.
+    /// 16 dots high and bold.
     Bold,
     /// 20 dots high and bold.
     Title,

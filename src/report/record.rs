@@ -30,7 +30,7 @@ pub struct ImageRecord {
     pub run: Arc<RunInfo>,
     /// When that run started, ISO 8601 in UTC.
     pub started: String,
-    /// The same run's settings as far as they say what the numbers mean.
+    /// The run's settings as far as they say what the numbers mean.
     pub settings: FitSettings,
     /// Name, file, header and what was assumed; for a stack of cutouts, width and height are those
     /// of each.

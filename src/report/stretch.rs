@@ -174,7 +174,7 @@ pub fn shrink(pixels: ArrayView2<'_, f64>, factor: usize) -> Array2<f64> {
     shrink_by(pixels, (factor, factor))
 }
 
-/// The same of rectangles, so many rows high and columns wide.
+/// Means of rectangles, so many rows high and columns wide.
 pub(super) fn shrink_by(pixels: ArrayView2<'_, f64>, factors: (usize, usize)) -> Array2<f64> {
     let (along_y, along_x) = (factors.0.max(1), factors.1.max(1));
     let (height, width) = pixels.dim();

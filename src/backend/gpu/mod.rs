@@ -69,14 +69,14 @@ impl GpuBackend {
         })
     }
 
-    /// The same with this number of lanes to a star, whatever the adapter.
+    /// The backend with this number of lanes to a star, whatever the adapter.
     #[must_use]
     pub fn with_lanes(mut self, lanes: LanesPerStar) -> Self {
         self.lanes = Some(lanes);
         self
     }
 
-    /// The same with the pixels of integer images as integers of 16 bits, or not, whatever the
+    /// The backend with the pixels of integer images as integers of 16 bits, or not, whatever the
     /// adapter.
     #[must_use]
     pub fn with_integers(mut self, integers: bool) -> Self {
@@ -84,7 +84,7 @@ impl GpuBackend {
         self
     }
 
-    /// The same with lanes that add up in subgroups where the adapter has them, or not, whatever it
+    /// The backend with lanes that add up in subgroups where the adapter has them, or not, whatever it
     /// is.
     #[must_use]
     pub fn with_subgroups(mut self, subgroups: bool) -> Self {

@@ -75,7 +75,7 @@ impl LanesPerStar {
 
 /// How invocations are numbered.
 const LOCAL: &str = include_str!("../../../shaders/invocation/local.wgsl");
-/// The same where neighbours are to share a subgroup.
+/// How invocations are numbered where those of a star are to share a subgroup.
 pub(super) const SUBGROUP: &str = include_str!("../../../shaders/invocation/subgroup.wgsl");
 
 /// What a kernel is made for.

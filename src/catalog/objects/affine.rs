@@ -96,7 +96,7 @@ impl Affine {
         Some(Self::through([xx, xy, yx, yy], from, to))
     }
 
-    /// The same of shift, rotation and scale, after a reflection where `mirrored`.
+    /// The best shift, rotation and scale, after a reflection where `mirrored`.
     pub(super) fn fit_similarity(pairs: &[(Point, Point)], mirrored: bool) -> Option<Self> {
         let (from, to, pairs) = centred(pairs)?;
         let sign = if mirrored { -1.0 } else { 1.0 };

@@ -66,8 +66,8 @@ impl Select<'_> {
         (sql, begins)
     }
 
-    /// The same without parentheses, and where the condition begins. What is good SQL in them and
-    /// without is one expression, and does not close them itself.
+    /// The statement with the condition outside parentheses, and where the condition begins. A condition that is good
+    /// SQL inside parentheses and outside is one expression, and does not close them itself.
     pub(super) fn bare(&self, condition: &str, stored: &[String]) -> (String, usize) {
         let sql = format!("{} WHERE\n", self.source(stored));
         let begins = sql.len();

@@ -107,7 +107,7 @@ impl Sample {
         Ok(fs::read_to_string(out).unwrap())
     }
 
-    /// The same by looking at every star.
+    /// The stars that a query should find, by looking at every star.
     fn brute(&self, is_in: impl Fn(&Row) -> bool) -> Vec<(String, usize)> {
         let all = self.images.iter().flat_map(|(image, rows)| {
             let found = rows.iter().filter(|row| is_in(row));

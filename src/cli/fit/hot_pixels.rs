@@ -30,7 +30,7 @@ impl Frames {
     /// Takes the value from the hot pixels of an image that has a file of its own.
     pub(super) fn leave_out_hot_pixels(&self, image: &mut Image) {
         let hot = self.hot.get_or_init(|| {
-            // What is wrong with a file is said when its turn comes.
+            // A file that cannot be read is reported when it is measured.
             let images = some(&self.paths).filter_map(|path| image_of(path));
             let hot = with_default(NoSubscriber::default(), || HotPixels::in_frames(images));
             if !hot.is_empty() {
@@ -46,7 +46,7 @@ impl Frames {
     }
 }
 
-/// As many as tell, from the first to the last.
+/// The files that are looked through, spread evenly over the run; none of a run too short to tell.
 fn some(paths: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {
     let count = match paths.len() {
         few if few < FEWEST_FRAMES => 0,

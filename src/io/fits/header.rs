@@ -55,7 +55,7 @@ impl Value {
 pub(super) struct Header {
     /// As the library parsed them: what its readers of pixels want.
     pub(super) raw: Vec<RawCard>,
-    /// The same cards as text, 80 ASCII characters each, in file order.
+    /// The cards as text, 80 ASCII characters each, in file order.
     text: String,
     /// Length in the file, bytes: whole blocks.
     pub(super) length: usize,

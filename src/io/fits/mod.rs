@@ -198,7 +198,7 @@ impl FitsFile {
         self.unit.header.cards()
     }
 
-    /// The same of the primary header, where the chosen HDU is an extension.
+    /// Cards of the primary header, where the chosen HDU is an extension.
     pub fn primary_cards(&self) -> impl Iterator<Item = (&str, Value)> {
         self.primary.iter().flat_map(Header::cards)
     }

@@ -22,7 +22,7 @@ const ELSEWHERE: [&str; 6] = ["HJD", "HJD-OBS", "JD-HELIO", "BJD", "BJD-OBS", "B
 
 /// Days, MJD, that are believed where they are written: 1880 to 2099. What is before is a zero.
 const BELIEVED: std::ops::Range<i64> = 7_670..88_069;
-/// The same of numbers, from 1900 on: a Julian date that lacks 2,450,000 lies before.
+/// Days, MJD, that are believed where they are numbers, 1900 to 2099: a Julian date that lacks 2,450,000 lies before.
 const BELIEVED_NUMBERS: std::ops::Range<f64> = 15_020.0..88_069.0;
 
 /// When an image was exposed.

@@ -62,7 +62,7 @@ impl TransferCurve {
             .position(|parameter| parameter.role == Role::Background)
             .map_or(0.0, |at| fit.parameters[at]);
         for (at, (&data, &weight)) in cutout.data.iter().zip(&cutout.weight).enumerate() {
-            // What is no brighter than the noise needs no model to be left out.
+            // Most pixels show no light: they are left out before the model is evaluated.
             if weight <= 0.0 || data - level < -3.0 * noise {
                 continue;
             }
@@ -125,7 +125,7 @@ impl TransferCurve {
         off <= FEW * all
     }
 
-    /// What the curve says of photons.
+    /// Whether the curve shows the noise of photons, and the gain if it does.
     pub(super) fn judge(&mut self) -> PhotonNoise {
         /// Parts of the stars that are left out in turn.
         const PARTS: usize = 8;
@@ -240,7 +240,7 @@ fn slope(bins: &[Bin]) -> Option<Slope> {
     let mut error = f64::INFINITY;
     for _ in 0..ROUNDS {
         let mut solved = None;
-        // What the model misses adds to the noise, and takes nothing away.
+        // The misfit of the model can only add to the variance: a negative term is left out.
         for terms in [3, 2] {
             let mut matrix = [[0.0; 3]; 3];
             let mut right = [0.0; 3];

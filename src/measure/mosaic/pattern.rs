@@ -53,7 +53,7 @@ pub(super) fn mosaic_of(image: &Image, options: &MeasureOptions) -> Result<Optio
     Ok(mosaic)
 }
 
-/// The same for pictures of the fits, of which all was said when they were made.
+/// The mosaic of an image, without a message: for pictures of the fits, of which all was said when they were made.
 #[cfg(feature = "report")]
 pub(super) fn silently(image: &Image, bayer: Bayer) -> Option<Mosaic> {
     decide(image, bayer).0

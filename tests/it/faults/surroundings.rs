@@ -8,7 +8,7 @@ use starfit::fit::Flags;
 use starfit::image::Image;
 use starfit::measure::{MeasureOptions, Measured, measure_image};
 
-use super::field::{Field, Truth, add_star, fitter};
+use super::field::{Field, Truth, add_star, fitter, pull};
 
 fn measure(pixels: Array2<f64>) -> Measured {
     let options = MeasureOptions {
@@ -83,6 +83,13 @@ fn stars_over_a_nebula_are_stars_and_its_lumps_are_not() {
     );
     assert!(found + 1 >= all, "{found} of {all}");
     assert!(5 * clean <= all_others, "{clean} of {all_others}");
+
+    // The sky's structure under a star is not in its errors; where it is much more than the noise, a flag says so.
+    let (clean, flagged): (Vec<_>, Vec<_>) =
+        pairs.iter().copied().partition(|(_, row)| row.flags.0 == 0);
+    let [clean, flagged] = [clean, flagged].map(|pairs| pull(&pairs, "flux", |star| star.flux));
+    println!("flux pull of clean stars {clean}, of flagged ones {flagged}");
+    assert!(clean < 3.0 && flagged > 2.0 * clean, "{clean}, {flagged}");
 }
 
 #[test]
