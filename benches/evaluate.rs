@@ -4,12 +4,13 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use starfit::backend::{Backend, CpuBackend, ReferenceBackend};
-use starfit::block::{LANES, LaneMask, Row, set_lane};
 use starfit::cutout::Noise;
 use starfit::estimator::Estimator;
-use starfit::kernel::NormalEquations;
-use starfit::model::{MAX_PARAMETERS, MODELS};
+use starfit::model::MODELS;
+use starfit::numbers::lanes::{LANES, LaneMask, Row, set_lane};
+use starfit::numbers::matrix::MAX_PARAMETERS;
 use starfit::simulate::{SimulationOptions, Stack};
+use starfit::sums::NormalEquations;
 
 const STARS: usize = 8192;
 

@@ -5,12 +5,13 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fearless_simd::Level;
 use starfit::backend::{Backend, CpuBackend};
-use starfit::block::{LANES, LaneMask, Row, StarBlock, lane_of};
+use starfit::block::StarBlock;
 use starfit::cutout::Noise;
 use starfit::estimator::Estimator;
-use starfit::kernel::NormalEquations;
+use starfit::numbers::lanes::{LANES, LaneMask, Row, lane_of};
 use starfit::simulate::{RECIPES, Stack};
 use starfit::solver::{LevenbergMarquardt, Solver, Tolerances};
+use starfit::sums::NormalEquations;
 
 /// A chunk of the `cpu` backend: so many that their states stay in a core's cache.
 const STARS: usize = 128;

@@ -12,13 +12,12 @@ use ndarray::Array2;
 use starfit::backend::{Backend, CpuBackend, ReferenceBackend};
 use starfit::batch::{Batch, Start};
 use starfit::cutout::{Cutout, CutoutOptions, Noise};
-use starfit::dual::Dual;
 use starfit::fitter::Fitter;
 use starfit::kernel::Pixelwise;
-use starfit::model::{
-    FWHM_OF_SIGMA, MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, Reach, Role, parameter,
-};
-use starfit::real::Real;
+use starfit::model::{FWHM_OF_SIGMA, Moments, Parameter, Profile, Reach, Role, parameter};
+use starfit::numbers::dual::Dual;
+use starfit::numbers::matrix::{MAX_PARAMETERS, Parameters};
+use starfit::numbers::real::Real;
 use starfit::solver::LevenbergMarquardt;
 
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 // The one entry: LANES invocations share the pixels of a star, STARS stars share a workgroup. The
 // pixels are the business of shaders/kernel.
 //
-// The lines between "unroll" and "end" are repeated by src/backend/gpu/unroll.rs with the names
+// The lines between "unroll" and "end" are repeated by src/backend/gpu/repeat.rs with the names
 // in braces replaced: accumulators must have constant indices, or they leave the registers.
 
 // What one pixel adds; see src/estimator.rs.

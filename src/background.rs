@@ -14,7 +14,7 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
-use crate::moments::median;
+use crate::numbers::median;
 use cell::{Cell, Sky};
 use spline::Mesh;
 

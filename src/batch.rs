@@ -1,5 +1,6 @@
 //! Equal cutouts as flat arrays: what solvers and backends work on, scaled to order 1.
 
+mod packing;
 mod scale;
 mod star;
 mod values;
@@ -11,14 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
-use crate::block::LANES;
 use crate::constraints::Constraints;
 use crate::cutout::Cutout;
 use crate::error::{Error, Result};
 use crate::footprint::Footprint;
-use crate::kernel::Pixels;
 use crate::model::Model;
-use crate::packed::PackedBlock;
+use crate::numbers::lanes::LANES;
+use crate::pixels::{PixelBlock, Pixels};
 use crate::star::WORTH_A_CORE;
 pub use scale::Scale;
 pub(crate) use scale::Scales;
@@ -268,15 +268,15 @@ impl<'a> Chunk<'a> {
     }
 
     /// The pixels of all stars, sixteen to a block.
-    pub fn pack(&self) -> Vec<PackedBlock> {
+    pub fn pack(&self) -> Vec<PixelBlock> {
         let mut blocks = Vec::new();
         self.pack_into(&mut blocks);
         blocks
     }
 
     /// As [`pack`](Self::pack), over what is in `blocks`.
-    pub fn pack_into(&self, blocks: &mut Vec<PackedBlock>) {
-        blocks.resize_with(self.len().div_ceil(LANES), PackedBlock::default);
+    pub fn pack_into(&self, blocks: &mut Vec<PixelBlock>) {
+        blocks.resize_with(self.len().div_ceil(LANES), PixelBlock::default);
         let mut scratch = Vec::new();
         for (index, block) in blocks.iter_mut().enumerate() {
             block.pack(self, self.stars_of_block(index), &mut scratch);

@@ -1,11 +1,11 @@
 //! The coordinates that a fit moves in.
 
-use crate::block::{LANES, LaneMask, ParameterRows, Row, lane_of, lanes_of, set_lane};
 use crate::constraints::Constraints;
-use crate::dual::Dual;
-use crate::kernel::NormalEquations;
-use crate::model::{MAX_PARAMETERS, Model, Packed, Parameter, Parameters, RATIO, Role};
-use crate::solver::cholesky;
+use crate::model::{Model, Parameter, RATIO, Role};
+use crate::numbers::dual::Dual;
+use crate::numbers::lanes::{LANES, LaneMask, ParameterRows, Row, lane_of, lanes_of, set_lane};
+use crate::numbers::matrix::{MAX_PARAMETERS, Parameters, Symmetric, congruence};
+use crate::sums::NormalEquations;
 
 /// Coordinates of a model's parameters.
 #[derive(Debug, Clone)]
@@ -179,16 +179,20 @@ impl Chart {
         for j in 0..n {
             sums.gradient[j] = (0..n).map(|i| transposed[j][i] * gradient[i]).sum();
         }
-        sums.curvature = cholesky::congruence(n, &transposed, &sums.curvature);
+        sums.curvature = congruence(n, &transposed, &sums.curvature);
     }
 
     /// Turns a covariance of the coordinates into one of the model's parameters.
-    pub(crate) fn push_forward(&self, coordinates: &Parameters, covariance: &Packed) -> Packed {
+    pub(crate) fn push_forward(
+        &self,
+        coordinates: &Parameters,
+        covariance: &Symmetric,
+    ) -> Symmetric {
         if self.is_model() {
             return *covariance;
         }
         let jacobian = self.duals(coordinates).map(|dual| dual.gradient);
-        cholesky::congruence(self.coordinates.len(), &jacobian, covariance)
+        congruence(self.coordinates.len(), &jacobian, covariance)
     }
 
     /// The model's parameters with their derivatives by the coordinates.

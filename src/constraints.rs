@@ -1,6 +1,7 @@
 //! What the user says of a star's parameters: start values, fixed ones, bounds.
 
-use crate::model::{MAX_PARAMETERS, Model, Parameters};
+use crate::model::Model;
+use crate::numbers::matrix::{MAX_PARAMETERS, Parameters};
 
 /// Start values, fixed values and bounds of one star, in the order of [`Model::columns`], in the
 /// image's units and coordinates.

@@ -8,8 +8,8 @@ use ndarray::{Array2, ArrayView2, aview_mut1, s};
 use crate::background::Background;
 use crate::fit::Flags;
 use crate::image::Image;
-use crate::kernel::Pixels;
-use crate::moments::{rim_median, rim_noise};
+use crate::pixels::Pixels;
+use crate::rim::{rim_median, rim_noise};
 
 /// What the noise of a pixel is made of.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,6 +1,6 @@
 //! What a residual costs: the one place where the estimators differ.
 
-use crate::real::Real;
+use crate::numbers::real::Real;
 
 /// What one pixel adds to the normal equations.
 #[derive(Debug, Clone, Copy)]

@@ -8,16 +8,18 @@ use std::ops::Range;
 use fearless_simd::Level;
 
 use crate::batch::{Chunk, Scales};
-use crate::block::{LANES, LaneMask, ParameterRows, Part, Row, StarBlock, lane_of, lanes_of};
+use crate::block::StarBlock;
 use crate::chart::Chart;
 use crate::cutout::Weighting;
 use crate::estimator::Estimator;
 use crate::fit::Fit;
-use crate::kernel::{NormalEquations, ResidualSums};
-use crate::level::vectorized;
-use crate::model::{MAX_PARAMETERS, Model};
-use crate::packed::PackedBlock;
+use crate::model::Model;
+use crate::numbers::lanes::{LANES, LaneMask, ParameterRows, Part, Row, lane_of, lanes_of};
+use crate::numbers::matrix::MAX_PARAMETERS;
+use crate::numbers::simd::vectorized;
+use crate::pixels::PixelBlock;
 use crate::solver::cholesky::{SMALLEST_PIVOT, with_constant};
+use crate::sums::{NormalEquations, ResidualSums};
 use ends::{Ends, Solution};
 use information::Information;
 
@@ -77,7 +79,7 @@ impl Finisher<'_> {
         &self,
         stars: Range<usize>,
         state: &StarBlock,
-        pixels: &PackedBlock,
+        pixels: &PixelBlock,
         space: &mut FinishSpace,
         fits: &mut [Fit],
     ) {

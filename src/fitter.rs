@@ -9,18 +9,20 @@ use rayon::prelude::*;
 
 use crate::backend::{Backend, Evaluator, Transfers};
 use crate::batch::{Batch, BatchStar, Chunk};
-use crate::block::{LANES, LaneMask, ParameterRows, Row, StarBlock};
+use crate::block::StarBlock;
 use crate::chart::Chart;
 use crate::cutout::Weighting;
 use crate::error::{Error, Result};
 use crate::estimator::Estimator;
 use crate::finish::{FinishSpace, Finisher};
 use crate::fit::Fit;
-use crate::kernel::NormalEquations;
-use crate::model::{MAX_PARAMETERS, Model};
-use crate::packed::PackedBlock;
+use crate::model::Model;
+use crate::numbers::lanes::{LANES, LaneMask, ParameterRows, Row};
+use crate::numbers::matrix::MAX_PARAMETERS;
+use crate::pixels::PixelBlock;
 use crate::solver::{Solver, Tolerances};
 use crate::start::Starter;
+use crate::sums::NormalEquations;
 
 /// Fits a model to batches of cutouts.
 #[derive(Debug)]
@@ -47,7 +49,7 @@ pub struct Fitter {
 /// by page, slowly.
 #[derive(Debug, Default)]
 struct Workspace {
-    pixels: Vec<PackedBlock>,
+    pixels: Vec<PixelBlock>,
     blocks: Vec<StarBlock>,
     step: StepSpace,
     finish: FinishSpace,

@@ -2,8 +2,8 @@
 
 use fearless_simd::prelude::*;
 
-use crate::block::{LaneMask, ParameterRows, Part, lanes_of};
 use crate::model::{Parameter, Role};
+use crate::numbers::lanes::{LaneMask, ParameterRows, Part, lanes_of};
 
 /// The cutouts of a batch, and which parameters of a model are a place in them.
 #[derive(Debug, Clone, Copy)]

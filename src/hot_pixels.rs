@@ -12,7 +12,7 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use crate::image::Image;
-use crate::moments::median;
+use crate::numbers::median;
 
 /// Different frames that can tell.
 pub const FEWEST_FRAMES: usize = 4;

@@ -3,52 +3,26 @@
 //! The arithmetic of a model is written once and serves `f64`, star by star, as well as registers
 //! of `f32` with a star in each lane.
 
-pub(crate) mod conic;
-mod operations;
+pub(crate) mod operations;
 mod pixelwise;
+mod profile;
 mod register;
 pub(crate) mod separable;
 
-use std::borrow::Cow;
-
 use fearless_simd::prelude::*;
 
-pub use conic::Conic;
 pub use pixelwise::Pixelwise;
-pub use register::Register;
-pub use register::RegisterPixels;
+pub use profile::{Moments, Profile};
+pub use register::{Register, RegisterPixels};
 pub use separable::{ByLines, Line, Separable};
 
-use crate::block::{ParameterRows, Row};
 use crate::estimator::{Estimate, Terms};
-use crate::model::{MAX_PACKED, MAX_PARAMETERS, Packed, Parameters, Profile, packed_index};
-use crate::packed::PackedBlock;
-use crate::real::{Lanes, Real};
-use crate::unroll::unroll;
-
-/// Chi-square of a star with its gradient and curvature in the parameters:
-/// the normal equations `curvature * step = gradient`.
-#[derive(Debug, Clone, Copy)]
-pub struct NormalEquations<T = f64> {
-    /// Sum of what the estimator makes the residuals cost.
-    pub chi2: T,
-    /// `J^T W r` with residual `r = data - model`: minus half the derivative of chi-square.
-    pub gradient: Parameters<T>,
-    /// `J^T W J`: half the second derivative where the residuals are small.
-    pub curvature: Packed<T>,
-}
-
-impl<T: Copy> NormalEquations<T> {
-    /// Every sum set to `value`.
-    #[inline(always)]
-    pub fn filled(value: T) -> Self {
-        Self {
-            chi2: value,
-            gradient: [value; MAX_PARAMETERS],
-            curvature: [value; MAX_PACKED],
-        }
-    }
-}
+use crate::numbers::lanes::{ParameterRows, Row};
+use crate::numbers::matrix::{MAX_PARAMETERS, Parameters, Symmetric, packed_index};
+use crate::numbers::real::{Lanes, Real};
+use crate::numbers::unroll::unroll;
+use crate::pixels::{PixelBlock, Pixels};
+use crate::sums::{NormalEquations, ResidualSums};
 
 impl<T: Real> NormalEquations<T> {
     /// Adds one pixel of a model.
@@ -64,7 +38,7 @@ impl<T: Real> NormalEquations<T> {
 
 /// Adds `weight` times the products of the derivatives by two parameters each.
 #[inline(always)]
-fn add_products<P: Profile, T: Real>(sums: &mut Packed<T>, weight: T, gradient: &Parameters<T>) {
+fn add_products<P: Profile, T: Real>(sums: &mut Symmetric<T>, weight: T, gradient: &Parameters<T>) {
     unroll!(J in P::N => {
         let weighted = weight * gradient[J];
         unroll!(K in J + 1 => {
@@ -72,41 +46,6 @@ fn add_products<P: Profile, T: Real>(sums: &mut Packed<T>, weight: T, gradient: 
                 sums[at] = weighted.mul_add(gradient[K], sums[at]);
             });
     });
-}
-
-/// The pixels of one star, row after row.
-#[derive(Debug, Clone)]
-pub struct Pixels<'a> {
-    /// Pixels in a row.
-    pub width: usize,
-    /// Values, scaled to order 1.
-    pub data: Cow<'a, [f64]>,
-    /// Weights relative to the largest, or the level that counts stand on (see
-    /// [`Poisson`](crate::estimator::Poisson)); 0 = unused.
-    pub weight: Cow<'a, [f64]>,
-}
-
-impl Pixels<'_> {
-    /// Row and column of the middle pixel.
-    fn middle(&self) -> (usize, usize) {
-        (self.data.len() / self.width / 2, self.width / 2)
-    }
-
-    /// Calls `visit` with value, weight, x and y of each pixel in use.
-    #[inline(always)]
-    fn for_each_used(&self, mut visit: impl FnMut(f64, f64, f64, f64)) {
-        let rows = self
-            .data
-            .chunks_exact(self.width)
-            .zip(self.weight.chunks_exact(self.width));
-        for (y, (data, weight)) in rows.enumerate() {
-            for (x, (&data, &weight)) in data.iter().zip(weight).enumerate() {
-                if weight > 0.0 {
-                    visit(data, weight, x as f64, y as f64);
-                }
-            }
-        }
-    }
 }
 
 /// The sums of one star, in plain `f64`: the oracle.
@@ -123,34 +62,6 @@ pub fn normal_equations<P: Profile, E: Estimate>(
     sums
 }
 
-/// Sums over the residuals at the solution.
-#[derive(Debug, Clone, Copy)]
-pub struct ResidualSums<T = f64> {
-    /// Sum of the absolute residuals.
-    pub absolute: T,
-    /// Residual of the middle pixel; NaN where it is not used.
-    pub central: T,
-    /// The largest leverage of a pixel, where there is a sandwich.
-    pub leverage: T,
-    /// `sum (w r / (1 - h))^2 g g^T` with the leverage `h = w g^T C g`, where `C` is the inverse
-    /// curvature: the middle of the sandwich covariance HC3 (MacKinnon and White 1985,
-    /// J. Econometrics 29, 305).
-    pub sandwich: Packed<T>,
-}
-
-impl<T: Copy> ResidualSums<T> {
-    /// Every sum set to `value`.
-    #[inline(always)]
-    pub fn filled(value: T) -> Self {
-        Self {
-            absolute: value,
-            central: value,
-            leverage: value,
-            sandwich: [value; MAX_PACKED],
-        }
-    }
-}
-
 impl<T: Real> ResidualSums<T> {
     /// Adds one pixel of a model; a weight of 0 adds nothing.
     #[inline(always)]
@@ -159,7 +70,7 @@ impl<T: Real> ResidualSums<T> {
         residual: T,
         weight: T,
         gradient: &Parameters<T>,
-        inverse: Option<&Packed<T>>,
+        inverse: Option<&Symmetric<T>>,
     ) {
         self.absolute = self.absolute + Self::absolute(residual, weight);
         let Some(inverse) = inverse else { return };
@@ -181,13 +92,13 @@ impl<T: Real> ResidualSums<T> {
 
     /// The size of a residual, where it counts.
     #[inline(always)]
-    fn absolute(residual: T, weight: T) -> T {
+    pub(crate) fn absolute(residual: T, weight: T) -> T {
         weight.if_positive(residual.abs(), weight.constant(0.0))
     }
 
     /// What a pixel's leverage leaves of 1, which is `weight` times `leverage`.
     #[inline(always)]
-    fn rest(weight: T, leverage: T) -> T {
+    pub(crate) fn rest(weight: T, leverage: T) -> T {
         // A pixel that alone determines a parameter has a leverage of 1 and no residual.
         (-(weight * leverage) + 1.0).at_least(1e-6)
     }
@@ -197,7 +108,7 @@ impl<T: Real> ResidualSums<T> {
 pub fn residual_sums<P: Profile>(
     pixels: &Pixels<'_>,
     parameters: &Parameters,
-    inverse: Option<&Packed>,
+    inverse: Option<&Symmetric>,
 ) -> ResidualSums {
     let mut sums = ResidualSums::filled(0.0);
     let mut gradient = [0.0; MAX_PARAMETERS];
@@ -222,16 +133,33 @@ pub enum Form {
     Pixelwise,
     /// By rows and columns: a function `line`, as [`Separable::line`].
     ByLines,
-    /// By powers of the coordinates: the sums themselves, `sum_pixels`, as only the elliptical
-    /// Gaussian has this form.
-    Conic,
+    /// All at once: a function `sum_pixels`, the sums themselves.
+    Whole,
+}
+
+/// Numbers by which names in a line of a shader are replaced, for each time that the line is repeated.
+pub type Repeats = Vec<Vec<(&'static str, usize)>>;
+
+/// What a kernel has the assembler of shaders put into the model's WGSL.
+#[derive(Debug, Clone, Default)]
+pub struct ShaderParts {
+    /// Constants of type `u32`.
+    pub constants: Vec<(&'static str, usize)>,
+    /// For each WHAT the numbers for the names in braces, in the lines between `// unroll WHAT` and
+    /// `// end`.
+    pub repeats: Vec<(&'static str, Repeats)>,
 }
 
 /// How the sums of a model are taken in registers: [`Pixelwise`] for any, [`ByLines`] for those that
-/// are products, [`Conic`] for the elliptical Gaussian.
+/// are products, or one of the model's own.
 pub trait Kernel<P> {
     /// The form of its sums in shaders.
     const FORM: Form;
+
+    /// What the assembler of shaders puts into the model's WGSL.
+    fn shader_parts() -> ShaderParts {
+        ShaderParts::default()
+    }
 
     /// The sums of the stars of a register.
     fn normal_equations<E: Estimate, S: Simd>(
@@ -243,7 +171,7 @@ pub trait Kernel<P> {
     fn residual_sums<S: Simd>(
         pixels: &RegisterPixels<'_, S>,
         parameters: &Parameters<Lanes<S>>,
-        inverse: Option<&Packed<Lanes<S>>>,
+        inverse: Option<&Symmetric<Lanes<S>>>,
     ) -> ResidualSums<Lanes<S>>;
 
     /// Floating-point operations that the sums of one star take.
@@ -265,7 +193,7 @@ pub struct Work {
 #[inline(always)]
 pub(crate) fn normal_equations_of_block<P: Profile, E: Estimate, S: Simd>(
     simd: S,
-    block: &PackedBlock,
+    block: &PixelBlock,
     parameters: &ParameterRows,
     sums: &mut NormalEquations<Row>,
 ) {
@@ -283,9 +211,9 @@ pub(crate) fn normal_equations_of_block<P: Profile, E: Estimate, S: Simd>(
 #[inline(always)]
 pub(crate) fn residual_sums_of_block<P: Profile, S: Simd>(
     simd: S,
-    block: &PackedBlock,
+    block: &PixelBlock,
     parameters: &ParameterRows,
-    inverse: Option<&Packed<Row>>,
+    inverse: Option<&Symmetric<Row>>,
     sums: &mut ResidualSums<Row>,
 ) {
     for register in Register::all(simd) {
@@ -320,17 +248,4 @@ fn central_residual<P: Profile, S: Simd>(
     let residual = register.load(&pixels.data[middle]) - model;
     let weight = pixels.weight(middle);
     weight.if_positive(residual, register.splat(f32::NAN))
-}
-
-/// `v^T M v` for a symmetric matrix of `n` rows.
-#[inline(always)]
-pub fn quadratic_form(n: usize, matrix: &Packed, v: &Parameters) -> f64 {
-    let mut sum = 0.0;
-    for j in 0..n {
-        for k in 0..j {
-            sum += 2.0 * v[j] * v[k] * matrix[packed_index(j, k)];
-        }
-        sum += v[j] * v[j] * matrix[packed_index(j, j)];
-    }
-    sum
 }

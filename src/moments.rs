@@ -1,19 +1,17 @@
 //! Start values: windowed moments of the stars of a block.
 
-mod rim;
-
 use fearless_simd::Level;
 use fearless_simd::prelude::*;
 use smallvec::SmallVec;
 
-use crate::block::{LANES, Row};
 use crate::kernel::{Register, RegisterPixels};
-use crate::level::vectorized;
 use crate::model::{FWHM_OF_SIGMA, Moments};
-use crate::packed::PackedBlock;
-use crate::real::{Lanes, Real};
-pub use rim::median;
-pub(crate) use rim::{rim_median, rim_noise, rim_scatter};
+use crate::numbers::lanes::{LANES, Row};
+pub use crate::numbers::median;
+use crate::numbers::real::{Lanes, Real};
+use crate::numbers::simd::vectorized;
+use crate::pixels::PixelBlock;
+use crate::rim::median_of_register;
 
 /// Times that the window is moved onto the centroid found.
 const RECENTERINGS: usize = 3;
@@ -43,16 +41,12 @@ impl Expected {
 /// Moments of each star of a block, weighted with a Gaussian window, as if the star were a
 /// Gaussian. The background is the median of the rim. The window keeps neighbours and the noise of
 /// the outskirts out, which an unweighted centre of mass does not.
-pub fn moments_of_block(
-    level: Level,
-    block: &PackedBlock,
-    expected: &Expected,
-) -> [Moments; LANES] {
+pub fn moments_of_block(level: Level, block: &PixelBlock, expected: &Expected) -> [Moments; LANES] {
     vectorized!(level, simd => in_registers(simd, block, expected))
 }
 
 #[inline(always)]
-fn in_registers<S: Simd>(simd: S, block: &PackedBlock, expected: &Expected) -> [Moments; LANES] {
+fn in_registers<S: Simd>(simd: S, block: &PixelBlock, expected: &Expected) -> [Moments; LANES] {
     let mut all = [Moments::round(0.0, (0.0, 0.0), 1.0, 0.0); LANES];
     for (register, all) in Register::all(simd).zip(all.chunks_exact_mut(Lanes::<S>::COUNT)) {
         let mut cutouts = Cutouts::new(RegisterPixels::new(register, block));
@@ -85,7 +79,7 @@ impl<'a, S: Simd> Cutouts<'a, S> {
         Self {
             pixels,
             light: SmallVec::new(),
-            background: rim::median_of_register(&pixels),
+            background: median_of_register(&pixels),
         }
     }
 

@@ -24,7 +24,8 @@ use rand_distr::{Distribution, Poisson, StandardNormal};
 use rand_pcg::Pcg64;
 
 use crate::error::{Error, Result};
-use crate::model::{Gaussian, Model, Parameters, Role};
+use crate::model::{Gaussian, Model, Role};
+use crate::numbers::matrix::Parameters;
 
 /// Most stars of a field or cutouts of a stack.
 const MAX_STARS: usize = 10_000_000;

@@ -6,16 +6,18 @@ use fearless_simd::Level;
 use fearless_simd::prelude::*;
 
 use crate::batch::{BatchStar, Chunk, Scales, Start};
-use crate::block::{LANES, Part, Row, StarBlock, lane_bits, lane_of, set_lane};
+use crate::block::StarBlock;
 use crate::chart::{Chart, values};
 use crate::constraints::Constraints;
 use crate::cutout::Weighting;
 use crate::estimator::Estimator;
 use crate::fit::FitStatus;
-use crate::level::vectorized;
-use crate::model::{Model, Moments, Parameters, Role};
+use crate::model::{Model, Moments, Role};
 use crate::moments::{Expected, moments_of_block};
-use crate::packed::PackedBlock;
+use crate::numbers::lanes::{LANES, Part, Row, lane_bits, lane_of, set_lane};
+use crate::numbers::matrix::Parameters;
+use crate::numbers::simd::vectorized;
+use crate::pixels::PixelBlock;
 
 /// Part of the level of counts below which no background may fall: where there is no light at all,
 /// no count is possible.
@@ -64,7 +66,7 @@ impl<'a> Starter<'a> {
     }
 
     /// Puts stars into an empty block, in the states before their first evaluation.
-    pub(crate) fn fill(&self, stars: Range<usize>, pixels: &PackedBlock, block: &mut StarBlock) {
+    pub(crate) fn fill(&self, stars: Range<usize>, pixels: &PixelBlock, block: &mut StarBlock) {
         let stars = &self.chunk.stars[stars];
         self.place(stars, pixels, block);
         let n = self.chart.coordinates().len();
@@ -106,7 +108,7 @@ impl<'a> Starter<'a> {
     }
 
     /// Sets the model's parameters of a block to those that its stars start from, in their cutouts.
-    fn place(&self, stars: &[BatchStar], pixels: &PackedBlock, block: &mut StarBlock) {
+    fn place(&self, stars: &[BatchStar], pixels: &PixelBlock, block: &mut StarBlock) {
         let (model, parameters) = (self.chart.model, &mut block.parameters);
         let moments = self.moments(stars, pixels);
         let (mut given, mut present) = (0, 0);
@@ -149,7 +151,7 @@ impl<'a> Starter<'a> {
     }
 
     /// The moments of the stars that start from theirs.
-    fn moments(&self, stars: &[BatchStar], pixels: &PackedBlock) -> [Moments; LANES] {
+    fn moments(&self, stars: &[BatchStar], pixels: &PixelBlock) -> [Moments; LANES] {
         let quarter = self.chunk.width.min(self.chunk.height) as f64 / 4.0;
         let mut expected = Expected::anywhere(quarter);
         let mut is_needed = false;

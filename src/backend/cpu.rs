@@ -6,13 +6,13 @@ use fearless_simd::{Level, Simd, SimdBase};
 
 use super::{Backend, Evaluator, Transfers};
 use crate::batch::Chunk;
-use crate::block::{LANES, LaneMask, ParameterRows, Row};
 use crate::error::Result;
 use crate::estimator::Estimator;
-use crate::kernel::NormalEquations;
-use crate::level::vectorized;
 use crate::model::Model;
-use crate::packed::PackedBlock;
+use crate::numbers::lanes::{LANES, LaneMask, ParameterRows, Row};
+use crate::numbers::simd::vectorized;
+use crate::pixels::PixelBlock;
+use crate::sums::NormalEquations;
 
 /// Evaluates as many stars at once as a register of the machine holds `f32`.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Backend for CpuBackend {
         model: &'static dyn Model,
         estimator: Estimator,
         _chunk: Chunk<'a>,
-        pixels: &'a [PackedBlock],
+        pixels: &'a [PixelBlock],
     ) -> Result<Box<dyn Evaluator + 'a>> {
         Ok(Box::new(CpuEvaluator {
             level: self.level,
@@ -81,15 +81,15 @@ struct CpuEvaluator<'a> {
     level: Level,
     model: &'static dyn Model,
     estimator: Estimator,
-    all: &'a [PackedBlock],
+    all: &'a [PixelBlock],
     /// Those that are evaluated.
-    pixels: Cow<'a, [PackedBlock]>,
+    pixels: Cow<'a, [PixelBlock]>,
 }
 
 impl Evaluator for CpuEvaluator<'_> {
     fn regroup(&mut self, stars: &[u32]) -> Result<()> {
         let blocks = stars.chunks(LANES);
-        let regroup = |stars| PackedBlock::regroup(self.all, stars);
+        let regroup = |stars| PixelBlock::regroup(self.all, stars);
         self.pixels = Cow::Owned(blocks.map(regroup).collect());
         Ok(())
     }

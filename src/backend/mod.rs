@@ -12,12 +12,12 @@ pub use cpu::CpuBackend;
 pub use reference::ReferenceBackend;
 
 use crate::batch::Chunk;
-use crate::block::{LaneMask, ParameterRows, Row};
 use crate::error::Result;
 use crate::estimator::Estimator;
-use crate::kernel::NormalEquations;
 use crate::model::Model;
-use crate::packed::PackedBlock;
+use crate::numbers::lanes::{LaneMask, ParameterRows, Row};
+use crate::pixels::PixelBlock;
+use crate::sums::NormalEquations;
 
 /// Computes the normal equations of many stars at once.
 pub trait Backend: Debug + Send + Sync {
@@ -44,7 +44,7 @@ pub trait Backend: Debug + Send + Sync {
         model: &'static dyn Model,
         estimator: Estimator,
         chunk: Chunk<'a>,
-        pixels: &'a [PackedBlock],
+        pixels: &'a [PixelBlock],
     ) -> Result<Box<dyn Evaluator + 'a>>;
 }
 

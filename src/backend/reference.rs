@@ -2,12 +2,12 @@
 
 use super::{Backend, Evaluator, Transfers};
 use crate::batch::Chunk;
-use crate::block::{LANES, LaneMask, ParameterRows, Row, lane_of, lanes_of};
 use crate::error::Result;
 use crate::estimator::Estimator;
-use crate::kernel::{NormalEquations, Pixels};
 use crate::model::Model;
-use crate::packed::PackedBlock;
+use crate::numbers::lanes::{LANES, LaneMask, ParameterRows, Row, lane_of, lanes_of};
+use crate::pixels::{PixelBlock, Pixels};
+use crate::sums::NormalEquations;
 
 /// Evaluates in `f64` with no trick, for others to be compared with.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ impl Backend for ReferenceBackend {
         model: &'static dyn Model,
         estimator: Estimator,
         chunk: Chunk<'a>,
-        _pixels: &'a [PackedBlock],
+        _pixels: &'a [PixelBlock],
     ) -> Result<Box<dyn Evaluator + 'a>> {
         Ok(Box::new(ReferenceEvaluator {
             model,

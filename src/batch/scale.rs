@@ -3,8 +3,9 @@
 use fearless_simd::prelude::*;
 
 use super::BatchStar;
-use crate::block::{Part, Row};
-use crate::model::{Parameter, Parameters, Role};
+use crate::model::{Parameter, Role};
+use crate::numbers::lanes::{Part, Row};
+use crate::numbers::matrix::Parameters;
 
 /// How a star's scaled pixels go back to the image.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -122,9 +123,9 @@ mod tests {
     use super::*;
     use crate::batch::Batch;
     use crate::batch::tests::{OPTIONS, START};
-    use crate::block::LANES;
     use crate::cutout::Cutout;
     use crate::model::MODELS;
+    use crate::numbers::lanes::LANES;
 
     /// What one part makes of one value of every star: in the cutouts, and from there in the image.
     fn there_and_back(level: Level, scales: &Scales, role: Role, value: f64) -> (Row, Row) {

@@ -9,7 +9,8 @@ use crate::cutout::{Cutout, Weighting};
 use crate::estimator::{Estimate, LeastSquares, Poisson};
 use crate::fit::Flags;
 use crate::flanks::moments_of_flanks;
-use crate::model::{Moments, Parameters};
+use crate::model::Moments;
+use crate::numbers::matrix::Parameters;
 
 /// Where a fit starts.
 #[derive(Debug, Clone, Copy, PartialEq)]

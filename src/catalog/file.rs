@@ -8,8 +8,7 @@ use super::output::Output;
 use super::provenance::Provenance;
 use super::table::{Mark, Table};
 use super::unit::without_electrons;
-use super::{COLUMNS, CatalogWriter, ImageInfo, Row, RunInfo};
-use super::{ecsv, fits, votable};
+use super::{COLUMNS, CatalogWriter, ImageInfo, Row, RunInfo, ecsv, fits, votable};
 use crate::error::{Error, Result};
 
 /// How a table is written.

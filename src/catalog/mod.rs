@@ -32,10 +32,9 @@ mod text;
 pub(crate) mod unit;
 mod votable;
 
-use std::fmt;
 use std::fs::{self, Metadata};
-use std::io;
 use std::path::Path;
+use std::{fmt, io};
 
 use crate::error::{Error, Result};
 use crate::image::{Header, Image, Source};

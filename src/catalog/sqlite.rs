@@ -16,10 +16,9 @@ mod schema;
 mod wait;
 
 use std::ffi::OsString;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{

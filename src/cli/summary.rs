@@ -128,15 +128,15 @@ impl Tally {
 
     /// `FWHM 2.90 pix (1.23 arcsec)`.
     fn width(&mut self) -> Option<String> {
-        let width = starfit::moments::median(&mut self.widths)?;
-        let on_sky = starfit::moments::median(&mut self.widths_on_sky);
+        let width = starfit::numbers::median(&mut self.widths)?;
+        let on_sky = starfit::numbers::median(&mut self.widths_on_sky);
         let on_sky = on_sky.map(|width| format!(" ({width:.2} arcsec)"));
         Some(format!("FWHM {width:.2} pix{}", on_sky.unwrap_or_default()))
     }
 
     /// Median exponent of the wings.
     pub(super) fn beta(&mut self) -> Option<f64> {
-        starfit::moments::median(&mut self.betas)
+        starfit::numbers::median(&mut self.betas)
     }
 
     /// What the flags of stars without a fault are, as an SQL condition. As in a report, those that are

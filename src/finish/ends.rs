@@ -4,14 +4,16 @@ use fearless_simd::prelude::*;
 
 use super::information::Information;
 use crate::batch::{BatchStar, Scales};
-use crate::block::{LaneMask, ParameterRows, Part, Row, StarBlock, lane_bits, lane_of, lanes_of};
+use crate::block::StarBlock;
 use crate::chart::Chart;
 use crate::fit::{Fit, FitStatus, Flags};
 use crate::footprint::Footprint;
-use crate::kernel::ResidualSums;
-use crate::model::{MAX_PACKED, MAX_PARAMETERS, Packed, Role, packed_index};
+use crate::model::Role;
+use crate::numbers::lanes::{LaneMask, ParameterRows, Part, Row, lane_bits, lane_of, lanes_of};
+use crate::numbers::matrix::{MAX_PACKED, MAX_PARAMETERS, Symmetric, packed_index};
+use crate::numbers::unroll::{unroll, unroll_packed};
 use crate::solver::cholesky::sandwich;
-use crate::unroll::{unroll, unroll_packed};
+use crate::sums::ResidualSums;
 
 /// What is known of a block's stars at the solution, in units of the scaled pixels.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub(super) struct Solution<'a> {
 #[derive(Debug)]
 pub(super) struct Ends {
     parameters: ParameterRows,
-    covariances: Packed<Row>,
+    covariances: Symmetric<Row>,
     chi2: Row,
     absolute_residuals: Row,
     central_residuals: Row,

@@ -2,12 +2,13 @@
 
 use fearless_simd::prelude::*;
 
-use crate::block::{LaneMask, Part, Row, StarBlock, lanes_of};
-use crate::kernel::NormalEquations;
-use crate::model::{MAX_PACKED, MAX_PARAMETERS, Packed, packed_index};
+use crate::block::StarBlock;
+use crate::numbers::lanes::{LaneMask, Part, Row, lanes_of};
+use crate::numbers::matrix::{MAX_PACKED, MAX_PARAMETERS, Symmetric, packed_index};
+use crate::numbers::unroll::{unroll, unroll_packed};
 use crate::solver::cholesky::{Factor, hold};
 use crate::solver::held_of_part;
-use crate::unroll::{unroll, unroll_packed};
+use crate::sums::NormalEquations;
 
 /// What the pixels say about the parameters of a block's stars at the solution.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub(super) struct Information {
     /// Stars of which every other parameter keeps enough of its information.
     pub(super) clear: LaneMask,
     /// Inverse curvature of the model's parameters, 0 for those that are held.
-    pub(super) inverse: Packed<Row>,
+    pub(super) inverse: Symmetric<Row>,
 }
 
 impl Default for Information {

@@ -1,9 +1,10 @@
 //! The pixels that are missing in the middle of a star.
 
 use crate::cutout::Cutout;
-use crate::kernel::Pixels;
 use crate::model::{FWHM_OF_SIGMA, Moments};
-use crate::moments::{median, rim_noise};
+use crate::numbers::median;
+use crate::pixels::Pixels;
+use crate::rim::rim_noise;
 
 /// Fewest pixels of a hole that is a core.
 const SMALLEST_HOLE: usize = 4;

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use crate::real::Real;
+use crate::numbers::real::Real;
 
 thread_local! {
     static OPERATIONS: Cell<u64> = const { Cell::new(0) };
@@ -61,7 +61,7 @@ impl Neg for Counted {
     }
 }
 
-/// Functions count as many operations as [`Lanes`](crate::real::Lanes) take for them.
+/// Functions count as many operations as [`Lanes`](crate::numbers::real::Lanes) take for them.
 impl Real for Counted {
     fn constant(self, _: f64) -> Self {
         self

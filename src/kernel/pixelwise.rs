@@ -3,10 +3,12 @@
 use fearless_simd::prelude::*;
 
 use super::operations::Counted;
-use super::{Form, Kernel, NormalEquations, RegisterPixels, ResidualSums, Work};
+use super::{Form, Kernel, RegisterPixels, Work};
 use crate::estimator::Estimate;
-use crate::model::{MAX_PARAMETERS, Packed, Parameters, Profile};
-use crate::real::Lanes;
+use crate::kernel::Profile;
+use crate::numbers::matrix::{MAX_PARAMETERS, Parameters, Symmetric};
+use crate::numbers::real::Lanes;
+use crate::sums::{NormalEquations, ResidualSums};
 
 /// Evaluates the model at every pixel.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +59,7 @@ impl<P: Profile> Kernel<P> for Pixelwise {
     fn residual_sums<S: Simd>(
         pixels: &RegisterPixels<'_, S>,
         p: &Parameters<Lanes<S>>,
-        inverse: Option<&Packed<Lanes<S>>>,
+        inverse: Option<&Symmetric<Lanes<S>>>,
     ) -> ResidualSums<Lanes<S>> {
         let zero = pixels.register.splat(0.0);
         let mut sums = ResidualSums::filled(zero);

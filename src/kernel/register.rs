@@ -2,11 +2,12 @@
 
 use fearless_simd::prelude::*;
 
-use crate::block::{LANES, Row};
-use crate::model::{MAX_PACKED, MAX_PARAMETERS, Packed, Parameters, Profile};
-use crate::packed::PackedBlock;
-use crate::real::Lanes;
-use crate::unroll::{unroll, unroll_packed};
+use crate::kernel::Profile;
+use crate::numbers::lanes::{LANES, Row};
+use crate::numbers::matrix::{MAX_PACKED, MAX_PARAMETERS, Parameters, Symmetric};
+use crate::numbers::real::Lanes;
+use crate::numbers::unroll::{unroll, unroll_packed};
+use crate::pixels::PixelBlock;
 
 /// The place of a register in the rows of a block.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +60,7 @@ impl<S: Simd> Register<S> {
 
     /// Its matrices, rounded.
     #[inline(always)]
-    pub(crate) fn narrow_packed<P: Profile>(self, rows: &Packed<Row>) -> Packed<Lanes<S>> {
+    pub(crate) fn narrow_packed<P: Profile>(self, rows: &Symmetric<Row>) -> Symmetric<Lanes<S>> {
         let mut all = [self.splat(0.0); MAX_PACKED];
         unroll_packed!((J, K, AT) in P::N => { all[AT] = self.narrow(&rows[AT]); });
         all
@@ -88,8 +89,8 @@ impl<S: Simd> Register<S> {
     #[inline(always)]
     pub(crate) fn store_packed<P: Profile>(
         self,
-        rows: &mut Packed<Row>,
-        values: &Packed<Lanes<S>>,
+        rows: &mut Symmetric<Row>,
+        values: &Symmetric<Lanes<S>>,
     ) {
         unroll_packed!((J, K, AT) in P::N => { self.store(&mut rows[AT], values[AT]); });
     }
@@ -109,7 +110,7 @@ pub struct RegisterPixels<'a, S: Simd> {
 
 impl<'a, S: Simd> RegisterPixels<'a, S> {
     #[inline(always)]
-    pub(crate) fn new(register: Register<S>, block: &'a PackedBlock) -> Self {
+    pub(crate) fn new(register: Register<S>, block: &'a PixelBlock) -> Self {
         Self {
             register,
             width: block.width,

@@ -18,12 +18,14 @@ use terms::{
 };
 
 use super::operations::Counted;
-use super::{Form, Kernel, NormalEquations, Register, RegisterPixels, ResidualSums, Work};
-use crate::block::Row;
+use super::{Form, Kernel, Register, RegisterPixels, Work};
 use crate::estimator::Estimate;
-use crate::model::{MAX_PACKED, MAX_PARAMETERS, Packed, Parameters, Profile};
-use crate::real::{Lanes, Real};
-use crate::unroll::unroll;
+use crate::kernel::Profile;
+use crate::numbers::lanes::Row;
+use crate::numbers::matrix::{MAX_PACKED, MAX_PARAMETERS, Parameters, Symmetric};
+use crate::numbers::real::{Lanes, Real};
+use crate::numbers::unroll::unroll;
+use crate::sums::{NormalEquations, ResidualSums};
 
 /// A model `flux A(x) A(y) + background`, whose parameters are flux, x, y, width, background.
 pub trait Separable: Profile {
@@ -122,7 +124,7 @@ impl<P: Separable> Kernel<P> for ByLines {
     fn residual_sums<S: Simd>(
         pixels: &RegisterPixels<'_, S>,
         p: &Parameters<Lanes<S>>,
-        inverse: Option<&Packed<Lanes<S>>>,
+        inverse: Option<&Symmetric<Lanes<S>>>,
     ) -> ResidualSums<Lanes<S>> {
         match inverse {
             Some(inverse) if pixels.has_uniform_weights() => {
@@ -310,7 +312,7 @@ fn add_rows<S: Simd, const R: usize>(
 fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool, const UNIFORM: bool>(
     pixels: &RegisterPixels<'_, S>,
     p: &Parameters<Lanes<S>>,
-    inverse: &Packed<Lanes<S>>,
+    inverse: &Symmetric<Lanes<S>>,
 ) -> ResidualSums<Lanes<S>> {
     let RegisterPixels {
         register, width, ..

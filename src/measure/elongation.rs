@@ -11,7 +11,7 @@ use crate::catalog::Row;
 use crate::catalog::columns::position;
 use crate::fit::{FitStatus, Flags};
 use crate::model::{FWHM_OF_SIGMA, Model};
-use crate::moments::median;
+use crate::numbers::median;
 use crate::star::WORTH_A_CORE;
 
 /// Least S/N of a star with an ellipticity: noise makes one of about 2 / (S/N).
@@ -46,7 +46,7 @@ const ELLIPTICITY: usize = position("ellipticity");
 pub(super) struct Light<'a> {
     pub(super) width: usize,
     pub(super) data: Cow<'a, [f64]>,
-    /// As [`Pixels::weight`](crate::kernel::Pixels::weight); `None`: what is a number is used.
+    /// As [`Pixels::weight`](crate::pixels::Pixels::weight); `None`: what is a number is used.
     pub(super) weight: Option<Cow<'a, [f64]>>,
     /// Pixels from this value on are not used.
     pub(super) saturation: f64,

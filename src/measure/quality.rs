@@ -2,7 +2,7 @@
 //! brighter the star is, so that a fit is held against those of the image's stars of like brightness.
 
 use crate::fit::{Fit, Flags};
-use crate::moments::median;
+use crate::numbers::median;
 
 /// Stars that are compared with each other, and the fewest that can be.
 const LIKE: usize = 40;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::background::Background;
 use crate::image::Image;
-use crate::moments::median;
+use crate::numbers::median;
 
 /// How much larger the noise of a cell is than that of its neighbouring pixels where it is structure, beside
 /// where the sky is plain; and how much it is there at most.

@@ -9,14 +9,15 @@ use rayon::prelude::*;
 use super::size_for;
 use crate::background::Background;
 use crate::batch::{Batch, Start};
-use crate::block::LANES;
 use crate::cutout::{Cutout, CutoutOptions, Noise};
 use crate::detect::{DetectOptions, Detection, detect};
 use crate::error::Result;
 use crate::image::Image;
 use crate::model::FWHM_OF_SIGMA;
-use crate::moments::{Expected, median, moments_of_block};
+use crate::moments::{Expected, moments_of_block};
 use crate::neighbours::Neighbours;
+use crate::numbers::lanes::LANES;
+use crate::numbers::median;
 
 /// Pixels along a side that are taken together, the coarsest first: a ring is one spot there, and many arcs
 /// at finer scales.

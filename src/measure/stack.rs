@@ -26,8 +26,9 @@ use crate::fit::Fit;
 use crate::fitter::{Fitter, timed};
 use crate::image::Header;
 use crate::io::check_range;
-use crate::kernel::Pixels;
-use crate::moments::{median, rim_median, rim_noise};
+use crate::numbers::median;
+use crate::pixels::Pixels;
+use crate::rim::{rim_median, rim_noise};
 use crate::star::{Positions, Star, StarList};
 
 /// Ready cutouts, each with its star somewhere near the middle.

@@ -1,6 +1,6 @@
 //! Which of many widths are those of stars.
 
-use crate::moments::median;
+use crate::numbers::median;
 
 /// Ratio of two widths that are those of one class at most.
 const CLASS: f64 = 1.25;

@@ -8,9 +8,10 @@
 
 use std::f64::consts::FRAC_PI_2;
 
-use super::{FWHM_OF_SIGMA, Moments, Parameters};
-use crate::dual::Dual;
-use crate::real::Real;
+use super::{FWHM_OF_SIGMA, Moments};
+use crate::numbers::dual::Dual;
+use crate::numbers::matrix::Parameters;
+use crate::numbers::real::Real;
 
 /// Places of the parameters that every elliptical model has.
 pub(crate) const AMPLITUDE: usize = 0;

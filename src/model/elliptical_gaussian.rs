@@ -3,19 +3,23 @@
 //! `flux ln 2 / (pi a b) 2^-(u^2 + v^2) + background` at the centre of each pixel, with the
 //! coordinates of [`super::ellipse`].
 
+mod by_powers;
+
 use std::f64::consts::{LN_2, PI};
 
+use by_powers::ByPowers;
+
 use super::ellipse::{self, AMPLITUDE, LN_WIDTH_X, LN_WIDTH_Y, Point, X, Y};
-use super::{MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, parameter};
-use crate::dual::Dual;
-use crate::kernel::Conic;
-use crate::real::Real;
+use super::{Moments, Parameter, Profile, parameter};
+use crate::numbers::dual::Dual;
+use crate::numbers::matrix::{MAX_PARAMETERS, Parameters};
+use crate::numbers::real::Real;
 
 /// Rotated elliptical Gaussian on a constant background.
 #[derive(Debug, Clone, Copy)]
 pub struct EllipticalGaussian;
 
-pub(crate) const BACKGROUND: usize = 6;
+const BACKGROUND: usize = 6;
 
 impl Profile for EllipticalGaussian {
     const NAME: &'static str = "elliptical-gaussian";
@@ -40,7 +44,7 @@ impl Profile for EllipticalGaussian {
         parameter::BACKGROUND,
     ];
 
-    type Kernel = Conic;
+    type Kernel = ByPowers;
 
     #[inline(always)]
     fn evaluate<T: Real>(p: &Parameters<T>, x: T, y: T, gradient: &mut Parameters<T>) -> T {

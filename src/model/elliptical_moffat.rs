@@ -3,10 +3,11 @@
 
 use super::ellipse::{self, AMPLITUDE, LN_WIDTH_X, LN_WIDTH_Y, Point, X, Y};
 use super::moffat::{Radial, integral};
-use super::{MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, parameter};
-use crate::dual::Dual;
+use super::{Moments, Parameter, Profile, parameter};
 use crate::kernel::Pixelwise;
-use crate::real::Real;
+use crate::numbers::dual::Dual;
+use crate::numbers::matrix::{MAX_PARAMETERS, Parameters};
+use crate::numbers::real::Real;
 
 /// Rotated elliptical Moffat profile on a constant background.
 #[derive(Debug, Clone, Copy)]

@@ -5,11 +5,12 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, TAU};
 
-use super::{FWHM_OF_SIGMA, MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, parameter};
-use crate::dual::Dual;
+use super::{FWHM_OF_SIGMA, Moments, Parameter, Profile, parameter};
 use crate::kernel::separable::{self, BACKGROUND, FLUX, WIDTH as SIGMA, X, Y};
 use crate::kernel::{ByLines, Line, Separable};
-use crate::real::Real;
+use crate::numbers::dual::Dual;
+use crate::numbers::matrix::{MAX_PARAMETERS, Parameters};
+use crate::numbers::real::Real;
 
 /// Circular Gaussian on a constant background.
 #[derive(Debug, Clone, Copy)]

@@ -5,11 +5,12 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
-use super::{Gaussian, Moments, Parameter, Parameters, Profile, gaussian};
-use crate::dual::Dual;
+use super::{Gaussian, Moments, Parameter, Profile, gaussian};
 use crate::kernel::separable::{self, WIDTH as SIGMA};
 use crate::kernel::{ByLines, Line, Separable};
-use crate::real::Real;
+use crate::numbers::dual::Dual;
+use crate::numbers::matrix::Parameters;
+use crate::numbers::real::Real;
 
 /// Circular Gaussian, integrated over the pixel, on a constant background.
 #[derive(Debug, Clone, Copy)]

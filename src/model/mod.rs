@@ -3,8 +3,8 @@
 //! [`Profile`] is what the author of a model writes, generic over the kind of number; [`Model`] is
 //! the same as an object, which the rest of the crate works with.
 
-pub(crate) mod ellipse;
-pub(crate) mod elliptical_gaussian;
+mod ellipse;
+mod elliptical_gaussian;
 mod elliptical_moffat;
 mod gaussian;
 mod gaussian_integrated;
@@ -23,32 +23,15 @@ pub use moffat::Moffat;
 pub(crate) use parameter::RATIO;
 pub use parameter::{FWHM_OF_SIGMA, Parameter, Reach, Role, TYPICAL_BETA};
 
-use crate::block::{ParameterRows, Row};
-use crate::dual::Dual;
 use crate::estimator::{Estimator, with_estimator};
-use crate::kernel::{self, Form, Kernel, NormalEquations, Pixels, ResidualSums, Work};
-use crate::level::vectorized;
-use crate::packed::PackedBlock;
-use crate::real::Real;
-
-/// Most parameters that a model can have. It has five at least: flux, x, y, a width, background.
-pub const MAX_PARAMETERS: usize = 8;
-
-/// Numbers in the packed lower triangle of a matrix of [`MAX_PARAMETERS`] rows.
-pub const MAX_PACKED: usize = MAX_PARAMETERS * (MAX_PARAMETERS + 1) / 2;
-
-/// A value for each parameter, in the order of [`Model::parameters`]; the rest is 0.
-pub type Parameters<T = f64> = [T; MAX_PARAMETERS];
-
-/// Lower triangle of a symmetric matrix, row after row.
-pub type Packed<T = f64> = [T; MAX_PACKED];
-
-/// Place of row `j`, column `k` in a [`Packed`] matrix, in either order.
-#[inline(always)]
-pub const fn packed_index(j: usize, k: usize) -> usize {
-    let (row, column) = if j < k { (k, j) } else { (j, k) };
-    row * (row + 1) / 2 + column
-}
+use crate::kernel::{self, Form, Kernel, ShaderParts, Work};
+pub use crate::kernel::{Moments, Profile};
+use crate::numbers::dual::Dual;
+use crate::numbers::lanes::{ParameterRows, Row};
+use crate::numbers::matrix::{MAX_PARAMETERS, Parameters, Symmetric};
+use crate::numbers::simd::vectorized;
+use crate::pixels::{PixelBlock, Pixels};
+use crate::sums::{NormalEquations, ResidualSums};
 
 /// Every model: the command line, tests and benches walk this list.
 pub static MODELS: &[&dyn Model] = &[
@@ -64,45 +47,6 @@ pub fn by_name(name: &str) -> Option<&'static dyn Model> {
     MODELS.iter().copied().find(|model| model.name() == name)
 }
 
-/// Windowed moments of a star in a cutout, from which each model makes its start values.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Moments {
-    /// Integral of the star.
-    pub flux: f64,
-    /// Centroid, pixels from the centre of the cutout's first pixel.
-    pub x: f64,
-    /// As `x`.
-    pub y: f64,
-    /// Variance of the star's light along the rows, as of a Gaussian, square pixels.
-    pub xx: f64,
-    /// Covariance along rows and columns.
-    pub xy: f64,
-    /// Variance along the columns.
-    pub yy: f64,
-    /// Level under the star.
-    pub background: f64,
-}
-
-impl Moments {
-    /// Those of a round star of this standard deviation.
-    pub fn round(flux: f64, (x, y): (f64, f64), sigma: f64, background: f64) -> Self {
-        Self {
-            flux,
-            x,
-            y,
-            xx: sigma * sigma,
-            xy: 0.0,
-            yy: sigma * sigma,
-            background,
-        }
-    }
-
-    /// Standard deviation of the light along an axis, the mean of all, pixels.
-    pub fn sigma(&self) -> f64 {
-        (0.5 * (self.xx + self.yy)).sqrt()
-    }
-}
-
 /// A quantity of the catalogue that a model states, with its derivatives.
 #[derive(Debug, Clone, Copy)]
 pub struct Quantity {
@@ -112,42 +56,6 @@ pub struct Quantity {
     pub value: f64,
     /// Derivative by each parameter: carries the covariance over (delta method).
     pub gradient: Parameters,
-}
-
-/// A model as its author writes it.
-pub trait Profile: Debug + Sync + Sized + 'static {
-    /// Name on the command line.
-    const NAME: &'static str;
-    /// One line for people.
-    const DESCRIPTION: &'static str;
-    /// The parameters that are fitted, in the order of every array of them: coordinates in which
-    /// the problem is well conditioned, whatever the catalogue states.
-    const PARAMETERS: &'static [Parameter];
-    /// How many they are.
-    const N: usize = Self::PARAMETERS.len();
-    /// The parameters as columns of the catalogue, role for role: what users fix, bound and start from.
-    const COLUMNS: &'static [Parameter];
-    /// What the [form](Form) of its sums wants of it in WGSL.
-    const WGSL: &'static str;
-
-    /// How its sums are taken in registers.
-    type Kernel: Kernel<Self>;
-
-    /// Value of star and background at the centre of pixel (`x`, `y`), and its derivatives.
-    fn evaluate<T: Real>(parameters: &Parameters<T>, x: T, y: T, gradient: &mut Parameters<T>)
-    -> T;
-
-    /// Start values.
-    fn start(moments: &Moments) -> Parameters;
-
-    /// The values of [`Profile::COLUMNS`].
-    fn columns(parameters: &Parameters<Dual>) -> Parameters<Dual>;
-
-    /// Undoes [`Profile::columns`].
-    fn from_columns(columns: &Parameters<Dual>) -> Parameters<Dual>;
-
-    /// What else the catalogue states, by the name of its column.
-    fn derived(parameters: &Parameters<Dual>) -> Vec<(&'static str, Dual)>;
 }
 
 /// A model as an object. Implemented by every [`Profile`].
@@ -164,6 +72,8 @@ pub trait Model: Debug + Sync {
     fn wgsl(&self) -> &'static str;
     /// How its sums are taken.
     fn form(&self) -> Form;
+    /// What the assembler of shaders puts into its WGSL.
+    fn shader_parts(&self) -> ShaderParts;
     /// Value at the centre of pixel (`x`, `y`), and its derivatives.
     fn evaluate(&self, parameters: &Parameters, x: f64, y: f64) -> (f64, Parameters);
     /// Start values.
@@ -190,7 +100,7 @@ pub trait Model: Debug + Sync {
         &self,
         level: Level,
         estimator: Estimator,
-        block: &PackedBlock,
+        block: &PixelBlock,
         parameters: &ParameterRows,
         sums: &mut NormalEquations<Row>,
     );
@@ -201,15 +111,15 @@ pub trait Model: Debug + Sync {
         &self,
         pixels: &Pixels<'_>,
         parameters: &Parameters,
-        inverse: Option<&Packed>,
+        inverse: Option<&Symmetric>,
     ) -> ResidualSums;
     /// Residual sums of the stars of a block, in `f32`.
     fn residual_sums_of_block(
         &self,
         level: Level,
-        block: &PackedBlock,
+        block: &PixelBlock,
         parameters: &ParameterRows,
-        inverse: Option<&Packed<Row>>,
+        inverse: Option<&Symmetric<Row>>,
         sums: &mut ResidualSums<Row>,
     );
 }
@@ -230,6 +140,9 @@ impl<P: Profile> Model for P {
     }
     fn form(&self) -> Form {
         P::Kernel::FORM
+    }
+    fn shader_parts(&self) -> ShaderParts {
+        P::Kernel::shader_parts()
     }
     fn evaluate(&self, parameters: &Parameters, x: f64, y: f64) -> (f64, Parameters) {
         let mut gradient = [0.0; MAX_PARAMETERS];
@@ -273,7 +186,7 @@ impl<P: Profile> Model for P {
         &self,
         level: Level,
         estimator: Estimator,
-        block: &PackedBlock,
+        block: &PixelBlock,
         parameters: &ParameterRows,
         sums: &mut NormalEquations<Row>,
     ) {
@@ -287,16 +200,16 @@ impl<P: Profile> Model for P {
         &self,
         pixels: &Pixels<'_>,
         parameters: &Parameters,
-        inverse: Option<&Packed>,
+        inverse: Option<&Symmetric>,
     ) -> ResidualSums {
         kernel::residual_sums::<P>(pixels, parameters, inverse)
     }
     fn residual_sums_of_block(
         &self,
         level: Level,
-        block: &PackedBlock,
+        block: &PixelBlock,
         parameters: &ParameterRows,
-        inverse: Option<&Packed<Row>>,
+        inverse: Option<&Symmetric<Row>>,
         sums: &mut ResidualSums<Row>,
     ) {
         vectorized!(level, simd =>

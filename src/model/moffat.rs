@@ -7,10 +7,11 @@
 
 use std::f64::consts::{LN_2, PI};
 
-use super::{MAX_PARAMETERS, Moments, Parameter, Parameters, Profile, parameter};
-use crate::dual::Dual;
+use super::{Moments, Parameter, Profile, parameter};
 use crate::kernel::Pixelwise;
-use crate::real::Real;
+use crate::numbers::dual::Dual;
+use crate::numbers::matrix::{MAX_PARAMETERS, Parameters};
+use crate::numbers::real::Real;
 
 /// Circular Moffat profile on a constant background.
 #[derive(Debug, Clone, Copy)]

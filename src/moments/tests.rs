@@ -6,12 +6,13 @@ use super::*;
 use crate::batch::Batch;
 use crate::batch::tests::{OPTIONS, START};
 use crate::cutout::{Cutout, CutoutOptions};
-use crate::kernel::Pixels;
+use crate::pixels::Pixels;
+use crate::rim::rim_median;
 
 /// What registers find of one star: level of the rim, and place of the brightest spot.
-fn found(level: Level, block: &PackedBlock, star: usize) -> (f64, (f64, f64)) {
+fn found(level: Level, block: &PixelBlock, star: usize) -> (f64, (f64, f64)) {
     #[inline(always)]
-    fn in_lanes<S: Simd>(simd: S, block: &PackedBlock, star: usize) -> (f64, (f64, f64)) {
+    fn in_lanes<S: Simd>(simd: S, block: &PixelBlock, star: usize) -> (f64, (f64, f64)) {
         let (register, lane) = (star / Lanes::<S>::COUNT, star % Lanes::<S>::COUNT);
         let register = Register::all(simd).nth(register).unwrap();
         let mut cutouts = Cutouts::new(RegisterPixels::new(register, block));

@@ -3,8 +3,9 @@
 use ndarray::ArrayView2;
 
 use super::NoisePlane;
-use crate::kernel::Pixels;
-use crate::moments::{median, rim_scatter};
+use crate::numbers::median;
+use crate::pixels::Pixels;
+use crate::rim::rim_scatter;
 
 /// How far the noise that a plane says may be from the noise that is seen. Resampled images have
 /// neighbouring pixels that share their noise, so that less of it is seen than there is.

@@ -4,7 +4,7 @@ use super::statistics::{StarValues, direction, median_with_error};
 use super::svg::{Svg, short};
 use super::theme::color_of;
 use crate::catalog::rounded;
-use crate::moments::median;
+use crate::numbers::median;
 
 /// Most cells along the longer side of the map.
 const MOST_CELLS: usize = 8;

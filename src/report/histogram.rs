@@ -53,7 +53,7 @@ impl Histogram {
             .copied()
             .filter(|value| value.is_finite())
             .collect();
-        let median = crate::moments::median(&mut sorted)?;
+        let median = crate::numbers::median(&mut sorted)?;
         Some(Self::in_bins(&sorted, (-limit, limit), bins, median))
     }
 

@@ -66,7 +66,7 @@ impl<'a> Thirds<'a> {
         });
         let mut parts: Vec<f64> = parts.collect();
         (parts.len() >= 5)
-            .then(|| crate::moments::median(&mut parts))
+            .then(|| crate::numbers::median(&mut parts))
             .flatten()
     }
 }

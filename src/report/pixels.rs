@@ -1,8 +1,7 @@
 //! The pixels of an image, read again from where the catalogue says that they are.
 
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
+use std::{fmt, io};
 
 use super::record::ImageRecord;
 use crate::error::Error;

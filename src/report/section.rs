@@ -9,11 +9,10 @@ use std::collections::{BTreeMap, HashSet};
 use ndarray::Array2;
 
 use super::figure::Layout;
-use super::head;
 use super::html::Html;
 use super::night::Frame;
 use super::statistics::StarValues;
-use super::{ImageRecord, Limits, Records, Scene, Triplet, judgement, shrink};
+use super::{ImageRecord, Limits, Records, Scene, Triplet, head, judgement, shrink};
 use crate::catalog::rounded;
 use crate::error::Result;
 use crate::estimator::Estimator;

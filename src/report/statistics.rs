@@ -3,7 +3,7 @@
 use crate::catalog::{Row, rounded};
 use crate::error::Result;
 use crate::fit::{FitStatus, Flags};
-use crate::moments::median;
+use crate::numbers::median;
 use crate::report::{ImageRecord, Records};
 
 /// What the figures need of a star; NaN is null.

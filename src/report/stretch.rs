@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::moments::median;
+use crate::numbers::median;
 
 /// Values between two levels as 0 to 1: `asinh(v / a) / asinh(1 / a)` of the part `v` of the way,
 /// so that faint light is seen beside bright stars (R. Lupton et al. 2004, PASP 116, 133).

@@ -10,7 +10,8 @@ use super::stretch::Stretch;
 use crate::catalog::Row;
 use crate::cutout::Weighting;
 use crate::error::Result;
-use crate::model::{FWHM_OF_SIGMA, MAX_PARAMETERS, Model, Parameters};
+use crate::model::{FWHM_OF_SIGMA, Model};
+use crate::numbers::matrix::{MAX_PARAMETERS, Parameters};
 
 /// The pixels of a star, and, where it was fitted, its model and what is left.
 #[derive(Debug, Clone)]

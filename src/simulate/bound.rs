@@ -1,10 +1,11 @@
 //! How well a star can be measured, and how bright it must be for that.
 
 use super::{Camera, Truth, get, set};
-use crate::dual::Dual;
 use crate::estimator::Estimator;
-use crate::kernel::{Pixels, quadratic_form};
-use crate::model::{Model, Packed, Parameters, Role};
+use crate::model::{Model, Role};
+use crate::numbers::dual::Dual;
+use crate::numbers::matrix::{Parameters, Symmetric, quadratic_form};
+use crate::pixels::Pixels;
 use crate::solver::cholesky;
 
 /// Most electrons of a star: beyond, single electrons are lost in the digits.
@@ -33,7 +34,7 @@ impl Scene {
     /// on the parameters. `None` where they do not determine them.
     ///
     /// That the variances depend on the parameters too is left out, as in every weighted fit.
-    fn covariance(&self, parameters: &Parameters, expected: &[f64]) -> Option<Packed> {
+    fn covariance(&self, parameters: &Parameters, expected: &[f64]) -> Option<Symmetric> {
         let weight: Vec<f64> = expected
             .iter()
             .map(|&value| self.camera.variance(value).recip())

@@ -14,7 +14,8 @@ use crate::error::Result;
 use crate::fit::Flags;
 use crate::image::{Header, Image, StatedGain};
 use crate::io::fits::{self, Card, PixelType, Value};
-use crate::model::{Model, Parameters, Role};
+use crate::model::{Model, Role};
+use crate::numbers::matrix::Parameters;
 use crate::wcs::Wcs;
 
 /// Most pixels of an image: 2 GiB.

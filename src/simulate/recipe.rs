@@ -6,8 +6,9 @@ use rand_pcg::Pcg64;
 use super::columns_to_parameters;
 use crate::model::{
     EllipticalGaussian, EllipticalMoffat, FWHM_OF_SIGMA, Gaussian, GaussianIntegrated, Model,
-    Moffat, Parameters,
+    Moffat,
 };
+use crate::numbers::matrix::Parameters;
 
 /// Cutouts with one star each on a background of 100, with the photon noise of a gain of 1. Each
 /// pair is the lowest and the highest value of an even distribution.

@@ -9,8 +9,8 @@ use crate::catalog::{COLUMNS, Row, Value};
 use crate::error::{Error, Result};
 use crate::fit::{FitStatus, Flags};
 use crate::io::replace_file;
-use crate::kernel::quadratic_form;
-use crate::model::{Model, Moments, Packed, Parameters, Role};
+use crate::model::{Model, Moments, Role};
+use crate::numbers::matrix::{Parameters, Symmetric, quadratic_form};
 use crate::wcs::{Sky, Wcs};
 
 /// The truth about one star.
@@ -20,7 +20,7 @@ pub struct Truth {
     pub parameters: Parameters,
     /// Cramer-Rao bound on the covariance of any unbiased fit, all parameters free, of a whole
     /// cutout with no other star in it; `None` where the pixels do not determine the parameters.
-    pub covariance: Option<Packed>,
+    pub covariance: Option<Symmetric>,
     /// Column of the centre, pixels.
     pub x: f64,
     /// Row of the centre, pixels.
@@ -39,7 +39,7 @@ impl Truth {
     pub(super) fn new(
         model: &dyn Model,
         parameters: Parameters,
-        covariance: Option<Packed>,
+        covariance: Option<Symmetric>,
     ) -> Self {
         let flux = brightness(model, &parameters);
         let n = model.parameters().len();

@@ -3,10 +3,10 @@
 use fearless_simd::Level;
 use fearless_simd::prelude::*;
 
-use crate::block::Part;
-use crate::level::vectorized;
-use crate::model::{MAX_PACKED, MAX_PARAMETERS, Packed, Parameters, packed_index};
-use crate::unroll::unroll;
+use crate::numbers::lanes::Part;
+use crate::numbers::matrix::{MAX_PACKED, MAX_PARAMETERS, Parameters, Symmetric, packed_index};
+use crate::numbers::simd::vectorized;
+use crate::numbers::unroll::unroll;
 
 /// Smallest pivot, in units of the diagonal, that still counts as regular: the share of a
 /// parameter's information that the others leave it. A parameter left with less is not determined
@@ -42,7 +42,7 @@ pub(crate) use with_constant;
 /// A matrix as `L D L^T`: Cholesky's factors without his square roots.
 pub(crate) struct Factor<S: Simd> {
     /// Below the diagonal.
-    lower: Packed<S::f64s>,
+    lower: Symmetric<S::f64s>,
     inverse_diagonal: Parameters<S::f64s>,
     /// Stars whose matrix is positive definite, as far as the smallest pivot says.
     pub(crate) regular: S::mask64s,
@@ -141,7 +141,7 @@ impl<S: Simd> Factor<S> {
 
     /// The inverse matrix.
     #[inline(always)]
-    pub(crate) fn inverse<const N: usize>(&self, part: Part<S>) -> Packed<S::f64s> {
+    pub(crate) fn inverse<const N: usize>(&self, part: Part<S>) -> Symmetric<S::f64s> {
         let mut inverse = [part.splat(0.0); MAX_PACKED];
         unroll!(K in N => {
             let mut unit = [part.splat(0.0); MAX_PARAMETERS];
@@ -160,7 +160,7 @@ impl<S: Simd> Factor<S> {
 #[inline(always)]
 pub(crate) fn hold<S: Simd, const N: usize>(
     part: Part<S>,
-    matrix: &mut Packed<S::f64s>,
+    matrix: &mut Symmetric<S::f64s>,
     right: &mut Parameters<S::f64s>,
     held: &Parameters<S::mask64s>,
 ) {
@@ -177,9 +177,9 @@ pub(crate) fn hold<S: Simd, const N: usize>(
 }
 
 /// The inverse of the matrix of one star; `None` where it is singular.
-pub fn invert(n: usize, matrix: &Packed) -> Option<Packed> {
+pub fn invert(n: usize, matrix: &Symmetric) -> Option<Symmetric> {
     #[inline(always)]
-    fn in_lanes<S: Simd, const N: usize>(simd: S, matrix: &Packed) -> Option<Packed> {
+    fn in_lanes<S: Simd, const N: usize>(simd: S, matrix: &Symmetric) -> Option<Symmetric> {
         let part = Part::at(simd, 0);
         let matrix = matrix.map(|element| part.splat(element));
         let element = |j, k| matrix[packed_index(j, k)];
@@ -197,9 +197,9 @@ pub fn invert(n: usize, matrix: &Packed) -> Option<Packed> {
 #[inline(always)]
 pub(crate) fn sandwich<S: Simd, const N: usize>(
     part: Part<S>,
-    outer: &Packed<S::f64s>,
-    middle: &Packed<S::f64s>,
-) -> Packed<S::f64s> {
+    outer: &Symmetric<S::f64s>,
+    middle: &Symmetric<S::f64s>,
+) -> Symmetric<S::f64s> {
     let mut result = [part.splat(0.0); MAX_PACKED];
     unroll!(J in N => {
         // The row of A M, then its products with the columns of A.
@@ -221,25 +221,6 @@ pub(crate) fn sandwich<S: Simd, const N: usize>(
     result
 }
 
-/// `A M A^T` for a symmetric matrix `M` of one star and the first `n` rows and columns of `A`.
-pub fn congruence(n: usize, outer: &[Parameters; MAX_PARAMETERS], middle: &Packed) -> Packed {
-    let mut product = [[0.0; MAX_PARAMETERS]; MAX_PARAMETERS];
-    for j in 0..n {
-        for k in 0..n {
-            product[j][k] = (0..n)
-                .map(|i| outer[j][i] * middle[packed_index(i, k)])
-                .sum();
-        }
-    }
-    let mut result = [0.0; MAX_PACKED];
-    for j in 0..n {
-        for k in 0..=j {
-            result[packed_index(j, k)] = (0..n).map(|i| product[j][i] * outer[k][i]).sum();
-        }
-    }
-    result
-}
-
 #[cfg(test)]
 mod tests {
     use fearless_simd::dispatch;
@@ -251,7 +232,7 @@ mod tests {
     const SCALES: [f64; 5] = [1e-8, 1e-3, 1.0, 1e4, 1e8];
 
     /// Hilbert's matrix of 5 rows, scaled badly on purpose.
-    fn matrix() -> Packed {
+    fn matrix() -> Symmetric {
         let mut matrix = [0.0; MAX_PACKED];
         for j in 0..5 {
             for k in 0..=j {
@@ -270,7 +251,7 @@ mod tests {
         x
     }
 
-    fn product(matrix: &Packed, x: &Parameters) -> Parameters {
+    fn product(matrix: &Symmetric, x: &Parameters) -> Parameters {
         let mut right = [0.0; MAX_PARAMETERS];
         for j in 0..5 {
             right[j] = (0..5).map(|k| matrix[packed_index(j, k)] * x[k]).sum();
@@ -282,19 +263,19 @@ mod tests {
     /// last lane, the others hold another system.
     fn solve(
         level: Level,
-        matrix: &Packed,
+        matrix: &Symmetric,
         right: &Parameters,
         damping: f64,
         held: Held,
-    ) -> (Parameters, Packed, Packed, bool) {
+    ) -> (Parameters, Symmetric, Symmetric, bool) {
         #[inline(always)]
         fn in_lanes<S: Simd>(
             simd: S,
-            matrix: &Packed,
+            matrix: &Symmetric,
             right: &Parameters,
             damping: f64,
             held: Held,
-        ) -> (Parameters, Packed, Packed, bool) {
+        ) -> (Parameters, Symmetric, Symmetric, bool) {
             let part = Part::at(simd, 0);
             let last = Part::<S>::LEN - 1;
             let other = |value: f64, j: usize| {
@@ -394,7 +375,8 @@ mod tests {
         }
         singular[packed_index(4, 4)] = singular[packed_index(3, 3)];
         for level in levels() {
-            let is_regular = |matrix: &Packed, held| solve(level, matrix, &[0.0; 8], 0.0, held).3;
+            let is_regular =
+                |matrix: &Symmetric, held| solve(level, matrix, &[0.0; 8], 0.0, held).3;
             assert!(!is_regular(&singular, 0));
             assert!(is_regular(&singular, 1 << 4));
             assert!(!is_regular(&[0.0; MAX_PACKED], 0));

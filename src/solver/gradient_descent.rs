@@ -7,13 +7,14 @@ use super::cholesky::with_constant;
 use super::linear::Move;
 use super::quadratic::{Bounds, Quadratic, accept};
 use super::{Solver, Tolerances};
-use crate::block::{Part, Row, StarBlock};
+use crate::block::StarBlock;
 use crate::estimator::REFUSED;
 use crate::fit::FitStatus;
-use crate::kernel::NormalEquations;
-use crate::level::vectorized;
-use crate::model::MAX_PARAMETERS;
-use crate::unroll::unroll;
+use crate::numbers::lanes::{Part, Row};
+use crate::numbers::matrix::MAX_PARAMETERS;
+use crate::numbers::simd::vectorized;
+use crate::numbers::unroll::unroll;
+use crate::sums::NormalEquations;
 
 /// Gradient descent with a fixed rate for each parameter: `theta -= rate * mean over pixels of
 /// (model - data) * gradient`, on data scaled to a range of 1.

@@ -7,12 +7,14 @@ use super::cholesky::with_constant;
 use super::linear::Move;
 use super::quadratic::{Bounds, Quadratic, accept};
 use super::{Solver, Tolerances};
-use crate::block::{Part, Row, StarBlock};
+use crate::block::StarBlock;
 use crate::fit::FitStatus;
-use crate::kernel::NormalEquations;
-use crate::level::vectorized;
-use crate::model::{MAX_PARAMETERS, Parameters, Reach};
-use crate::unroll::unroll;
+use crate::model::Reach;
+use crate::numbers::lanes::{Part, Row};
+use crate::numbers::matrix::{MAX_PARAMETERS, Parameters};
+use crate::numbers::simd::vectorized;
+use crate::numbers::unroll::unroll;
+use crate::sums::NormalEquations;
 
 /// Levenberg-Marquardt: Newton steps on the normal equations, damped where they do not hold.
 ///

@@ -8,9 +8,10 @@
 use fearless_simd::prelude::*;
 
 use super::quadratic::{Bounds, Quadratic};
-use crate::block::{Part, StarBlock};
-use crate::model::Parameters;
-use crate::unroll::unroll;
+use crate::block::StarBlock;
+use crate::numbers::lanes::Part;
+use crate::numbers::matrix::Parameters;
+use crate::numbers::unroll::unroll;
 
 /// Where the flux stands among the coordinates; the background is the last.
 const FLUX: usize = 0;
@@ -167,14 +168,16 @@ mod tests {
     use fearless_simd::{Level, dispatch};
 
     use super::*;
-    use crate::block::{LANES, Row, lane_of};
     use crate::chart::Chart;
     use crate::constraints::Constraints;
     use crate::estimator::Estimator;
-    use crate::kernel::{NormalEquations, Pixels};
-    use crate::model::{MODELS, Model, Moments, packed_index};
+    use crate::model::{MODELS, Model, Moments};
+    use crate::numbers::lanes::{LANES, Row, lane_of};
+    use crate::numbers::matrix::packed_index;
+    use crate::pixels::Pixels;
     use crate::solver::cholesky::with_constant;
     use crate::solver::quadratic::accept;
+    use crate::sums::NormalEquations;
 
     const SIDE: usize = 15;
 

@@ -18,9 +18,10 @@ pub use gradient_descent::GradientDescent;
 pub use levenberg_marquardt::LevenbergMarquardt;
 pub(crate) use quadratic::held_of_part;
 
-use crate::block::{Row, StarBlock};
-use crate::kernel::NormalEquations;
+use crate::block::StarBlock;
 use crate::model::Parameter;
+use crate::numbers::lanes::Row;
+use crate::sums::NormalEquations;
 
 /// Parameters left out of a step, one bit each.
 pub type Held = u8;

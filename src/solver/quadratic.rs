@@ -4,11 +4,12 @@ use fearless_simd::prelude::*;
 
 use super::cholesky::{Factor, SMALLEST_PIVOT, hold};
 use super::linear::Move;
-use crate::block::{ParameterRows, Part, Row, StarBlock};
+use crate::block::StarBlock;
 use crate::estimator::REFUSED;
-use crate::kernel::NormalEquations;
-use crate::model::{MAX_PARAMETERS, Parameters, packed_index};
-use crate::unroll::{unroll, unroll_packed};
+use crate::numbers::lanes::{ParameterRows, Part, Row};
+use crate::numbers::matrix::{MAX_PARAMETERS, Parameters, packed_index};
+use crate::numbers::unroll::{unroll, unroll_packed};
+use crate::sums::NormalEquations;
 
 /// Parameters with the sums there. Each number is read where it is used: registers are too few to
 /// hold them all.

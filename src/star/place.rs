@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{Star, StarList, WORTH_A_CORE};
 use crate::error::{Error, Result};
 use crate::image::Image;
-use crate::moments::median;
+use crate::numbers::median;
 use crate::wcs::{Sky, Wcs};
 
 /// Which positions of a list that has both count.

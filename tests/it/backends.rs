@@ -5,12 +5,13 @@ use rand::RngExt;
 use starfit::backend::gpu::shader::LanesPerStar;
 use starfit::backend::{Backend, CpuBackend, ReferenceBackend};
 use starfit::batch::{Batch, Start};
-use starfit::block::{LANES, Row, set_lane};
 use starfit::cutout::Noise;
 use starfit::estimator::{Estimator, REFUSED};
-use starfit::kernel::NormalEquations;
-use starfit::model::{MAX_PARAMETERS, MODELS, Model, Moments, Parameters, Role, packed_index};
+use starfit::model::{MODELS, Model, Moments, Role};
 use starfit::moments::{Expected, moments_of_block};
+use starfit::numbers::lanes::{LANES, Row, set_lane};
+use starfit::numbers::matrix::{MAX_PARAMETERS, Parameters, packed_index};
+use starfit::sums::NormalEquations;
 
 use crate::common::{backends, gpu, random_batch, random_cutout, rng};
 

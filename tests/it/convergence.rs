@@ -8,7 +8,8 @@ use starfit::cutout::{Cutout, CutoutOptions, Noise};
 use starfit::estimator::Estimator;
 use starfit::fit::{Fit, FitStatus};
 use starfit::fitter::Fitter;
-use starfit::model::{Parameters, Role, by_name, packed_index};
+use starfit::model::{Role, by_name};
+use starfit::numbers::matrix::{Parameters, packed_index};
 use starfit::simulate::{Recipe, Stack};
 use starfit::solver::LevenbergMarquardt;
 

@@ -12,7 +12,7 @@ use starfit::image::{Header, StatedGain};
 use starfit::io::fits::{FitsFile, FitsPath, HduName};
 use starfit::measure::{Cutouts, MeasureOptions, Measured, measure_image, measure_stack};
 use starfit::model;
-use starfit::moments::median;
+use starfit::numbers::median;
 use starfit::simulate::Stack;
 use starfit::solver::LevenbergMarquardt;
 

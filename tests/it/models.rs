@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 use starfit::estimator::Estimator;
-use starfit::kernel::{NormalEquations, Pixels};
-use starfit::model::{MODELS, Model, Moments, Parameters, Role, packed_index};
+use starfit::model::{MODELS, Model, Moments, Role};
+use starfit::numbers::matrix::{Parameters, packed_index};
+use starfit::pixels::Pixels;
+use starfit::sums::NormalEquations;
 
 /// Parameters anywhere in the allowed range of a 15 x 15 cutout.
 fn parameters(model: &'static dyn Model) -> impl Strategy<Value = Parameters> {

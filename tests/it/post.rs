@@ -9,7 +9,8 @@ use starfit::constraints::Constraints;
 use starfit::cutout::{Cutout, Noise};
 use starfit::fit::{Fit, FitStatus, Flags};
 use starfit::fitter::Fitter;
-use starfit::model::{FWHM_OF_SIGMA, MODELS, Model, Moments, Parameters, by_name};
+use starfit::model::{FWHM_OF_SIGMA, MODELS, Model, Moments, by_name};
+use starfit::numbers::matrix::Parameters;
 use starfit::simulate::{Recipe, Stack};
 use starfit::solver::{GradientDescent, LevenbergMarquardt, Solver};
 

@@ -5,8 +5,8 @@ use starfit::cutout::Noise;
 use starfit::estimator::Estimator;
 use starfit::fit::FitStatus;
 use starfit::fitter::Fitter;
-use starfit::kernel::quadratic_form;
-use starfit::model::{Gaussian, GaussianIntegrated, MODELS, Model, Packed, Parameters, Role};
+use starfit::model::{Gaussian, GaussianIntegrated, MODELS, Model, Role};
+use starfit::numbers::matrix::{Parameters, Symmetric, quadratic_form};
 use starfit::simulate::{Camera, Recipe, SimulationOptions, Stack};
 use starfit::solver::LevenbergMarquardt;
 
@@ -114,7 +114,7 @@ fn recover(stack: &Stack, kind: Kind) -> (Vec<Recovered>, usize) {
                 along_truth = model.columns_at(&truth.parameters)[0].gradient;
             }
             let n = model.parameters().len();
-            let deviation = |c: &Packed, along: &Parameters| quadratic_form(n, c, along).sqrt();
+            let deviation = |c: &Symmetric, along: &Parameters| quadratic_form(n, c, along).sqrt();
             recovered.pulls.push(error / deviation(&covariance, &along));
             recovered
                 .scatter

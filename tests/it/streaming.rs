@@ -9,7 +9,6 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use ndarray::{Array3, s};
-use starfit::Error;
 use starfit::backend::CpuBackend;
 use starfit::catalog::Row;
 use starfit::fitter::Fitter;
@@ -19,9 +18,9 @@ use starfit::io::npy;
 use starfit::measure::{
     CutoutBlock, CutoutSource, Cutouts, MeasureOptions, StackInfo, measure_blocks, measure_stack,
 };
-use starfit::model;
 use starfit::simulate::Stack;
 use starfit::solver::LevenbergMarquardt;
+use starfit::{Error, model};
 
 use crate::cli::{folder, shipped, starfit};
 

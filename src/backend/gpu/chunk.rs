@@ -1,7 +1,7 @@
 //! How much fits on a device at once, and how it is dispatched.
 
-use super::shader::CELL;
-use crate::block::LANES;
+use super::repeat::CELL;
+use crate::numbers::lanes::LANES;
 
 /// Most bytes of pixels to a chunk, and as many of weights: several chunks are on the device at a
 /// time, one for each thread.

@@ -8,14 +8,15 @@ use wgpu::Buffer;
 
 use super::buffers::{Buffers, Clock, Pool, Sizes, TIMES};
 use super::device::Gpu;
-use super::shader::{self, CELL, Variant};
+use super::repeat::CELL;
+use super::shader::{self, Variant};
 use super::{Kernel, chunk};
 use crate::backend::{Evaluator, Transfers};
 use crate::batch::{BatchStar, Chunk, Scale};
-use crate::block::{LANES, LaneMask, ParameterRows, Row};
 use crate::error::Result;
-use crate::kernel::NormalEquations;
-use crate::packed::PackedBlock;
+use crate::numbers::lanes::{LANES, LaneMask, ParameterRows, Row};
+use crate::pixels::PixelBlock;
+use crate::sums::NormalEquations;
 
 /// Numbers of a dispatch; twin of `BatchInfo` in `shaders/batch.wgsl`.
 #[repr(C)]
@@ -49,7 +50,7 @@ impl<'a> GpuEvaluator<'a> {
         pool: &'a Pool,
         kernel: Arc<Kernel>,
         chunk: &Chunk<'_>,
-        blocks: &[PackedBlock],
+        blocks: &[PixelBlock],
     ) -> Result<Self> {
         let stars = blocks.len() * LANES;
         let (width, pixels) = blocks.first().map_or((1, 1), |b| (b.width, b.data.len()));
@@ -157,9 +158,9 @@ impl<'a> GpuEvaluator<'a> {
 fn upload<T: Pod>(
     gpu: &Gpu,
     buffer: &Buffer,
-    blocks: &[PackedBlock],
+    blocks: &[PixelBlock],
     words: usize,
-    mut write: impl FnMut(usize, &PackedBlock, &mut [T]),
+    mut write: impl FnMut(usize, &PixelBlock, &mut [T]),
 ) -> Result<()> {
     let mut scratch = vec![T::zeroed(); words * LANES];
     let bytes = size_of_val(scratch.as_slice());
@@ -195,7 +196,7 @@ fn upload_integers(
     gpu: &Gpu,
     buffer: &Buffer,
     chunk: &Chunk<'_>,
-    blocks: &[PackedBlock],
+    blocks: &[PixelBlock],
     words: usize,
 ) -> Result<()> {
     let mut cells = vec![0.0_f32; words * LANES];

@@ -6,9 +6,9 @@ mod buffers;
 mod chunk;
 mod device;
 mod evaluator;
+mod repeat;
 pub mod shader;
 mod subgroup;
-mod unroll;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -21,7 +21,7 @@ use crate::batch::Chunk;
 use crate::error::Result;
 use crate::estimator::Estimator;
 use crate::model::Model;
-use crate::packed::PackedBlock;
+use crate::pixels::PixelBlock;
 use buffers::Pool;
 use device::Gpu;
 
@@ -183,11 +183,11 @@ impl Backend for GpuBackend {
         model: &'static dyn Model,
         estimator: Estimator,
         chunk: Chunk<'a>,
-        pixels: &'a [PackedBlock],
+        pixels: &'a [PixelBlock],
     ) -> Result<Box<dyn Evaluator + 'a>> {
         let lanes = self.lanes(chunk.width * chunk.height);
         let variant = Variant {
-            uniform_weights: pixels.iter().all(PackedBlock::has_uniform_weights),
+            uniform_weights: pixels.iter().all(PixelBlock::has_uniform_weights),
             integers: self.integers(&chunk),
             in_subgroup: self.adds_in_subgroups(lanes),
             ..Variant::new(model, estimator, lanes, chunk.width)

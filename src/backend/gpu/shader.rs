@@ -3,17 +3,13 @@
 
 use std::f32;
 
-use crate::block::LANES;
 use crate::estimator::{Estimator, REFUSED};
-use crate::kernel::{Form, conic};
+use crate::kernel::Form;
 use crate::model::Model;
-use crate::real::SMALLEST_EXPONENT;
+use crate::numbers::lanes::LANES;
+use crate::numbers::real::SMALLEST_EXPONENT;
 
-use super::unroll::unroll;
-
-/// Pixels that are read at once: four neighbours of a row. A driver that looks at every read of every
-/// invocation, as llvmpipe does, is twice as fast with a quarter of the reads.
-pub(super) const CELL: usize = 4;
+use super::repeat::{CELL, repeated};
 
 /// Widest cutouts whose columns are unrolled: three registers a column, and seconds to compile.
 const MOST_COLUMNS: usize = 24;
@@ -143,9 +139,9 @@ impl Variant {
             (Form::ByLines, Some(_)) => (separable, by_lines),
             (Form::ByLines, None) => (separable, pixelwise),
             (Form::Pixelwise, _) => ("", pixelwise),
-            (Form::Conic, _) => ("", ""),
+            (Form::Whole, _) => ("", ""),
         };
-        let unrolled = |text| unroll(text, self.model, self.columns.unwrap_or(0));
+        let unrolled = |text| repeated(text, self.model, self.columns.unwrap_or(0));
         [
             self.constants().as_str(),
             include_str!("../../../shaders/batch.wgsl"),
@@ -165,6 +161,10 @@ impl Variant {
 
     fn constants(&self) -> String {
         let parameters = self.model.parameters().len();
+        let of_kernel = self.model.shader_parts().constants.into_iter();
+        let of_kernel: String = of_kernel
+            .map(|(name, value)| format!("const {name}: u32 = {value}u;\n"))
+            .collect();
         format!(
             "const WORKGROUP_SIZE: u32 = {WORKGROUP_SIZE}u;\n\
              const LANES: u32 = {}u;\n\
@@ -174,26 +174,17 @@ impl Variant {
              const SAME_CURVATURE: bool = {};\n\
              const PARAMETERS: u32 = {parameters}u;\n\
              const PACKED: u32 = {}u;\n\
-             const TERMS: u32 = {}u;\n\
-             const SINGLE_POWERS: u32 = {}u;\n\
-             const SQUARE_POWERS: u32 = {}u;\n\
-             const SINGLES: u32 = {}u;\n\
-             const SQUARES: u32 = {}u;\n\
              const LN_2: f32 = {:?};\n\
              const INVERSE_PI: f32 = {:?};\n\
              const INVERSE_ROOT_PI: f32 = {:?};\n\
              const REFUSED: f32 = {:?};\n\
-             const SMALLEST_EXPONENT: f32 = {SMALLEST_EXPONENT:?};\n",
+             const SMALLEST_EXPONENT: f32 = {SMALLEST_EXPONENT:?};\n\
+             {of_kernel}",
             self.lanes.0,
             self.lanes.stars(),
             self.columns.unwrap_or(0).div_ceil(CELL),
             self.uniform_weights && self.estimator.is_quadratic(),
             parameters * (parameters + 1) / 2,
-            terms(self.model),
-            conic::SINGLES + 1,
-            conic::SQUARES + 1,
-            conic::monomials(conic::SINGLES),
-            conic::monomials(conic::SQUARES),
             f32::consts::LN_2,
             f32::consts::FRAC_1_PI,
             0.5 * f32::consts::FRAC_2_SQRT_PI,

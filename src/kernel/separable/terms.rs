@@ -2,9 +2,9 @@
 //! the row. What of them is summed along a row, and what becomes of that.
 
 use super::{BACKGROUND, FLUX, Line, WIDTH, X, Y};
-use crate::model::{MAX_PACKED, Packed, Parameters, packed_index};
-use crate::real::Real;
-use crate::unroll::unroll;
+use crate::numbers::matrix::{MAX_PACKED, Parameters, Symmetric, packed_index};
+use crate::numbers::real::Real;
+use crate::numbers::unroll::unroll;
 
 /// Functions of the basis, along a row and along a column.
 pub(super) const BASIS: usize = 4;
@@ -94,7 +94,7 @@ pub(super) fn add_pairs<T: Real>(
 
 /// The matrix of the parameters from the sums of the pairs.
 #[inline(always)]
-pub(super) fn matrix_of_pairs<T: Real>(flux: T, pairs: &[T; PAIRS]) -> Packed<T> {
+pub(super) fn matrix_of_pairs<T: Real>(flux: T, pairs: &[T; PAIRS]) -> Symmetric<T> {
     let scales = scales(flux);
     let mut matrix = [flux.constant(0.0); MAX_PACKED];
     unroll!(A in TERMS.len() => {
@@ -112,7 +112,7 @@ pub(super) fn matrix_of_pairs<T: Real>(flux: T, pairs: &[T; PAIRS]) -> Packed<T>
 
 /// A quadratic form of the parameters' derivatives as one of the terms.
 #[inline(always)]
-pub(super) fn form_of_pairs<T: Real>(flux: T, matrix: &Packed<T>) -> [T; PAIRS] {
+pub(super) fn form_of_pairs<T: Real>(flux: T, matrix: &Symmetric<T>) -> [T; PAIRS] {
     let scales = scales(flux);
     let mut form = [flux; PAIRS];
     unroll!(A in TERMS.len() => {

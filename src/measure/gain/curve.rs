@@ -3,9 +3,9 @@
 use super::{FoundGain, GainSource, PhotonNoise};
 use crate::cutout::Cutout;
 use crate::fit::{Fit, FitStatus, Flags};
-use crate::kernel::quadratic_form;
 use crate::model::{Model, Role};
-use crate::moments::median;
+use crate::numbers::matrix::quadratic_form;
+use crate::numbers::median;
 
 /// Fewer tell nothing of how their shapes differ from the model.
 const FEWEST_STARS: usize = 3;

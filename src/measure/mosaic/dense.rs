@@ -1,6 +1,6 @@
 //! Symmetric systems of the twelve coordinates that a star of three colours has at most.
 
-use crate::model::MAX_PARAMETERS;
+use crate::numbers::matrix::MAX_PARAMETERS;
 use crate::solver::cholesky::SMALLEST_PIVOT;
 
 /// Most coordinates of a joint fit: two more colours have a flux and a level each.

@@ -11,8 +11,8 @@ use crate::background::{Background, par_rows};
 use crate::detect::{DetectOptions, Detection, detect, detect_in};
 use crate::image::Image;
 use crate::model::FWHM_OF_SIGMA;
-use crate::moments::median;
 use crate::mosaic::{BayerPattern, Color, phase};
+use crate::numbers::median;
 
 /// The least part of a star's light that a colour is taken to have where pixels are divided by it.
 pub(super) const LEAST_SHARE: f64 = 0.02;

@@ -6,9 +6,11 @@ use crate::chart::{Chart, values};
 use crate::cutout::Weighting;
 use crate::estimator::Estimator;
 use crate::fit::{Fit, FitStatus, Flags};
-use crate::kernel::{NormalEquations, Pixels, ResidualSums};
-use crate::model::{MAX_PACKED, Model, Packed, Parameters, Role, packed_index};
+use crate::model::{Model, Role};
 use crate::mosaic::Color;
+use crate::numbers::matrix::{MAX_PACKED, Parameters, Symmetric, packed_index};
+use crate::pixels::Pixels;
+use crate::sums::{NormalEquations, ResidualSums};
 
 /// A star and its colours.
 #[derive(Debug, Clone)]
@@ -245,7 +247,7 @@ impl Joint<'_> {
     }
 
     /// Adds a matrix of one colour to one of all.
-    fn scatter(&self, color: usize, of: &Packed, sums: &mut Matrix) {
+    fn scatter(&self, color: usize, of: &Symmetric, sums: &mut Matrix) {
         for j in 0..self.layout.n {
             for k in 0..self.layout.n {
                 let place = (self.layout.place(color, j), self.layout.place(color, k));
@@ -385,7 +387,7 @@ impl Joint<'_> {
     }
 
     /// The rows and columns of one colour.
-    fn of_color(&self, joint: &Matrix, color: usize) -> Packed {
+    fn of_color(&self, joint: &Matrix, color: usize) -> Symmetric {
         let mut packed = [0.0; MAX_PACKED];
         for j in 0..self.layout.n {
             for k in 0..=j {
@@ -397,7 +399,7 @@ impl Joint<'_> {
     }
 
     /// The covariance of the sum of all colours.
-    fn of_all(&self, joint: &Matrix) -> Packed {
+    fn of_all(&self, joint: &Matrix) -> Symmetric {
         let mut packed = [0.0; MAX_PACKED];
         for j in 0..self.layout.n {
             for k in 0..=j {

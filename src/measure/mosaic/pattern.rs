@@ -7,8 +7,8 @@ use super::Mosaic;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::measure::MeasureOptions;
-use crate::moments::median;
 use crate::mosaic::{Bayer, BayerPattern, Channel, Color, Stated};
+use crate::numbers::median;
 
 /// What there is to say of where a mosaic is known from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,8 +11,9 @@ use crate::catalog::Row;
 use crate::chart::values;
 use crate::cutout::{Cutout, CutoutOptions};
 use crate::image::Image;
-use crate::model::{Model, Parameters};
+use crate::model::Model;
 use crate::mosaic::{Bayer, BayerPattern, Channel, Color};
+use crate::numbers::matrix::Parameters;
 
 /// The mosaic of an image whose stars are shown.
 #[derive(Debug)]

@@ -5,8 +5,9 @@ use super::sky::Sky;
 use crate::background::Background;
 use crate::cutout::{Cutout, CutoutOptions, Noise, Weighting, sums_of_nine};
 use crate::image::Image;
-use crate::model::{Model, Parameters, Role};
+use crate::model::{Model, Role};
 use crate::mosaic::{BayerPattern, Color};
+use crate::numbers::matrix::Parameters;
 
 /// What the cutouts of all stars of an image are made of.
 #[derive(Debug, Clone, Copy)]

@@ -3,15 +3,16 @@
 use ndarray::{Array2, Array3, Axis};
 use rand::RngExt;
 use rand_distr::{Distribution, Poisson};
-use starfit::Result;
 use starfit::backend::CpuBackend;
 use starfit::catalog::Row;
 use starfit::estimator::Estimator;
 use starfit::fitter::Fitter;
 use starfit::image::Header;
 use starfit::measure::{Cutouts, MeasureOptions, measure_stack};
-use starfit::model::{self, Moments, Parameters, Role};
+use starfit::model::{Moments, Role};
+use starfit::numbers::matrix::Parameters;
 use starfit::solver::LevenbergMarquardt;
+use starfit::{Result, model};
 
 use super::field::Truth;
 use crate::common::rng;

@@ -10,7 +10,7 @@ use starfit::image::Image;
 use starfit::io::fits::{Value, write_image};
 use starfit::measure::{MeasureOptions, measure_image};
 use starfit::model;
-use starfit::moments::median;
+use starfit::numbers::median;
 use starfit::solver::LevenbergMarquardt;
 
 use super::field::{Field, Truth};

@@ -163,7 +163,7 @@ fn typical_chi2(rows: &[Row]) -> f64 {
         .iter()
         .filter_map(|row| row.get("reduced_chi2"))
         .collect();
-    starfit::moments::median(&mut chi2).unwrap()
+    starfit::numbers::median(&mut chi2).unwrap()
 }
 
 #[test]

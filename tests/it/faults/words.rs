@@ -1,9 +1,8 @@
 //! What is said where something is not as the user thinks.
 
-use std::fs;
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use ndarray::Array2;
 use rand::RngExt;

@@ -7,7 +7,7 @@ use starfit::catalog::Row;
 use starfit::fit::{FitStatus, Flags};
 use starfit::image::Image;
 use starfit::measure::Measured;
-use starfit::moments::median;
+use starfit::numbers::median;
 use starfit::planes::{SkyNoise, cutout_noise};
 
 use super::InputPlanes;

@@ -5,7 +5,7 @@
 /// Repeats a block for every value of a constant below a constant bound, which is at most 8.
 macro_rules! unroll {
     ($index:ident in $n:expr => $body:block) => {
-        crate::unroll::unroll!(@ $index, $n, $body, 0 1 2 3 4 5 6 7)
+        crate::numbers::unroll::unroll!(@ $index, $n, $body, 0 1 2 3 4 5 6 7)
     };
     (@ $index:ident, $n:expr, $body:block, $($value:literal)*) => {{
         $(
@@ -28,9 +28,9 @@ pub(crate) use unroll;
 /// Repeats a block for row, column and place of every element of a packed matrix.
 macro_rules! unroll_packed {
     (($row:ident, $column:ident, $at:ident) in $n:expr => $body:block) => {
-        crate::unroll::unroll!($row in $n => {
-            crate::unroll::unroll!($column in $row + 1 => {
-                const $at: usize = crate::model::packed_index($row, $column);
+        crate::numbers::unroll::unroll!($row in $n => {
+            crate::numbers::unroll::unroll!($column in $row + 1 => {
+                const $at: usize = crate::numbers::matrix::packed_index($row, $column);
                 $body
             })
         })
@@ -39,6 +39,6 @@ macro_rules! unroll_packed {
 pub(crate) use unroll_packed;
 
 const _: () = assert!(
-    crate::model::MAX_PARAMETERS == 8,
+    crate::numbers::matrix::MAX_PARAMETERS == 8,
     "the most that is unrolled"
 );

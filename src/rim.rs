@@ -3,8 +3,10 @@
 use fearless_simd::prelude::*;
 use smallvec::SmallVec;
 
-use crate::kernel::{Pixels, RegisterPixels};
-use crate::real::{Lanes, Real};
+use crate::kernel::RegisterPixels;
+use crate::numbers::median;
+use crate::numbers::real::{Lanes, Real};
+use crate::pixels::Pixels;
 
 /// Pixels on a rim that need no memory from the heap.
 const FEW: usize = 64;
@@ -12,7 +14,7 @@ const FEW: usize = 64;
 /// Median of the usable pixels on the rim of each star of a register; of all pixels where the rim
 /// has none; else 0.
 #[inline(always)]
-pub(super) fn median_of_register<S: Simd>(pixels: &RegisterPixels<'_, S>) -> Lanes<S> {
+pub(crate) fn median_of_register<S: Simd>(pixels: &RegisterPixels<'_, S>) -> Lanes<S> {
     let (median, is_empty) = median_in_lanes(pixels, true);
     if is_empty.0.simd_gt(pixels.register.splat(0.0).0).all_false() {
         return median;
@@ -217,19 +219,4 @@ fn rim(pixels: &Pixels<'_>, height: usize) -> Vec<f64> {
     };
     let rim = values(true);
     if rim.is_empty() { values(false) } else { rim }
-}
-
-/// The middle value; `None` for no values. The order of `values` is lost.
-pub fn median(values: &mut [f64]) -> Option<f64> {
-    if values.is_empty() {
-        return None;
-    }
-    let (middle, even) = (values.len() / 2, values.len().is_multiple_of(2));
-    let (below, &mut upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    if even {
-        let lower = below.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        // Halves first: the sum may overflow.
-        return Some(0.5 * lower + 0.5 * upper);
-    }
-    Some(upper)
 }

@@ -3,7 +3,7 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use crate::model::{MAX_PARAMETERS, Parameters};
+use crate::numbers::matrix::{MAX_PARAMETERS, Parameters};
 
 /// A value and its derivative by each parameter (forward-mode automatic differentiation).
 #[derive(Debug, Clone, Copy, PartialEq)]

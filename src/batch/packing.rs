@@ -6,29 +6,14 @@ use std::ops::Range;
 use fearless_simd::Level;
 use fearless_simd::prelude::*;
 
-use crate::batch::{Chunk, Scale, Value, with_values};
-use crate::block::{LANES, Row};
-use crate::level::vectorized;
-use crate::real::Lanes;
+use super::values::{Value, with_values};
+use super::{Chunk, Scale};
+use crate::numbers::lanes::{LANES, Row};
+use crate::numbers::real::Lanes;
+use crate::numbers::simd::vectorized;
+use crate::pixels::PixelBlock;
 
-/// The pixels of the stars of a block. Places without a star repeat the first one.
-#[derive(Debug, Clone, Default)]
-pub struct PackedBlock {
-    /// Pixels in a row.
-    pub width: usize,
-    /// Values, scaled to order 1.
-    pub data: Vec<Row<f32>>,
-    /// As [`Pixels::weight`](crate::kernel::Pixels::weight); a single row where every star has the
-    /// same weight for all its pixels.
-    pub weight: Vec<Row<f32>>,
-}
-
-impl PackedBlock {
-    /// Whether every star has one weight for all its pixels.
-    pub fn has_uniform_weights(&self) -> bool {
-        self.weight.len() == 1
-    }
-
+impl PixelBlock {
     /// Takes in neighbouring stars of `chunk`, at most sixteen, instead of what it has. What is in
     /// `scratch` is lost.
     pub fn pack(&mut self, chunk: &Chunk<'_>, stars: Range<usize>, scratch: &mut Vec<f32>) {
@@ -68,34 +53,6 @@ impl PackedBlock {
             }
             let (zero, one) = (Row::filled(0.0), Row::filled(1.0));
             interleave(scratch, &zero, &one, &mut self.weight);
-        }
-    }
-
-    /// Packs stars that stand in `blocks` already, sixteen to a block; at most sixteen of them.
-    pub fn regroup(blocks: &[Self], stars: &[u32]) -> Self {
-        let places: [_; LANES] = std::array::from_fn(|lane| {
-            let star = stars[if lane < stars.len() { lane } else { 0 }] as usize;
-            (&blocks[star / LANES], star % LANES)
-        });
-        let data = |pixel: usize| Row(places.map(|(block, lane)| block.data[pixel][lane]));
-        let weight = |pixel: usize| {
-            Row(places.map(|(block, lane)| {
-                let row = if block.has_uniform_weights() {
-                    0
-                } else {
-                    pixel
-                };
-                block.weight[row][lane]
-            }))
-        };
-        let is_uniform = places.iter().all(|(block, _)| block.has_uniform_weights());
-        let pixels = places[0].0.data.len();
-        Self {
-            width: places[0].0.width,
-            data: (0..pixels).map(data).collect(),
-            weight: (0..if is_uniform { 1 } else { pixels })
-                .map(weight)
-                .collect(),
         }
     }
 }

@@ -10,22 +10,23 @@ use std::f64::consts::{LN_2, PI};
 
 use fearless_simd::prelude::*;
 
-use super::operations::Counted;
-use super::{Form, Kernel, NormalEquations, RegisterPixels, ResidualSums, Work};
+use super::{BACKGROUND, EllipticalGaussian};
 use crate::estimator::Estimate;
+use crate::kernel::operations::Counted;
+use crate::kernel::{Form, Kernel, RegisterPixels, Repeats, ShaderParts, Work};
 use crate::model::ellipse::{AMPLITUDE, LN_WIDTH_X, LN_WIDTH_Y, SHEAR, X, Y, half_inverse};
-use crate::model::elliptical_gaussian::{BACKGROUND, EllipticalGaussian};
-use crate::model::{MAX_PACKED, MAX_PARAMETERS, Packed, Parameters, packed_index};
-use crate::real::{Lanes, Real};
-use crate::unroll::unroll;
+use crate::numbers::matrix::{MAX_PACKED, MAX_PARAMETERS, Parameters, Symmetric, packed_index};
+use crate::numbers::real::{Lanes, Real};
+use crate::numbers::unroll::unroll;
+use crate::sums::{NormalEquations, ResidualSums};
 
 /// Sums over powers of the coordinates.
 #[derive(Debug, Clone, Copy)]
-pub struct Conic;
+pub struct ByPowers;
 
 /// The derivatives less what a wider star of the same flux loses in height (see [`add_row_and_column`]): by which
 /// parameter, and the powers of `u` and of `dy`.
-pub(crate) const TERMS: [(usize, usize, usize); 7] = [
+const TERMS: [(usize, usize, usize); 7] = [
     (AMPLITUDE, 0, 0),
     (X, 1, 0),
     (Y, 1, 0),
@@ -36,16 +37,16 @@ pub(crate) const TERMS: [(usize, usize, usize); 7] = [
 ];
 
 /// Highest power of the products, and of the single sums.
-pub(crate) const SQUARES: usize = 4;
-pub(crate) const SINGLES: usize = 2;
+const SQUARES: usize = 4;
+const SINGLES: usize = 2;
 
 /// Monomials up to a degree.
-pub(crate) const fn monomials(degree: usize) -> usize {
+const fn monomials(degree: usize) -> usize {
     (degree + 1) * (degree + 2) / 2
 }
 
 /// Place of `u^i dy^j`: those of lower degrees stand before.
-pub(crate) const fn monomial(i: usize, j: usize) -> usize {
+const fn monomial(i: usize, j: usize) -> usize {
     (i + j) * (i + j + 1) / 2 + j
 }
 
@@ -95,7 +96,7 @@ impl<T: Real> Star<T> {
 /// Adds `factor` times row and column `FROM` of a symmetric matrix to row and column `TO`.
 #[inline(always)]
 fn add_row_and_column<T: Real, const TO: usize, const FROM: usize>(
-    matrix: &mut Packed<T>,
+    matrix: &mut Symmetric<T>,
     factor: T,
 ) {
     let shared = matrix[packed_index(TO, FROM)];
@@ -193,7 +194,7 @@ impl<T: Real> Products<T> {
 
     /// The matrix of the parameters.
     #[inline(always)]
-    fn matrix(&self, star: &Star<T>) -> Packed<T> {
+    fn matrix(&self, star: &Star<T>) -> Symmetric<T> {
         let mut matrix = [star.flux.constant(0.0); MAX_PACKED];
         unroll!(A in TERMS.len() => {
             let (j, i_a, j_a) = TERMS[A];
@@ -217,7 +218,7 @@ impl<T: Real> Products<T> {
     /// A quadratic form of the derivatives as polynomials: `g^2` times that of `squares`, plus `g`
     /// times that of `singles`, plus `ones`.
     #[inline(always)]
-    fn of_form(star: &Star<T>, matrix: &Packed<T>) -> Self {
+    fn of_form(star: &Star<T>, matrix: &Symmetric<T>) -> Self {
         let mut matrix = *matrix;
         add_row_and_column::<T, AMPLITUDE, LN_WIDTH_X>(&mut matrix, -star.flux);
         add_row_and_column::<T, AMPLITUDE, LN_WIDTH_Y>(&mut matrix, -star.flux);
@@ -307,8 +308,26 @@ impl<T: Real> Scores<T> {
     }
 }
 
-impl Kernel<EllipticalGaussian> for Conic {
-    const FORM: Form = Form::Conic;
+impl Kernel<EllipticalGaussian> for ByPowers {
+    const FORM: Form = Form::Whole;
+
+    fn shader_parts() -> ShaderParts {
+        ShaderParts {
+            constants: vec![
+                ("TERMS", shader_terms().len()),
+                ("SINGLE_POWERS", SINGLES + 1),
+                ("SQUARE_POWERS", SQUARES + 1),
+                ("SINGLES", monomials(SINGLES)),
+                ("SQUARES", monomials(SQUARES)),
+            ],
+            repeats: vec![
+                ("monomial in SINGLES", repeats_of_monomials(SINGLES)),
+                ("monomial in SQUARES", repeats_of_monomials(SQUARES)),
+                ("term in TERMS", repeats_of_terms()),
+                ("pair in TERMS", repeats_of_pairs()),
+            ],
+        }
+    }
 
     #[inline(always)]
     fn normal_equations<E: Estimate, S: Simd>(
@@ -355,7 +374,7 @@ impl Kernel<EllipticalGaussian> for Conic {
     fn residual_sums<S: Simd>(
         pixels: &RegisterPixels<'_, S>,
         p: &Parameters<Lanes<S>>,
-        inverse: Option<&Packed<Lanes<S>>>,
+        inverse: Option<&Symmetric<Lanes<S>>>,
     ) -> ResidualSums<Lanes<S>> {
         match inverse {
             Some(inverse) => residual_sums::<S, true>(pixels, p, inverse),
@@ -401,7 +420,7 @@ impl Kernel<EllipticalGaussian> for Conic {
 fn residual_sums<S: Simd, const SANDWICH: bool>(
     pixels: &RegisterPixels<'_, S>,
     p: &Parameters<Lanes<S>>,
-    inverse: &Packed<Lanes<S>>,
+    inverse: &Symmetric<Lanes<S>>,
 ) -> ResidualSums<Lanes<S>> {
     let RegisterPixels {
         register, width, ..
@@ -440,4 +459,57 @@ fn residual_sums<S: Simd, const SANDWICH: bool>(
         leverage: -least_rest + 1.0,
         sandwich: sandwich.matrix(&star),
     }
+}
+
+/// For each monomial up to a degree `monomial`, its place, and `i`, `j`, its powers of `u` and `dy`.
+fn repeats_of_monomials(degree: usize) -> Repeats {
+    (0..=degree)
+        .flat_map(|sum| (0..=sum).map(move |j| (sum - j, j)))
+        .map(|(i, j)| vec![("monomial", monomial(i, j)), ("i", i), ("j", j)])
+        .collect()
+}
+
+/// For each term its number, `j`, its parameter, and `monomial`.
+fn repeats_of_terms() -> Repeats {
+    (0..)
+        .zip(shader_terms())
+        .map(|(term, (parameter, i, j))| {
+            vec![
+                ("term", term),
+                ("j", parameter),
+                ("monomial", monomial(i, j)),
+            ]
+        })
+        .collect()
+}
+
+/// For each product of two terms `term` and `other`, their numbers; `jk`, the place of both parameters;
+/// `times`, how often the product stands there; and `monomial`.
+fn repeats_of_pairs() -> Repeats {
+    let terms = shader_terms();
+    (0..terms.len())
+        .flat_map(|a| (0..=a).map(move |b| (a, b)))
+        .map(|(a, b)| {
+            let ((j, i_a, j_a), (k, i_b, j_b)) = (terms[a], terms[b]);
+            vec![
+                ("term", a),
+                ("other", b),
+                ("jk", packed_index(j, k)),
+                // Both orders of two terms of one parameter.
+                ("times", if a != b && j == k { 2 } else { 1 }),
+                ("monomial", monomial(i_a + i_b, j_a + j_b)),
+            ]
+        })
+        .collect()
+}
+
+/// The terms of the derivatives with what a wider star loses in height, in the order of `factors` in
+/// `shaders/model/elliptical_gaussian.wgsl`.
+fn shader_terms() -> [(usize, usize, usize); TERMS.len() + 2] {
+    let lower = [(LN_WIDTH_X, 0, 0), (LN_WIDTH_Y, 0, 0)];
+    let mut terms = [(AMPLITUDE, 0, 0); TERMS.len() + 2];
+    for (term, given) in terms.iter_mut().zip(TERMS.into_iter().chain(lower)) {
+        *term = given;
+    }
+    terms
 }
