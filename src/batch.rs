@@ -3,6 +3,7 @@
 mod packing;
 mod scale;
 mod star;
+mod start;
 mod values;
 
 use std::borrow::Cow;
@@ -22,7 +23,8 @@ use crate::pixels::{PixelBlock, Pixels};
 use crate::star::WORTH_A_CORE;
 pub use scale::Scale;
 pub(crate) use scale::Scales;
-pub use star::{BatchStar, Start};
+pub use star::BatchStar;
+pub use start::Start;
 use values::Values;
 pub(crate) use values::{Value, ValuesOf, with_values};
 

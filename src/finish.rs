@@ -127,7 +127,7 @@ impl Finisher<'_> {
             residuals,
             valued,
             unit,
-            scales: &Scales::of(stars),
+            scales: &Scales::of(stars.iter().map(|star| &star.scale)),
         };
         let footprint = self.chunk.footprint(self.model);
         vectorized!(self.level, simd => with_constant!(n, N => {

@@ -25,6 +25,7 @@ use rand_pcg::Pcg64;
 
 use crate::error::{Error, Result};
 use crate::model::{Gaussian, Model, Role};
+use crate::numbers::dual::Dual;
 use crate::numbers::matrix::Parameters;
 
 /// Most stars of a field or cutouts of a stack.
@@ -235,6 +236,13 @@ fn get(model: &dyn Model, parameters: &Parameters, role: Role) -> f64 {
     let mut all = parameters.iter().zip(model.parameters());
     all.find(|(_, p)| p.role == role)
         .map_or(f64::NAN, |(value, _)| *value)
+}
+
+/// The flux of a star, with its derivatives.
+fn brightness(model: &dyn Model, parameters: &Parameters) -> Dual {
+    let mut columns = model.columns().iter().zip(model.columns_at(parameters));
+    let flux = columns.find(|(column, _)| column.role == Role::Flux);
+    flux.map_or_else(|| Dual::constant(f64::NAN), |(_, flux)| flux)
 }
 
 #[cfg(test)]

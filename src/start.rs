@@ -133,7 +133,10 @@ impl<'a> Starter<'a> {
             };
             set_lane(parameters, lane, &start);
         }
-        let (footprint, scales) = (self.chunk.footprint(model), Scales::of(stars));
+        let (footprint, scales) = (
+            self.chunk.footprint(model),
+            Scales::of(stars.iter().map(|star| &star.scale)),
+        );
         vectorized!(self.level, simd => {
             for part in Part::all(simd) {
                 let given = part.mask(given);

@@ -2,7 +2,6 @@
 
 use fearless_simd::prelude::*;
 
-use super::BatchStar;
 use crate::model::{Parameter, Role};
 use crate::numbers::lanes::{Part, Row};
 use crate::numbers::matrix::Parameters;
@@ -60,8 +59,8 @@ pub(crate) struct Scales {
 }
 
 impl Scales {
-    /// Those of at most sixteen stars; where there is none nothing changes.
-    pub(crate) fn of(stars: &[BatchStar]) -> Self {
+    /// The scales of at most sixteen stars, one to a lane; a lane without a star changes nothing.
+    pub(crate) fn of<'a>(stars: impl Iterator<Item = &'a Scale>) -> Self {
         let (zero, one) = (Row::filled(0.0), Row::filled(1.0));
         let mut scales = Self {
             pedestal: zero,
@@ -69,7 +68,7 @@ impl Scales {
             weight: one,
             corner: (zero, zero),
         };
-        for (lane, BatchStar { scale, .. }) in stars.iter().enumerate() {
+        for (lane, scale) in stars.enumerate() {
             scales.pedestal[lane] = scale.pedestal;
             scales.range[lane] = scale.range;
             scales.weight[lane] = scale.weight;
@@ -152,7 +151,7 @@ mod tests {
             cutout.corner = (10 * star as i64, 7 - star as i64);
             batch.push(&cutout, START).unwrap();
         }
-        let scales = Scales::of(&batch.stars);
+        let scales = Scales::of(batch.stars.iter().map(|star| &star.scale));
         for model in MODELS {
             for (j, parameter) in model.parameters().iter().enumerate() {
                 for level in [Level::new(), Level::baseline()] {

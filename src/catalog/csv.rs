@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::Column;
 use super::output::Output;
 #[cfg(feature = "sqlite")]
-use super::query::Stream;
+use super::stream::Stream;
 use super::{COLUMNS, CatalogWriter, ImageInfo, Row, Value};
 use crate::error::Result;
 

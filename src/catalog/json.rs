@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::query::Stream;
+use super::stream::Stream;
 use super::{Column, Value};
 
 /// Writes rows as they come.

@@ -26,6 +26,8 @@ mod region;
 mod row;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(feature = "sqlite")]
+mod stream;
 mod table;
 #[cfg(feature = "sqlite")]
 mod text;

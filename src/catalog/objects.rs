@@ -17,6 +17,7 @@ mod grid;
 mod judge;
 mod link;
 mod mean;
+mod measured;
 mod place;
 mod register;
 mod store;

@@ -20,6 +20,7 @@ use rusqlite::types::ValueRef;
 use super::file::{self, FileFormat};
 use super::output::Output;
 use super::provenance::Provenance;
+use super::stream::Stream;
 use super::table::Table;
 use super::{COLUMNS, Column, Kind, Value, csv, json, text};
 use crate::error::{Error, Result};
@@ -28,7 +29,6 @@ pub(crate) use session::Session;
 pub(crate) use sql::{Chosen, Select};
 
 pub use format::QueryFormat;
-pub(super) use format::Stream;
 pub use region::Region;
 pub(super) use session::check_run;
 

@@ -3,7 +3,6 @@
 mod args;
 pub(super) mod axes;
 mod beside;
-mod companions;
 mod end;
 mod expand;
 mod hot_pixels;

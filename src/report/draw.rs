@@ -1,8 +1,8 @@
 //! Ellipses on a picture, with soft rims.
 
 use super::color::Color;
+use super::ellipse::Ellipse;
 use super::picture::Picture;
-use super::triplet::Ellipse;
 
 /// Where pixels of an image are in a picture that [`Picture::of_pixels`] makes of them.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -9,6 +9,7 @@
 
 mod color;
 mod draw;
+mod ellipse;
 mod field;
 mod figure;
 mod head;
@@ -43,6 +44,7 @@ use limits::Limits;
 
 pub use color::{Color, ColorTable};
 pub use draw::Panel;
+pub use ellipse::Ellipse;
 pub use letters::{Face, text_width};
 pub use numbers::{Fact, facts, printable, significant, with_error};
 pub use page::{LARGEST_PAGE, Report, Written};
@@ -54,7 +56,7 @@ pub use scene::Scene;
 pub use settings::{FitSettings, PlaneFile};
 pub use stretch::{Stretch, shrink, zscale};
 pub use text_art::{Tone, text_art};
-pub use triplet::{Ellipse, Layer, ModelStar, ResidualUnit, Triplet, parameters_of};
+pub use triplet::{Layer, ModelStar, ResidualUnit, Triplet, parameters_of};
 
 #[cfg(test)]
 mod tests;

@@ -4,13 +4,14 @@ use ndarray::{Array2, ArrayView2};
 
 use super::color::{Color, ColorTable};
 use super::draw::Panel;
+use super::ellipse::Ellipse;
 use super::picture::Picture;
 use super::scene::{Piece, Scene};
 use super::stretch::Stretch;
 use crate::catalog::Row;
 use crate::cutout::Weighting;
 use crate::error::Result;
-use crate::model::{FWHM_OF_SIGMA, Model};
+use crate::model::Model;
 use crate::numbers::matrix::{MAX_PARAMETERS, Parameters};
 
 /// The pixels of a star, and, where it was fitted, its model and what is left.
@@ -59,45 +60,6 @@ pub struct Layer<'a> {
     pub stretch: Stretch,
     /// From brightness to colours.
     pub table: ColorTable,
-}
-
-/// An isophote.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Ellipse {
-    /// Column of the centre, pixels of the image, from 0.
-    pub x: f64,
-    /// Row of the centre.
-    pub y: f64,
-    /// Half of the major axis, pixels.
-    pub major: f64,
-    /// Half of the minor axis, pixels.
-    pub minor: f64,
-    /// From +x to +y, degrees.
-    pub theta: f64,
-}
-
-impl Ellipse {
-    /// Where a Gaussian as wide as a star has fallen by one sigma; of a Moffat that is the ellipse
-    /// of its full width at half maximum over 2.3548. `first_pixel` is the position of the first
-    /// pixel in the catalogue, 0 or 1. `None` for a star without values.
-    pub fn one_sigma(star: &Row, first_pixel: f64) -> Option<Self> {
-        let sigma = |column: &str| {
-            let width = star.get(column).filter(|width| *width > 0.0)?;
-            Some(width / FWHM_OF_SIGMA)
-        };
-        let round = || sigma("fwhm").map(|sigma| (sigma, sigma, 0.0));
-        let axes = sigma("fwhm_major").zip(sigma("fwhm_minor"));
-        let axes = axes.zip(star.get("theta"));
-        let axes = axes.map(|((major, minor), theta)| (major, minor, theta));
-        let (major, minor, theta) = axes.or_else(round)?;
-        Some(Self {
-            x: star.get("x")? - first_pixel,
-            y: star.get("y")? - first_pixel,
-            major,
-            minor,
-            theta,
-        })
-    }
 }
 
 /// The parameters of a model from the columns of a star, positions counted from 0; `None` where one

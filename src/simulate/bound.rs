@@ -1,9 +1,8 @@
 //! How well a star can be measured, and how bright it must be for that.
 
-use super::{Camera, Truth, get, set};
+use super::{Camera, Truth, brightness, get, set};
 use crate::estimator::Estimator;
 use crate::model::{Model, Role};
-use crate::numbers::dual::Dual;
 use crate::numbers::matrix::{Parameters, Symmetric, quadratic_form};
 use crate::pixels::Pixels;
 use crate::solver::cholesky;
@@ -103,11 +102,4 @@ impl Scene {
         }
         None
     }
-}
-
-/// The flux of a star, with its derivatives.
-pub(super) fn brightness(model: &dyn Model, parameters: &Parameters) -> Dual {
-    let mut columns = model.columns().iter().zip(model.columns_at(parameters));
-    let flux = columns.find(|(column, _)| column.role == Role::Flux);
-    flux.map_or_else(|| Dual::constant(f64::NAN), |(_, flux)| flux)
 }

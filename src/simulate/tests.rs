@@ -168,7 +168,7 @@ fn pulls(stack: &Stack, factor: f64) -> (f64, f64) {
         .zip(&stack.truth)
         .filter(|(fit, _)| fit.status == FitStatus::Converged)
         .map(|(fit, star)| {
-            let flux = bound::brightness(stack.model, &fit.parameters).value;
+            let flux = brightness(stack.model, &fit.parameters).value;
             (flux - star.flux) / (factor * star.flux_err)
         })
         .collect();

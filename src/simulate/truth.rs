@@ -3,8 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::bound::brightness;
-use super::get;
+use super::{brightness, get};
 use crate::catalog::{COLUMNS, Row, Value};
 use crate::error::{Error, Result};
 use crate::fit::{FitStatus, Flags};

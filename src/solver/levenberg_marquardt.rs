@@ -4,8 +4,8 @@ use fearless_simd::Level;
 use fearless_simd::prelude::*;
 
 use super::cholesky::with_constant;
-use super::linear::Move;
-use super::quadratic::{Bounds, Quadratic, accept};
+use super::linear::{Move, accept};
+use super::quadratic::{Bounds, Quadratic};
 use super::{Solver, Tolerances};
 use crate::block::StarBlock;
 use crate::fit::FitStatus;

@@ -9,9 +9,10 @@ use fearless_simd::prelude::*;
 
 use super::quadratic::{Bounds, Quadratic};
 use crate::block::StarBlock;
-use crate::numbers::lanes::Part;
+use crate::numbers::lanes::{Part, Row};
 use crate::numbers::matrix::Parameters;
-use crate::numbers::unroll::unroll;
+use crate::numbers::unroll::{unroll, unroll_packed};
+use crate::sums::NormalEquations;
 
 /// Where the flux stands among the coordinates; the background is the last.
 const FLUX: usize = 0;
@@ -161,6 +162,60 @@ const fn is_linear<const N: usize>(j: usize) -> bool {
     j == FLUX || j == N - 1
 }
 
+/// Writes trials and the sums there, both after a move, into what is best so far, for the stars in
+/// `mask`.
+#[inline(always)]
+pub(super) fn accept<S: Simd, const N: usize>(
+    part: Part<S>,
+    mask: S::mask64s,
+    sums: &NormalEquations<Row>,
+    moved: &Move<S>,
+    block: &mut StarBlock,
+) {
+    // Most often all are better.
+    if mask.all_true() {
+        write::<S, N>(
+            #[inline(always)]
+            |value, row| part.store(row, value),
+            part,
+            sums,
+            moved,
+            block,
+        );
+    } else {
+        write::<S, N>(
+            #[inline(always)]
+            |value, row| part.store(row, mask.select(value, part.load(row))),
+            part,
+            sums,
+            moved,
+            block,
+        );
+    }
+}
+
+/// Writes them as `store` does.
+#[inline(always)]
+fn write<S: Simd, const N: usize>(
+    store: impl Fn(S::f64s, &mut Row),
+    part: Part<S>,
+    sums: &NormalEquations<Row>,
+    moved: &Move<S>,
+    block: &mut StarBlock,
+) {
+    let here = Quadratic::new(part, &block.trial, sums);
+    let trial = moved.parameters::<N>(&here);
+    let best = &mut block.equations;
+    store(moved.chi2(&here), &mut best.chi2);
+    unroll!(J in N => {
+        store(trial[J], &mut block.parameters[J]);
+        store(moved.gradient::<N>(&here, J), &mut best.gradient[J]);
+    });
+    unroll_packed!((J, K, AT) in N => {
+        store(moved.curvature::<N>(&here, J, K), &mut best.curvature[AT]);
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
@@ -172,11 +227,10 @@ mod tests {
     use crate::constraints::Constraints;
     use crate::estimator::Estimator;
     use crate::model::{MODELS, Model, Moments};
-    use crate::numbers::lanes::{LANES, Row, lane_of};
+    use crate::numbers::lanes::{LANES, lane_of};
     use crate::numbers::matrix::packed_index;
     use crate::pixels::Pixels;
     use crate::solver::cholesky::with_constant;
-    use crate::solver::quadratic::accept;
     use crate::sums::NormalEquations;
 
     const SIDE: usize = 15;

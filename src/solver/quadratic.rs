@@ -3,12 +3,11 @@
 use fearless_simd::prelude::*;
 
 use super::cholesky::{Factor, SMALLEST_PIVOT, hold};
-use super::linear::Move;
 use crate::block::StarBlock;
 use crate::estimator::REFUSED;
 use crate::numbers::lanes::{ParameterRows, Part, Row};
 use crate::numbers::matrix::{MAX_PARAMETERS, Parameters, packed_index};
-use crate::numbers::unroll::{unroll, unroll_packed};
+use crate::numbers::unroll::unroll;
 use crate::sums::NormalEquations;
 
 /// Parameters with the sums there. Each number is read where it is used: registers are too few to
@@ -198,60 +197,6 @@ impl<'a, S: Simd> Quadratic<'a, S> {
         let chi2 = self.chi2().max(power * (epsilon * epsilon));
         (chi2 + (chi2 * power * per_pixel).sqrt()) * epsilon
     }
-}
-
-/// Writes trials and the sums there, both after a move, into what is best so far, for the stars in
-/// `mask`.
-#[inline(always)]
-pub(super) fn accept<S: Simd, const N: usize>(
-    part: Part<S>,
-    mask: S::mask64s,
-    sums: &NormalEquations<Row>,
-    moved: &Move<S>,
-    block: &mut StarBlock,
-) {
-    // Most often all are better.
-    if mask.all_true() {
-        write::<S, N>(
-            #[inline(always)]
-            |value, row| part.store(row, value),
-            part,
-            sums,
-            moved,
-            block,
-        );
-    } else {
-        write::<S, N>(
-            #[inline(always)]
-            |value, row| part.store(row, mask.select(value, part.load(row))),
-            part,
-            sums,
-            moved,
-            block,
-        );
-    }
-}
-
-/// Writes them as `store` does.
-#[inline(always)]
-fn write<S: Simd, const N: usize>(
-    store: impl Fn(S::f64s, &mut Row),
-    part: Part<S>,
-    sums: &NormalEquations<Row>,
-    moved: &Move<S>,
-    block: &mut StarBlock,
-) {
-    let here = Quadratic::new(part, &block.trial, sums);
-    let trial = moved.parameters::<N>(&here);
-    let best = &mut block.equations;
-    store(moved.chi2(&here), &mut best.chi2);
-    unroll!(J in N => {
-        store(trial[J], &mut block.parameters[J]);
-        store(moved.gradient::<N>(&here, J), &mut best.gradient[J]);
-    });
-    unroll_packed!((J, K, AT) in N => {
-        store(moved.curvature::<N>(&here, J, K), &mut best.curvature[AT]);
-    });
 }
 
 /// The box of the parameters of a part.

@@ -2,10 +2,20 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use bytemuck::{Pod, Zeroable};
 use wgpu::{Buffer, BufferUsages};
 
 use super::device::Gpu;
-use super::evaluator::BatchInfo;
+
+/// Numbers of a dispatch; twin of `BatchInfo` in `shaders/batch.wgsl`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(super) struct BatchInfo {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) stars: u32,
+    pub(super) groups: u32,
+}
 
 /// Bytes that a chunk needs in each buffer but that of its [`BatchInfo`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Pod;
 use wgpu::Buffer;
 
-use super::buffers::{Buffers, Clock, Pool, Sizes, TIMES};
+use super::buffers::{BatchInfo, Buffers, Clock, Pool, Sizes, TIMES};
 use super::device::Gpu;
 use super::repeat::CELL;
 use super::shader::{self, Variant};
@@ -17,16 +17,6 @@ use crate::error::Result;
 use crate::numbers::lanes::{LANES, LaneMask, ParameterRows, Row};
 use crate::pixels::PixelBlock;
 use crate::sums::NormalEquations;
-
-/// Numbers of a dispatch; twin of `BatchInfo` in `shaders/batch.wgsl`.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-pub(super) struct BatchInfo {
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) stars: u32,
-    pub(super) groups: u32,
-}
 
 /// The stars of a chunk.
 pub(super) struct GpuEvaluator<'a> {

@@ -225,7 +225,7 @@ mod tests {
         Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator,
     };
 
-    use super::super::evaluator::BatchInfo;
+    use super::super::buffers::BatchInfo;
     use super::*;
     use crate::model::MODELS;
 

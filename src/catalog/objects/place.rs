@@ -2,6 +2,7 @@
 
 use super::affine::Point;
 use super::mean::Mean;
+use super::measured::Measured;
 use super::store::StoredImage;
 use crate::wcs::{Sky, Wcs};
 
@@ -13,9 +14,6 @@ pub(super) enum StarPlace {
     /// In the first image, pixels.
     Pixel(Point, [f64; 2]),
 }
-
-/// Two coordinates with their errors.
-pub(super) type Measured = [(f64, Option<f64>); 2];
 
 /// Where an object is.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row as SqlRow, params};
 
 use super::affine::Point;
 use super::mean::Mean;
-use super::place::Measured;
+use super::measured::Measured;
 use super::{Linked, MatchOptions, Placement};
 use crate::catalog::query::check_run;
 use crate::catalog::sqlite::{close, database_error, open_to_change};

@@ -1,10 +1,9 @@
 //! How results are written.
 
-use std::io::{self, Write};
 use std::path::Path;
 
+use crate::catalog::CatalogFormat;
 use crate::catalog::file::FileFormat;
-use crate::catalog::{CatalogFormat, Column, Value};
 use crate::error::{Error, Result};
 
 /// How a result is written.
@@ -79,21 +78,4 @@ impl QueryFormat {
             Self::Parquet => Some(FileFormat::parquet(path)?),
         })
     }
-}
-
-/// A format whose rows are written as they come.
-pub(crate) trait Stream {
-    /// Writes what comes before the rows.
-    fn begin(&mut self, columns: &[Column], out: &mut dyn Write) -> io::Result<()>;
-
-    /// Writes a row.
-    fn row(
-        &mut self,
-        columns: &[Column],
-        values: &[Value<'_>],
-        out: &mut dyn Write,
-    ) -> io::Result<()>;
-
-    /// Writes what comes after the rows.
-    fn end(&mut self, out: &mut dyn Write) -> io::Result<()>;
 }

@@ -1,5 +1,7 @@
 //! The options of `starfit fit`.
 
+mod companions;
+
 use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
 
@@ -16,8 +18,9 @@ use starfit::planes::MaskRule;
 use starfit::solver::{GradientDescent, LevenbergMarquardt, Solver};
 use starfit::star::Positions;
 
-use super::companions::{Companions, contradiction};
 use crate::cli::backend::BackendArgs;
+pub(super) use companions::Companions;
+use companions::contradiction;
 
 /// Options of `starfit fit`.
 #[derive(Debug, Args)]

@@ -1,9 +1,10 @@
 //! What else is in the file of an image: extensions beside it, such as errors and masks.
 
-use super::header::{Header, Value};
+use super::header::Header;
 use super::unit::{Kind, Unit, Units};
 use super::{FitsFile, FitsPath, HduName, image_axes};
 use crate::Result;
+use crate::io::fits::value::Value;
 use crate::planes::{BitNames, NoisePlane};
 
 /// A header-data unit with pixels.

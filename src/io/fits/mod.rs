@@ -11,6 +11,7 @@ mod scaling;
 mod table;
 mod tiled;
 mod unit;
+mod value;
 mod write;
 
 use std::ops::Range;
@@ -22,8 +23,8 @@ use fitsio_pure::hdu::Hdu;
 use fitsio_pure::image::{ImageData, read_image_data};
 use ndarray::{Array2, Array3};
 
+pub use crate::io::fits::value::Value;
 pub use beside::Extension;
-pub use header::Value;
 pub use path::{FitsPath, HduName};
 pub(crate) use read_table::{TableValues, read_table};
 pub(crate) use table::{TableColumn, TableType, padding, table_header};

@@ -1,7 +1,7 @@
 //! When an image was exposed: the cards that observatories, cameras and programs write it in.
 
-use super::header::Value;
 use crate::date::{self, Written};
+use crate::io::fits::value::Value;
 use crate::time::{Instant, Scale};
 
 /// Start of the exposure, the likeliest first: a date with its time.

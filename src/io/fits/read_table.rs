@@ -5,11 +5,12 @@ use fitsio_pure::bintable::{
     parse_binary_table_columns, parse_tform_binary, read_binary_column,
 };
 
-use super::header::{Header, Value};
+use super::header::Header;
 use super::load::Bytes;
 use super::path::{FitsPath, HduName};
 use super::raw_hdu;
 use super::unit::{Kind, Unit, Units};
+use crate::io::fits::value::Value;
 use crate::{Error, Result};
 
 /// A table without what has no single number or text in a row.

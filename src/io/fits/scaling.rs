@@ -7,9 +7,9 @@ use fearless_simd::{Level, dispatch};
 use fitsio_pure::image::ImageData;
 use rayon::prelude::*;
 
-use super::header::Value;
 use super::unit::{Kind, Unit};
 use crate::Result;
+use crate::io::fits::value::Value;
 use crate::memory::zeros;
 
 /// What the header says of stored values.

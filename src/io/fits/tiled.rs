@@ -4,7 +4,8 @@
 use fitsio_pure::hdu::HduInfo;
 
 use super::Unit;
-use super::header::{Header, Value};
+use super::header::Header;
+use crate::io::fits::value::Value;
 use crate::{Error, Result};
 
 /// An image may always decode to this size, bytes...

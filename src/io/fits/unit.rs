@@ -2,9 +2,10 @@
 
 use fitsio_pure::BLOCK_SIZE;
 
-use super::header::{Header, Value};
+use super::header::Header;
 use super::load::Bytes;
 use super::path::HduName;
+use crate::io::fits::value::Value;
 use crate::{Error, Result};
 
 /// One header-data unit.

@@ -10,15 +10,15 @@ use starfit::image::Source;
 use starfit::io::fits::{FitsPath, HduName};
 use starfit::planes::{MaskRule, NoisePlane};
 
-use super::args::{FitArgs, Weights};
-use super::planes::{PlanePath, PlanePaths};
+use super::{FitArgs, Weights};
+use crate::cli::fit::planes::{PlanePath, PlanePaths};
 
 /// What tells the files beside the inputs from others, and from what they were before.
-pub(super) struct Companions {
-    pub(super) stars: Option<Value>,
-    pub(super) mask: Option<Value>,
+pub(in crate::cli::fit) struct Companions {
+    pub(in crate::cli::fit) stars: Option<Value>,
+    pub(in crate::cli::fit) mask: Option<Value>,
     /// Of the noise of each pixel, whichever way it is said.
-    pub(super) variance: Option<Value>,
+    pub(in crate::cli::fit) variance: Option<Value>,
 }
 
 fn list(path: &Path) -> starfit::Result<Value> {
@@ -53,7 +53,7 @@ fn meaning(mut planes: Value, meaning: Option<(&str, Value)>) -> Value {
 }
 
 /// Options that contradict each other.
-pub(super) fn contradiction(
+pub(in crate::cli::fit) fn contradiction(
     option: &str,
     expected: &str,
     found: &str,
@@ -70,7 +70,7 @@ pub(super) fn contradiction(
 
 impl FitArgs {
     /// The file that says the noise of each pixel, and how.
-    pub(super) fn noise(&self) -> (&Option<PathBuf>, NoisePlane) {
+    pub(in crate::cli::fit) fn noise(&self) -> (&Option<PathBuf>, NoisePlane) {
         let all = [
             (&self.variance, NoisePlane::Variance),
             (&self.error, NoisePlane::Error),
@@ -81,7 +81,7 @@ impl FitArgs {
     }
 
     /// Whether the noise of each pixel would be of use.
-    pub(super) fn takes_noise(&self) -> bool {
+    pub(in crate::cli::fit) fn takes_noise(&self) -> bool {
         self.estimator == Estimator::LeastSquares && self.weights == Weights::Noise
     }
 
@@ -95,7 +95,7 @@ impl FitArgs {
     }
 
     /// The planes beside the inputs.
-    pub(super) fn planes(&self) -> PlanePaths<'_> {
+    pub(in crate::cli::fit) fn planes(&self) -> PlanePaths<'_> {
         let (noise, kind) = self.noise();
         PlanePaths {
             mask: self.mask.as_deref().map(|path| (path, self.mask_rule())),
@@ -104,7 +104,7 @@ impl FitArgs {
     }
 
     /// The files beside the inputs as they are now, which is to be asked before they are read.
-    pub(super) fn companions(&self) -> Result<Companions> {
+    pub(in crate::cli::fit) fn companions(&self) -> Result<Companions> {
         let (noise, kind) = self.noise();
         let kind = (kind != NoisePlane::Variance).then(|| ("kind", kind.name().into()));
         let mask = self.mask.as_deref().map(planes).transpose()?;
@@ -117,7 +117,7 @@ impl FitArgs {
     }
 
     /// Refuses options of masks and noise that contradict each other.
-    pub(super) fn check_planes(&self) -> Result<()> {
+    pub(in crate::cli::fit) fn check_planes(&self) -> Result<()> {
         let given = [&self.variance, &self.error, &self.inverse_variance];
         if given.into_iter().flatten().count() > 1 {
             return Err(contradiction(
