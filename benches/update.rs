@@ -5,9 +5,9 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fearless_simd::Level;
 use starfit::backend::{Backend, CpuBackend};
-use starfit::block::StarBlock;
 use starfit::cutout::Noise;
 use starfit::estimator::Estimator;
+use starfit::fitter::state::StarBlock;
 use starfit::numbers::lanes::{LANES, LaneMask, Row, lane_of};
 use starfit::simulate::{RECIPES, Stack};
 use starfit::solver::{LevenbergMarquardt, Solver, Tolerances};

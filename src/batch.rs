@@ -16,8 +16,6 @@ use rayon::prelude::*;
 use crate::constraints::Constraints;
 use crate::cutout::Cutout;
 use crate::error::{Error, Result};
-use crate::footprint::Footprint;
-use crate::model::Model;
 use crate::numbers::lanes::LANES;
 use crate::pixels::{PixelBlock, Pixels};
 use crate::star::WORTH_A_CORE;
@@ -258,15 +256,6 @@ impl<'a> Chunk<'a> {
     /// The stars of a block, sixteen or what is left of them.
     pub(crate) fn stars_of_block(&self, block: usize) -> Range<usize> {
         block * LANES..((block + 1) * LANES).min(self.len())
-    }
-
-    /// Its cutouts as the places of a model's stars.
-    pub(crate) fn footprint(&self, model: &'static dyn Model) -> Footprint {
-        Footprint {
-            parameters: model.parameters(),
-            width: self.width,
-            height: self.height,
-        }
     }
 
     /// The pixels of all stars, sixteen to a block.

@@ -1,5 +1,11 @@
 //! The step loop: evaluate the stars that are not done, update each, drop those that are done.
 
+pub(crate) mod coordinates;
+mod finish;
+mod footprint;
+pub mod start;
+pub mod state;
+
 use std::ops::AddAssign;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,19 +15,19 @@ use rayon::prelude::*;
 
 use crate::backend::{Backend, Evaluator, Transfers};
 use crate::batch::{Batch, BatchStar, Chunk};
-use crate::block::StarBlock;
-use crate::chart::Chart;
 use crate::cutout::Weighting;
 use crate::error::{Error, Result};
 use crate::estimator::Estimator;
-use crate::finish::{FinishSpace, Finisher};
 use crate::fit::Fit;
+use crate::fitter::coordinates::CoordinateSystem;
+use crate::fitter::finish::{FinishSpace, Finisher};
+use crate::fitter::start::Starter;
+use crate::fitter::state::StarBlock;
 use crate::model::Model;
 use crate::numbers::lanes::{LANES, LaneMask, ParameterRows, Row};
 use crate::numbers::matrix::MAX_PARAMETERS;
 use crate::pixels::PixelBlock;
 use crate::solver::{Solver, Tolerances};
-use crate::start::Starter;
 use crate::sums::NormalEquations;
 
 /// Fits a model to batches of cutouts.
@@ -176,7 +182,7 @@ impl Fitter {
     /// Those of [`fit`](Self::fit); what is in `fits` then means nothing.
     pub fn fit_into(&self, batch: &Batch, fits: &mut Vec<Fit>) -> Result<()> {
         let constraints = batch.stars.iter().map(|star| star.constraints.as_deref());
-        let chart = Chart::new(self.model, constraints.flatten());
+        let system = CoordinateSystem::new(self.model, constraints.flatten());
         let most = self.backend.chunk_size(self.model, batch.pixels_per_star());
         let most = self.chunk.map_or(most, |chunk| chunk.min(most)).max(1);
         let share = batch.len().div_ceil(2 * rayon::current_num_threads());
@@ -187,7 +193,7 @@ impl Fitter {
         let chunks = fits.par_chunks_mut(size).with_max_len(1).enumerate();
         chunks.try_for_each(|(index, fits)| {
             let from = index * size;
-            self.fit_chunk(batch.chunk(from, from + fits.len()), &chart, fits)
+            self.fit_chunk(batch.chunk(from, from + fits.len()), &system, fits)
         })
     }
 
@@ -215,7 +221,12 @@ impl Fitter {
         }
     }
 
-    fn fit_chunk(&self, chunk: Chunk<'_>, chart: &Chart, fits: &mut [Fit]) -> Result<()> {
+    fn fit_chunk(
+        &self,
+        chunk: Chunk<'_>,
+        system: &CoordinateSystem,
+        fits: &mut [Fit],
+    ) -> Result<()> {
         self.check(chunk.stars)?;
         let level = Level::new();
         let mut tally = Tally {
@@ -235,7 +246,7 @@ impl Fitter {
         })?;
         timed(&mut tally.start, || {
             blocks.resize(pixels.len(), StarBlock::EMPTY);
-            let starter = Starter::new(chunk, chart, self.estimator, level);
+            let starter = Starter::new(chunk, system, self.estimator, level);
             for (index, (block, pixels)) in blocks.iter_mut().zip(&*pixels).enumerate() {
                 block.clear();
                 starter.fill(chunk.stars_of_block(index), pixels, block);
@@ -244,18 +255,18 @@ impl Fitter {
         let mut steps = Steps {
             solver: self.solver.as_ref(),
             evaluator: evaluator.as_mut(),
-            chart,
+            system,
             level,
             tolerances: Tolerances {
                 ftol: self.tolerance,
                 max_iterations: self.max_iterations,
                 epsilon: self.backend.epsilon(),
                 refuses: self.estimator == Estimator::Poisson,
-                coordinates: chart.coordinates(),
-                angle: chart.angle(),
+                coordinates: system.coordinates(),
+                angle: system.angle(),
                 is_linear: self.estimator.is_quadratic()
                     && self.max_iterations > 0
-                    && chart.is_linear(),
+                    && system.is_linear(),
             },
             tally: &mut tally,
         };
@@ -264,12 +275,12 @@ impl Fitter {
         drop(evaluator);
         let finisher = Finisher {
             model: self.model,
-            chart,
+            system,
             estimator: self.estimator,
             chunk,
             level,
             exact: self.backend.epsilon() <= f64::EPSILON,
-            angle: chart.angle(),
+            angle: system.angle(),
         };
         timed(&mut tally.finish, || {
             let fits = fits.chunks_mut(LANES);
@@ -288,7 +299,7 @@ impl Fitter {
 struct Steps<'a> {
     solver: &'a dyn Solver,
     evaluator: &'a mut dyn Evaluator,
-    chart: &'a Chart,
+    system: &'a CoordinateSystem,
     level: Level,
     tolerances: Tolerances<'a>,
     tally: &'a mut Tally,
@@ -353,7 +364,7 @@ impl Steps<'_> {
             for ((block, parameters), wanted) in
                 blocks.iter().zip(&mut *parameters).zip(&mut *wanted)
             {
-                self.chart.parameters_of_block(&block.trial, parameters);
+                self.system.parameters_of_block(&block.trial, parameters);
                 *wanted = block.running;
             }
             self.evaluator.evaluate(parameters, wanted, sums)
@@ -364,7 +375,7 @@ impl Steps<'_> {
         self.tally.readback += readback;
         timed(&mut self.tally.update, || {
             for (block, sums) in blocks.iter_mut().zip(sums) {
-                self.chart
+                self.system
                     .pull_back_block(block.running, &block.trial, sums);
                 self.solver
                     .update(self.level, block, sums, &self.tolerances);

@@ -8,7 +8,7 @@ use crate::constraints::Constraints;
 use crate::cutout::{Cutout, Weighting};
 use crate::estimator::{Estimate, LeastSquares, Poisson};
 use crate::fit::Flags;
-use crate::flanks::moments_of_flanks;
+use crate::fitter::start::flanks::moments_of_flanks;
 use crate::model::Moments;
 
 /// What the batch knows of one star beside its pixels.

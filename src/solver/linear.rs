@@ -8,7 +8,7 @@
 use fearless_simd::prelude::*;
 
 use super::quadratic::{Bounds, Quadratic};
-use crate::block::StarBlock;
+use crate::fitter::state::StarBlock;
 use crate::numbers::lanes::{Part, Row};
 use crate::numbers::matrix::Parameters;
 use crate::numbers::unroll::{unroll, unroll_packed};
@@ -223,9 +223,9 @@ mod tests {
     use fearless_simd::{Level, dispatch};
 
     use super::*;
-    use crate::chart::Chart;
     use crate::constraints::Constraints;
     use crate::estimator::Estimator;
+    use crate::fitter::coordinates::CoordinateSystem;
     use crate::model::{MODELS, Model, Moments};
     use crate::numbers::lanes::{LANES, lane_of};
     use crate::numbers::matrix::packed_index;
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn every_model_is_flux_times_a_profile_and_a_background() {
         for model in MODELS {
-            assert!(Chart::new(*model, std::iter::empty::<&Constraints>()).is_linear());
+            assert!(CoordinateSystem::new(*model, std::iter::empty::<&Constraints>()).is_linear());
         }
     }
 

@@ -18,7 +18,7 @@ pub use gradient_descent::GradientDescent;
 pub use levenberg_marquardt::LevenbergMarquardt;
 pub(crate) use quadratic::held_of_part;
 
-use crate::block::StarBlock;
+use crate::fitter::state::StarBlock;
 use crate::model::Parameter;
 use crate::numbers::lanes::Row;
 use crate::sums::NormalEquations;

@@ -3,8 +3,8 @@
 use fearless_simd::prelude::*;
 
 use super::cholesky::{Factor, SMALLEST_PIVOT, hold};
-use crate::block::StarBlock;
 use crate::estimator::REFUSED;
+use crate::fitter::state::StarBlock;
 use crate::numbers::lanes::{ParameterRows, Part, Row};
 use crate::numbers::matrix::{MAX_PARAMETERS, Parameters, packed_index};
 use crate::numbers::unroll::unroll;

@@ -8,12 +8,12 @@ use super::joint::{self, ByColor, ColorFit};
 use super::star::{Colors, Frame, StarPixels};
 use crate::backend::CpuBackend;
 use crate::batch::{Batch, Start};
-use crate::chart::Chart;
 use crate::constraints::Constraints;
 use crate::cutout::{Cutout, Noise};
 use crate::error::{Error, Result};
 use crate::fit::Fit;
 use crate::fitter::Fitter;
+use crate::fitter::coordinates::CoordinateSystem;
 use crate::measure::crowding::Crowd;
 use crate::measure::elongation::{Light, RoundStar};
 use crate::measure::resolve::Resolver;
@@ -94,13 +94,13 @@ impl Work<'_> {
         for constraints in constraints.iter().flatten() {
             self.check(constraints)?;
         }
-        let chart = Chart::new(model, constraints.iter().flatten());
+        let system = CoordinateSystem::new(model, constraints.iter().flatten());
         // A step at the end does what is left to do, where no bound is in its way.
         let is_box = |constraints: &Constraints| {
             let bounds = constraints.low.iter().chain(&constraints.high);
             bounds.into_iter().any(|bound| bound.is_finite())
         };
-        let steps = chart.is_model() && !constraints.iter().flatten().any(is_box);
+        let steps = system.is_model() && !constraints.iter().flatten().any(is_box);
         let passes = if steps { 2 } else { 5 };
         let mut states = vec![
             State {
@@ -138,7 +138,14 @@ impl Work<'_> {
                 };
                 let (weights, weighting) = pixels.weights(&state.colors, profile.as_deref());
                 let weights = (weights.as_slice(), weighting);
-                joint::finish(&pixels, fit, &state.colors, weights, model, (&chart, steps))
+                joint::finish(
+                    &pixels,
+                    fit,
+                    &state.colors,
+                    weights,
+                    model,
+                    (&system, steps),
+                )
             })
             .collect())
     }

@@ -2,10 +2,10 @@
 
 use super::dense::{MAX_JOINT, Matrix, Vector, invert, sandwich};
 use super::star::{Colors, StarPixels};
-use crate::chart::{Chart, values};
 use crate::cutout::Weighting;
 use crate::estimator::Estimator;
 use crate::fit::{Fit, FitStatus, Flags};
+use crate::fitter::coordinates::{CoordinateSystem, values};
 use crate::model::{Model, Role};
 use crate::mosaic::Color;
 use crate::numbers::matrix::{MAX_PACKED, Parameters, Symmetric, packed_index};
@@ -47,7 +47,7 @@ impl ColorFit {
     }
 }
 
-/// The places of a chart's coordinates among those of a joint fit: the light of the three colours, then
+/// The places of a coordinate system's coordinates among those of a joint fit: the light of the three colours, then
 /// their levels, then what they share.
 struct Layout {
     n: usize,
@@ -56,8 +56,8 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(chart: &Chart) -> Option<Self> {
-        let coordinates = chart.coordinates();
+    fn new(system: &CoordinateSystem) -> Option<Self> {
+        let coordinates = system.coordinates();
         let place = |role: Role| coordinates.iter().position(|c| c.role == role);
         Some(Self {
             n: coordinates.len(),
@@ -96,7 +96,7 @@ impl Layout {
 /// A star's pixels by colour, and where its joint fit is.
 struct Joint<'a> {
     model: &'static dyn Model,
-    chart: &'a Chart,
+    system: &'a CoordinateSystem,
     layout: Layout,
     width: usize,
     data: Vec<f64>,
@@ -120,7 +120,7 @@ pub(super) fn finish(
     colors: &Colors,
     (weights, weighting): (&[f64], Weighting),
     model: &'static dyn Model,
-    (chart, steps): (&Chart, bool),
+    (system, steps): (&CoordinateSystem, bool),
 ) -> ColorFit {
     /// Decrease of chi-square, in units of its noise, below which a step needs no second look.
     const SETTLED: f64 = 1e-3;
@@ -134,17 +134,17 @@ pub(super) fn finish(
     if !fit.status.has_values() {
         return ColorFit::without_colors(fit.clone());
     }
-    let Some(layout) = Layout::new(chart) else {
+    let Some(layout) = Layout::new(system) else {
         return ended(FitStatus::SingularCurvature);
     };
     let n_joint = layout.joint();
     let mut free = vec![true; n_joint];
-    let ends = match chart.is_model() {
+    let ends = match system.is_model() {
         true => fit.parameters,
-        false => chart.coordinates_of(&values(&model.columns_at(&fit.parameters))),
+        false => system.coordinates_of(&values(&model.columns_at(&fit.parameters))),
     };
     for j in (0..layout.n).filter(|&j| j != layout.light && j != layout.level) {
-        let is_bound = chart.coordinates()[j].is_wingless(ends[j]);
+        let is_bound = system.coordinates()[j].is_wingless(ends[j]);
         free[layout.place(0, j)] = fit.free >> j & 1 == 1 && !is_bound;
     }
     let n_free = free.iter().filter(|free| **free).count();
@@ -157,7 +157,7 @@ pub(super) fn finish(
     }
     let joint = Joint {
         model,
-        chart,
+        system,
         width: star.raw.width,
         data: star.above_sky(),
         weights: by_color,
@@ -174,10 +174,10 @@ pub(super) fn finish(
                 Role::X | Role::Y | Role::Shape => {}
             }
         }
-        if chart.is_model() {
+        if system.is_model() {
             return parameters;
         }
-        chart.coordinates_of(&values(&model.columns_at(&parameters)))
+        system.coordinates_of(&values(&model.columns_at(&parameters)))
     });
 
     let mut sums = joint.evaluate(&coordinates);
@@ -230,13 +230,13 @@ impl Joint<'_> {
             curvature: [[0.0; MAX_JOINT]; MAX_JOINT],
         };
         for (color, coordinates) in coordinates.iter().enumerate() {
-            let parameters = self.chart.parameters(coordinates);
+            let parameters = self.system.parameters(coordinates);
             let pixels = self.pixels(color);
             let least_squares = Estimator::LeastSquares;
             let mut of: NormalEquations =
                 self.model
                     .normal_equations(least_squares, &pixels, &parameters);
-            self.chart.pull_back(coordinates, &mut of);
+            self.system.pull_back(coordinates, &mut of);
             sums.chi2 += of.chi2;
             for j in 0..self.layout.n {
                 sums.gradient[self.layout.place(color, j)] += of.gradient[j];
@@ -292,11 +292,11 @@ impl Joint<'_> {
         let mut middle: Matrix = [[0.0; MAX_JOINT]; MAX_JOINT];
         let is_unit = weighting == Weighting::Unit;
         let (mut absolute, mut central) = (0.0, f64::NAN);
-        let parameters = coordinates.map(|coordinates| self.chart.parameters(&coordinates));
+        let parameters = coordinates.map(|coordinates| self.system.parameters(&coordinates));
         for (color, parameters) in parameters.iter().enumerate() {
             // Leverages are those of the model's own parameters.
             let own = self.of_color(inverse, color);
-            let own = self.chart.push_forward(&coordinates[color], &own);
+            let own = self.system.push_forward(&coordinates[color], &own);
             let ResidualSums {
                 absolute: sum,
                 central: residual,
@@ -312,7 +312,7 @@ impl Joint<'_> {
             if is_unit {
                 let mut of = NormalEquations::filled(0.0);
                 of.curvature = sandwich;
-                self.chart.pull_back(&coordinates[color], &mut of);
+                self.system.pull_back(&coordinates[color], &mut of);
                 self.scatter(color, &of.curvature, &mut middle);
             }
         }
@@ -323,8 +323,8 @@ impl Joint<'_> {
 
         let mut fit = before.clone();
         let all = self.all(coordinates);
-        fit.covariance = Some(self.chart.push_forward(&all, &self.of_all(&covariance)));
-        fit.parameters = star.in_cutout(self.model, &self.chart.parameters(&all), 1.0);
+        fit.covariance = Some(self.system.push_forward(&all, &self.of_all(&covariance)));
+        fit.parameters = star.in_cutout(self.model, &self.system.parameters(&all), 1.0);
         let levels = Color::ALL.map(|color| star.level(color));
         for (value, parameter) in fit.parameters.iter_mut().zip(self.model.parameters()) {
             match parameter.role {
@@ -339,7 +339,7 @@ impl Joint<'_> {
             let mut of = fit.clone();
             of.parameters = parameters[color];
             let own = self.of_color(&covariance, color);
-            of.covariance = Some(self.chart.push_forward(&coordinates[color], &own));
+            of.covariance = Some(self.system.push_forward(&coordinates[color], &own));
             let quantities = self.model.quantities(&of.parameters);
             let flux = quantities.into_iter().find(|q| q.column == "flux");
             flux.map_or((f64::NAN, f64::NAN), |flux| {

@@ -2,21 +2,31 @@
 
 use fearless_simd::prelude::*;
 
-use crate::model::{Parameter, Role};
+use crate::batch::Chunk;
+use crate::model::{Model, Parameter, Role};
 use crate::numbers::lanes::{LaneMask, ParameterRows, Part, lanes_of};
 
 /// The cutouts of a batch, and which parameters of a model are a place in them.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Footprint {
-    pub(crate) parameters: &'static [Parameter],
-    pub(crate) width: usize,
-    pub(crate) height: usize,
+pub(super) struct Footprint {
+    pub(super) parameters: &'static [Parameter],
+    pub(super) width: usize,
+    pub(super) height: usize,
 }
 
 impl Footprint {
+    /// The cutouts of a chunk as the places of a model's stars.
+    pub(super) fn of(chunk: &Chunk<'_>, model: &'static dyn Model) -> Self {
+        Self {
+            parameters: model.parameters(),
+            width: chunk.width,
+            height: chunk.height,
+        }
+    }
+
     /// Stars whose centre is not in their cutout.
     #[inline(always)]
-    pub(crate) fn outside<S: Simd>(&self, part: Part<S>, parameters: &ParameterRows) -> S::mask64s {
+    pub(super) fn outside<S: Simd>(&self, part: Part<S>, parameters: &ParameterRows) -> S::mask64s {
         let mut inside = !part.none();
         for (parameter, row) in self.parameters.iter().zip(parameters) {
             if let Some(side) = self.side(parameter.role) {
@@ -30,7 +40,7 @@ impl Footprint {
     }
 
     /// Moves the centres of the stars in `mask` into the middle of their cutouts.
-    pub(crate) fn center(&self, mask: LaneMask, parameters: &mut ParameterRows) {
+    pub(super) fn center(&self, mask: LaneMask, parameters: &mut ParameterRows) {
         for (parameter, row) in self.parameters.iter().zip(parameters) {
             if let Some(side) = self.side(parameter.role) {
                 for lane in lanes_of(mask) {

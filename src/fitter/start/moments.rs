@@ -7,7 +7,6 @@ use smallvec::SmallVec;
 use crate::kernel::{Register, RegisterPixels};
 use crate::model::{FWHM_OF_SIGMA, Moments};
 use crate::numbers::lanes::{LANES, Row};
-pub use crate::numbers::median;
 use crate::numbers::real::{Lanes, Real};
 use crate::numbers::simd::vectorized;
 use crate::pixels::PixelBlock;

@@ -1,19 +1,23 @@
 //! Where the fit of a star starts, and the box that it stays in.
 
+pub(crate) mod flanks;
+pub mod moments;
+
 use std::ops::Range;
 
 use fearless_simd::Level;
 use fearless_simd::prelude::*;
 
 use crate::batch::{BatchStar, Chunk, Scales, Start};
-use crate::block::StarBlock;
-use crate::chart::{Chart, values};
 use crate::constraints::Constraints;
 use crate::cutout::Weighting;
 use crate::estimator::Estimator;
 use crate::fit::FitStatus;
+use crate::fitter::coordinates::{CoordinateSystem, values};
+use crate::fitter::footprint::Footprint;
+use crate::fitter::start::moments::{Expected, moments_of_block};
+use crate::fitter::state::StarBlock;
 use crate::model::{Model, Moments, Role};
-use crate::moments::{Expected, moments_of_block};
 use crate::numbers::lanes::{LANES, Part, Row, lane_bits, lane_of, set_lane};
 use crate::numbers::matrix::Parameters;
 use crate::numbers::simd::vectorized;
@@ -27,11 +31,11 @@ const DARKEST: f64 = 1e-6;
 /// moves nothing, and would never be found.
 const HARDLY_ROUND: f64 = 1.05;
 
-/// Puts stars at their start values, in the coordinates of a chart.
+/// Puts stars at their start values, in the coordinates of a system.
 #[derive(Debug)]
 pub(crate) struct Starter<'a> {
     chunk: Chunk<'a>,
-    chart: &'a Chart,
+    system: &'a CoordinateSystem,
     estimator: Estimator,
     level: Level,
     /// The box that the model sets, in scaled coordinates.
@@ -42,12 +46,12 @@ pub(crate) struct Starter<'a> {
 impl<'a> Starter<'a> {
     pub(crate) fn new(
         chunk: Chunk<'a>,
-        chart: &'a Chart,
+        system: &'a CoordinateSystem,
         estimator: Estimator,
         level: Level,
     ) -> Self {
         let (mut low, mut high) = (Parameters::default(), Parameters::default());
-        for (j, coordinate) in chart.coordinates().iter().enumerate() {
+        for (j, coordinate) in system.coordinates().iter().enumerate() {
             let side = match coordinate.role {
                 Role::X => chunk.width,
                 Role::Y => chunk.height,
@@ -57,7 +61,7 @@ impl<'a> Starter<'a> {
         }
         Self {
             chunk,
-            chart,
+            system,
             estimator,
             level,
             low,
@@ -69,20 +73,20 @@ impl<'a> Starter<'a> {
     pub(crate) fn fill(&self, stars: Range<usize>, pixels: &PixelBlock, block: &mut StarBlock) {
         let stars = &self.chunk.stars[stars];
         self.place(stars, pixels, block);
-        let n = self.chart.coordinates().len();
+        let n = self.system.coordinates().len();
         for (j, (&low, &high)) in self.low.iter().zip(&self.high).enumerate().take(n) {
             (block.low[j], block.high[j]) = (Row::filled(low), Row::filled(high));
         }
         for (lane, star) in stars.iter().enumerate() {
             if let Weighting::Counts { zero, .. } = star.weighting {
                 let level = (star.scale.pedestal - zero) / star.scale.range;
-                for (j, coordinate) in self.chart.coordinates().iter().enumerate() {
+                for (j, coordinate) in self.system.coordinates().iter().enumerate() {
                     if coordinate.role == Role::Background {
                         block.low[j][lane] = (DARKEST - 1.0) * level;
                     }
                 }
             }
-            if star.constraints.is_some() || !self.chart.is_model() {
+            if star.constraints.is_some() || !self.system.is_model() {
                 self.constrain(lane, star, block);
             }
             block.power[lane] = star.power;
@@ -109,7 +113,7 @@ impl<'a> Starter<'a> {
 
     /// Sets the model's parameters of a block to those that its stars start from, in their cutouts.
     fn place(&self, stars: &[BatchStar], pixels: &PixelBlock, block: &mut StarBlock) {
-        let (model, parameters) = (self.chart.model, &mut block.parameters);
+        let (model, parameters) = (self.system.model, &mut block.parameters);
         let moments = self.moments(stars, pixels);
         let (mut given, mut present) = (0, 0);
         for (lane, star) in stars.iter().enumerate() {
@@ -134,7 +138,7 @@ impl<'a> Starter<'a> {
             set_lane(parameters, lane, &start);
         }
         let (footprint, scales) = (
-            self.chunk.footprint(model),
+            Footprint::of(&self.chunk, model),
             Scales::of(stars.iter().map(|star| &star.scale)),
         );
         vectorized!(self.level, simd => {
@@ -178,19 +182,19 @@ impl<'a> Starter<'a> {
 
     /// Turns the parameters of a star into coordinates, as far as the user allows.
     fn constrain(&self, lane: usize, star: &BatchStar, block: &mut StarBlock) {
-        let chart = self.chart;
+        let system = self.system;
         let none = Constraints::default();
         let constraints = star.constraints.as_deref().unwrap_or(&none);
         let (mut low, mut high) = (lane_of(&block.low, lane), lane_of(&block.high, lane));
-        narrow(&mut low, &mut high, constraints, chart, star);
+        narrow(&mut low, &mut high, constraints, system, star);
         let parameters = lane_of(&block.parameters, lane);
-        let columns = start_columns(chart.model, &parameters, constraints, star, chart);
+        let columns = start_columns(system.model, &parameters, constraints, star, system);
         let mut fixed = constraints.fixed;
-        if is_circle(chart.model, constraints, &columns) {
-            fixed |= angle(chart.model);
+        if is_circle(system.model, constraints, &columns) {
+            fixed |= angle(system.model);
         }
-        let coordinates = chart.coordinates_of(&columns);
-        for j in 0..chart.coordinates().len() {
+        let coordinates = system.coordinates_of(&columns);
+        for j in 0..system.coordinates().len() {
             // What is fixed is fixed at the start.
             if fixed >> j & 1 == 1 {
                 (low[j], high[j]) = (coordinates[j], coordinates[j]);
@@ -208,17 +212,17 @@ fn narrow(
     low: &mut Parameters,
     high: &mut Parameters,
     constraints: &Constraints,
-    chart: &Chart,
+    system: &CoordinateSystem,
     star: &BatchStar,
 ) {
-    let columns = chart.model.columns();
+    let columns = system.model.columns();
     let (lowest, highest) = (
         star.scale.to_scaled(columns, &constraints.low),
         star.scale.to_scaled(columns, &constraints.high),
     );
     for (j, column) in columns.iter().enumerate() {
         // In the model's own coordinates what is bound is a column too.
-        if chart.coordinates()[j].name == column.name {
+        if system.coordinates()[j].name == column.name {
             low[j] = low[j].max(lowest[j]);
             high[j] = high[j].min(highest[j]);
         }
@@ -231,7 +235,7 @@ fn start_columns(
     parameters: &Parameters,
     constraints: &Constraints,
     star: &BatchStar,
-    chart: &Chart,
+    system: &CoordinateSystem,
 ) -> Parameters {
     let mut columns = values(&model.columns_at(parameters));
     let place = |name: &str| model.columns().iter().position(|c| c.name == name);
@@ -240,7 +244,7 @@ fn start_columns(
         columns[theta] = 0.0;
     }
     let axes = place("fwhm_major").zip(place("fwhm_minor"));
-    if let Some((major, minor)) = axes.filter(|_| !chart.is_model())
+    if let Some((major, minor)) = axes.filter(|_| !system.is_model())
         && columns[major] < HARDLY_ROUND * columns[minor]
     {
         columns[major] *= HARDLY_ROUND;

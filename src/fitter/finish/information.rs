@@ -2,7 +2,7 @@
 
 use fearless_simd::prelude::*;
 
-use crate::block::StarBlock;
+use crate::fitter::state::StarBlock;
 use crate::numbers::lanes::{LaneMask, Part, Row, lanes_of};
 use crate::numbers::matrix::{MAX_PACKED, MAX_PARAMETERS, Symmetric, packed_index};
 use crate::numbers::unroll::{unroll, unroll_packed};

@@ -4,10 +4,10 @@ use fearless_simd::prelude::*;
 
 use super::information::Information;
 use crate::batch::{BatchStar, Scales};
-use crate::block::StarBlock;
-use crate::chart::Chart;
 use crate::fit::{Fit, FitStatus, Flags};
-use crate::footprint::Footprint;
+use crate::fitter::coordinates::CoordinateSystem;
+use crate::fitter::footprint::Footprint;
+use crate::fitter::state::StarBlock;
 use crate::model::Role;
 use crate::numbers::lanes::{LaneMask, ParameterRows, Part, Row, lane_bits, lane_of, lanes_of};
 use crate::numbers::matrix::{MAX_PACKED, MAX_PARAMETERS, Symmetric, packed_index};
@@ -133,7 +133,7 @@ impl Ends {
         fit: &mut Fit,
         lane: usize,
         star: &BatchStar,
-        chart: &Chart,
+        system: &CoordinateSystem,
         solution: &Solution<'_>,
     ) {
         let Solution {
@@ -175,14 +175,14 @@ impl Ends {
         flags.set(Flags::NEGATIVE_FLUX, is_in(valued & self.negative));
         let faults = lanes_of(at_bound.into()).any(|j| {
             let value = state.parameters[j][lane];
-            !chart.coordinates()[j].is_wingless(value)
+            !system.coordinates()[j].is_wingless(value)
         });
         flags.set(Flags::NEAR_BOUND, faults);
         *parameters = lane_of(&self.parameters, lane);
         // Else what is held is a column; it has no variance, which says the same.
-        *held = if chart.is_model() { at_bound } else { 0 };
+        *held = if system.is_model() { at_bound } else { 0 };
         *n_pixels = star.n_pixels;
-        *free = !(fixed | at_bound) & (u8::MAX >> (MAX_PARAMETERS - chart.coordinates().len()));
+        *free = !(fixed | at_bound) & (u8::MAX >> (MAX_PARAMETERS - system.coordinates().len()));
         *n_free = free.count_ones() as usize;
         *n_iterations = state.iterations[lane] as u32;
         let value = |row: &Row| if is_valued { row[lane] } else { f64::NAN };
@@ -193,7 +193,7 @@ impl Ends {
             *covariance = None;
             return;
         }
-        let n = chart.model.parameters().len();
+        let n = system.model.parameters().len();
         let rows = &self.covariances[..packed_index(n - 1, n - 1) + 1];
         let packed = covariance.get_or_insert([0.0; MAX_PACKED]);
         for (value, row) in packed.iter_mut().zip(rows) {

@@ -8,11 +8,12 @@ use std::ops::Range;
 use fearless_simd::Level;
 
 use crate::batch::{Chunk, Scales};
-use crate::block::StarBlock;
-use crate::chart::Chart;
 use crate::cutout::Weighting;
 use crate::estimator::Estimator;
 use crate::fit::Fit;
+use crate::fitter::coordinates::CoordinateSystem;
+use crate::fitter::footprint::Footprint;
+use crate::fitter::state::StarBlock;
 use crate::model::Model;
 use crate::numbers::lanes::{LANES, LaneMask, ParameterRows, Part, Row, lane_of, lanes_of};
 use crate::numbers::matrix::MAX_PARAMETERS;
@@ -39,7 +40,7 @@ pub(crate) struct Finisher<'a> {
     /// The model.
     pub(crate) model: &'static dyn Model,
     /// The coordinates of the states.
-    pub(crate) chart: &'a Chart,
+    pub(crate) system: &'a CoordinateSystem,
     /// What a residual costs.
     pub(crate) estimator: Estimator,
     /// The stars.
@@ -89,7 +90,7 @@ impl Finisher<'_> {
             valued |= LaneMask::from(state.statuses[lane].has_values()) << lane;
             unit |= LaneMask::from(star.weighting == Weighting::Unit) << lane;
         }
-        self.chart
+        self.system
             .parameters_of_block(&state.parameters, &mut space.parameters);
 
         // The curvature is that of the last evaluation, a last step of a hundredth of an error
@@ -129,7 +130,7 @@ impl Finisher<'_> {
             unit,
             scales: &Scales::of(stars.iter().map(|star| &star.scale)),
         };
-        let footprint = self.chunk.footprint(self.model);
+        let footprint = Footprint::of(&self.chunk, self.model);
         vectorized!(self.level, simd => with_constant!(n, N => {
             ends.clear();
             for part in Part::all(simd) {
@@ -137,7 +138,7 @@ impl Finisher<'_> {
             }
         }));
         for (lane, (star, fit)) in stars.iter().zip(fits).enumerate() {
-            ends.write(fit, lane, star, self.chart, &solution);
+            ends.write(fit, lane, star, self.system, &solution);
         }
     }
 
@@ -168,7 +169,7 @@ impl Finisher<'_> {
             equations.set_lane(n, lane, &sums);
         }
         let chi2 = equations.chi2;
-        self.chart
+        self.system
             .pull_back_block(mask, &state.parameters, &mut equations);
         let mut exact = Information::default();
         self.inform(&mut exact, state, &equations, SMALLEST_PIVOT);
@@ -189,7 +190,7 @@ impl Finisher<'_> {
         chi2
     }
 
-    /// What `equations`, in the coordinates of the chart, say at the solution, if every parameter
+    /// What `equations`, in the coordinates of the system, say at the solution, if every parameter
     /// keeps more than the share `clear` of its information.
     fn inform(
         &self,
@@ -198,7 +199,7 @@ impl Finisher<'_> {
         equations: &NormalEquations<Row>,
         clear: f64,
     ) {
-        let n = self.chart.coordinates().len();
+        let n = self.system.coordinates().len();
         information.held = [0; MAX_PARAMETERS];
         information.clear = 0;
         vectorized!(self.level, simd => with_constant!(n, N => {
@@ -206,11 +207,11 @@ impl Finisher<'_> {
                 information.fill::<_, N>(part, state, equations, self.angle, clear);
             }
         }));
-        if !self.chart.is_model() {
+        if !self.system.is_model() {
             for lane in 0..LANES {
                 let covariance = information.inverse.map(|row| row[lane]);
                 let coordinates = lane_of(&state.parameters, lane);
-                let covariance = self.chart.push_forward(&coordinates, &covariance);
+                let covariance = self.system.push_forward(&coordinates, &covariance);
                 for (row, value) in information.inverse.iter_mut().zip(covariance) {
                     row[lane] = value;
                 }

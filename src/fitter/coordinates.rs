@@ -9,7 +9,7 @@ use crate::sums::NormalEquations;
 
 /// Coordinates of a model's parameters.
 #[derive(Debug, Clone)]
-pub(crate) struct Chart {
+pub(crate) struct CoordinateSystem {
     pub(crate) model: &'static dyn Model,
     kind: Kind,
     coordinates: Vec<Parameter>,
@@ -37,7 +37,7 @@ enum Axes {
     Minor { minor: usize, ratio: usize },
 }
 
-impl Chart {
+impl CoordinateSystem {
     /// The model's own coordinates, unless a constraint is no box in them.
     pub(crate) fn new<'a>(
         model: &'static dyn Model,
