@@ -1,4 +1,4 @@
-// Functions that WGSL lacks or promises too little of. Twins of src/real.rs.
+// Functions that WGSL lacks or promises too little of. Twins of src/numbers/real.rs.
 
 // ln(1 + x), exact for small x too: the built-in log() is good to 2^-21 near 1.
 fn ln_1p(x: f32) -> f32 {

@@ -22,7 +22,7 @@
 //!
 //! The [`Fitter`](fitter::Fitter) is a loop. A [`Backend`](backend::Backend) evaluates every star
 //! that is not done: chi-square, gradient and curvature, summed over its pixels
-//! ([`kernel::NormalEquations`]), for which GPUs run the WGSL in `shaders`. A
+//! ([`sums::NormalEquations`]), for which GPUs run the WGSL in `shaders`. A
 //! [`Solver`](solver::Solver) makes the next parameters of these sums, or says that a star is done.
 //! The rest is between the [`Model`](model::Model), which knows nothing of pixels' noise, and the
 //! [`Estimator`](estimator::Estimator), which knows nothing of stars.

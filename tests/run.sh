@@ -42,4 +42,7 @@ if [ ! -e "$data" ]; then
     echo "no data sets in $data: the tests that need them pass without having looked; STARFIT_DATA names another folder"
 fi
 
+# Files of the library import each other in no circle.
+python3 tests/import_circles.py
+
 cargo test --release "$@"

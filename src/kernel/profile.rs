@@ -21,7 +21,7 @@ pub trait Profile: Debug + Sync + Sized + 'static {
     const N: usize = Self::PARAMETERS.len();
     /// The parameters as columns of the catalogue, role for role: what users fix, bound and start from.
     const COLUMNS: &'static [Parameter];
-    /// What the [form](Form) of its sums wants of it in WGSL.
+    /// What the [form](super::Form) of its sums wants of it in WGSL.
     const WGSL: &'static str;
 
     /// How its sums are taken in registers.

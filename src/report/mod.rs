@@ -7,56 +7,28 @@
 //! with all its numbers, and [`text_art`] what a terminal shows of it. [`Report`] is the page of a
 //! whole database.
 
-mod color;
 mod draw;
-mod ellipse;
-mod field;
-mod figure;
-mod head;
-mod histogram;
-mod html;
-mod judgement;
-mod letters;
-mod limits;
-mod night;
-mod numbers;
-mod overlay;
 mod page;
-mod picture;
-mod pixels;
-mod plot;
-mod portrait;
-mod ranking;
-mod record;
-mod scale;
-mod scene;
-mod section;
-mod settings;
-mod statistics;
-mod stretch;
-mod svg;
-mod text_art;
-mod theme;
-mod triplet;
+mod stars;
 
-use field::FieldMap;
-use limits::Limits;
+use crate::report::page::field::FieldMap;
+use crate::report::page::limits::Limits;
 
-pub use color::{Color, ColorTable};
-pub use draw::Panel;
-pub use ellipse::Ellipse;
-pub use letters::{Face, text_width};
-pub use numbers::{Fact, facts, printable, significant, with_error};
+pub use crate::report::draw::color::{Color, ColorTable};
+pub use crate::report::draw::ellipse::Ellipse;
+pub use crate::report::draw::letters::{Face, text_width};
+pub use crate::report::draw::panel::Panel;
+pub use crate::report::draw::picture::Picture;
+pub use crate::report::draw::stretch::{Stretch, shrink, zscale};
+pub use crate::report::stars::numbers::{Fact, facts, printable, significant, with_error};
+pub use crate::report::stars::pixels::{Pixels, Unavailable};
+pub use crate::report::stars::portrait::Portrait;
+pub use crate::report::stars::record::{ImageRecord, Records};
+pub use crate::report::stars::scene::Scene;
+pub use crate::report::stars::settings::{FitSettings, PlaneFile};
+pub use crate::report::stars::text_art::{Tone, text_art};
+pub use crate::report::stars::triplet::{Layer, ModelStar, ResidualUnit, Triplet, parameters_of};
 pub use page::{LARGEST_PAGE, Report, Written};
-pub use picture::Picture;
-pub use pixels::{Pixels, Unavailable};
-pub use portrait::Portrait;
-pub use record::{ImageRecord, Records};
-pub use scene::Scene;
-pub use settings::{FitSettings, PlaneFile};
-pub use stretch::{Stretch, shrink, zscale};
-pub use text_art::{Tone, text_art};
-pub use triplet::{Layer, ModelStar, ResidualUnit, Triplet, parameters_of};
 
 #[cfg(test)]
 mod tests;

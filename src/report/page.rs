@@ -1,18 +1,29 @@
 //! The page: one file that needs nothing else.
 
 mod document;
+pub(super) mod field;
+pub(super) mod figure;
+pub(super) mod head;
+pub(super) mod histogram;
+pub(super) mod html;
+pub(super) mod judgement;
+pub(super) mod limits;
+pub(super) mod night;
+pub(super) mod overlay;
+pub(super) mod ranking;
+pub(super) mod section;
 
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::figure::Folder;
-use super::night::{Frame, Night};
-use super::section::Section;
-use super::statistics::StarValues;
 use super::{ImageRecord, Limits, Records};
 use crate::catalog::check_output;
 use crate::error::{Error, Result};
 use crate::io::replace_file;
+use crate::report::page::figure::Folder;
+use crate::report::page::night::{Frame, Night};
+use crate::report::page::section::Section;
+use crate::report::stars::statistics::StarValues;
 use crate::wcs::Wcs;
 use document::Page;
 

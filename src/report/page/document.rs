@@ -2,12 +2,15 @@
 
 use super::{LARGEST_PAGE, Report};
 use crate::error::Result;
-use crate::report::figure::Folder;
-use crate::report::html::Html;
-use crate::report::night::{Frame, Night};
-use crate::report::numbers::printable;
-use crate::report::section::Section;
-use crate::report::{Limits, head, pixels, ranking, theme};
+use crate::report::Limits;
+use crate::report::draw::theme;
+use crate::report::page::figure::Folder;
+use crate::report::page::html::Html;
+use crate::report::page::night::{Frame, Night};
+use crate::report::page::section::Section;
+use crate::report::page::{head, ranking};
+use crate::report::stars::numbers::printable;
+use crate::report::stars::pixels;
 
 /// All that is shown.
 pub(super) struct Page<'a> {
