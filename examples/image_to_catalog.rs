@@ -6,12 +6,11 @@
 use std::path::Path;
 
 use starfit::backend::CpuBackend;
-use starfit::catalog::{self, ImageInfo, RunInfo};
-use starfit::fitter::Fitter;
+use starfit::catalog::{self, ImageInfo, RunInfo, own_columns};
 use starfit::io::fits::{FitsFile, FitsPath};
 use starfit::measure::{MeasureOptions, measure_image};
 use starfit::model::Moffat;
-use starfit::solver::LevenbergMarquardt;
+use starfit::settings::Settings;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -23,18 +22,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = FitsFile::open(&FitsPath::parse(Path::new(&input))?)?;
     let image = file.image(0)?;
 
-    let solver = Box::new(LevenbergMarquardt::default());
-    let fitter = Fitter::new(&Moffat, solver, Box::new(CpuBackend::default()));
-    let options = MeasureOptions {
-        threshold: 10.0,
-        ..MeasureOptions::default()
+    let settings = Settings {
+        measure: MeasureOptions {
+            threshold: 10.0,
+            ..MeasureOptions::default()
+        },
+        ..Settings::default().with_model(&Moffat)
     };
-    let measured = measure_image(&image, None, &options, &fitter)?;
+    let fitter = settings.fitter(Box::new(CpuBackend::default()))?;
+    let measured = measure_image(&image, None, &settings.measure, &fitter)?;
 
     let run = RunInfo {
         version: env!("CARGO_PKG_VERSION").into(),
         command_line: format!("image_to_catalog {input} {output}"),
-        settings: serde_json::json!({ "model": "moffat", "threshold": options.threshold }),
+        own_columns: own_columns(fitter.model),
+        // In a database a run with equal settings replaces the rows of an image.
+        settings: settings.to_json(),
         backend: fitter.backend.name().into(),
         adapter: Some(fitter.backend.adapter()),
     };

@@ -20,8 +20,9 @@ use starfit::numbers::matrix::{MAX_PARAMETERS, Parameters};
 use starfit::numbers::real::Real;
 use starfit::solver::LevenbergMarquardt;
 
+/// The model.
 #[derive(Debug)]
-struct TiltedGaussian;
+pub(crate) struct TiltedGaussian;
 
 const FLUX: usize = 0;
 const X: usize = 1;

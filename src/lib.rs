@@ -92,10 +92,12 @@ pub mod constraints;
 pub mod cutout;
 mod date;
 pub mod detect;
+pub mod engine;
 pub mod error;
 pub mod estimator;
 pub mod fit;
 pub mod fitter;
+mod front;
 pub mod hot_pixels;
 pub mod image;
 pub mod io;
@@ -111,6 +113,7 @@ pub mod planes;
 #[cfg(feature = "report")]
 pub mod report;
 mod rim;
+pub mod settings;
 pub mod simulate;
 pub mod solver;
 pub mod star;
@@ -120,6 +123,8 @@ pub mod wcs;
 mod xml;
 
 pub use error::{Error, Result};
+pub use front::{ImageSource, Pixel, Stars, fit_cutouts, fit_image};
+pub use settings::Settings;
 
 /// The README's examples are tests.
 #[cfg(doctest)]

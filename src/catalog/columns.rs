@@ -1,8 +1,11 @@
 //! The columns of a catalogue: names, order, units and meanings, written here and nowhere else.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 use super::unit::{flux_unit, per_pixel};
+use crate::model::{Model, Moments, Parameter};
 
 /// One column of the catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub enum Unit {
     Flux,
     /// The image's unit for each pixel.
     FluxPerPixel,
+    /// That of a model's own column, with `adu` for the image's unit.
+    Own(&'static str),
 }
 
 impl Unit {
@@ -64,14 +69,26 @@ impl Unit {
             Self::Day => Some("d".into()),
             Self::Flux => Some(flux_unit(bunit)),
             Self::FluxPerPixel => Some(per_pixel(&flux_unit(bunit)).into()),
+            Self::Own("") => None,
+            Self::Own(unit) if self.is_of_image() => {
+                Some(unit.replace(OF_IMAGE, &flux_unit(bunit)).into())
+            }
+            Self::Own(unit) => Some(unit.into()),
         }
     }
 
     /// Whether the unit is the image's.
     pub fn is_of_image(self) -> bool {
-        matches!(self, Self::Flux | Self::FluxPerPixel)
+        match self {
+            Self::Flux | Self::FluxPerPixel => true,
+            Self::Own(unit) => unit.contains(OF_IMAGE),
+            _ => false,
+        }
     }
 }
+
+/// What stands for the image's unit in that of a model's parameter.
+const OF_IMAGE: &str = "adu";
 
 /// Number of columns.
 pub const N_COLUMNS: usize = COLUMNS.len();
@@ -93,11 +110,52 @@ pub const fn position(name: &str) -> usize {
     panic!("no such catalogue column");
 }
 
-/// The column of the standard error of `column`, which follows it, where it has one.
+/// The column of the standard error of `column`, where it has one: in [`COLUMNS`] it follows, and every
+/// [own](own_columns) column of a model has one.
 pub(crate) fn error_column(column: &str) -> Option<&'static str> {
-    let at = COLUMNS.iter().position(|known| known.name == column)?;
+    let Some(at) = COLUMNS.iter().position(|known| known.name == column) else {
+        return Some(kept(format!("{column}_err")));
+    };
     let next = COLUMNS.get(at + 1)?.name;
     (next.strip_suffix("_err") == Some(column)).then_some(next)
+}
+
+/// The columns that a model states and [`COLUMNS`] have not, each followed by that of its error.
+pub fn own_columns(model: &dyn Model) -> Vec<Column> {
+    let parameter = |name: &str| model.columns().iter().find(|own| own.name == name);
+    // The names are those of any star.
+    let star = model.start(&Moments::round(1.0, (0.0, 0.0), 1.0, 0.0));
+    let names = model.quantities(&star).into_iter();
+    let names = names.map(|quantity| quantity.column);
+    let is_own = |name: &&str| COLUMNS.iter().all(|column| column.name != *name);
+    names
+        .filter(is_own)
+        .flat_map(|name| {
+            let unit = parameter(name).map_or("", |Parameter { unit, .. }| unit);
+            let description = match parameter(name) {
+                Some(parameter) => parameter.description,
+                None => kept(format!("{name} as {} states it", model.name())),
+            };
+            let (unit, error) = (Unit::Own(unit), kept(format!("{name}_err")));
+            let of_error = kept(format!("standard error of {name}"));
+            [
+                float(name, unit, "", description),
+                float(error, unit, "stat.error", of_error),
+            ]
+        })
+        .collect()
+}
+
+/// A text for as long as the program runs, once: there are as many as models have columns of their own.
+pub(super) fn kept(text: String) -> &'static str {
+    static KEPT: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut all = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = all.get(text.as_str()) {
+        return known;
+    }
+    let text: &'static str = text.leak();
+    all.insert(text);
+    text
 }
 
 // Traits cannot be called in constants yet.

@@ -5,12 +5,10 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-#[cfg(feature = "sqlite")]
-use super::Column;
 use super::output::Output;
 #[cfg(feature = "sqlite")]
 use super::stream::Stream;
-use super::{COLUMNS, CatalogWriter, ImageInfo, Row, Value};
+use super::{COLUMNS, CatalogWriter, Column, ImageInfo, Row, RunInfo, Value};
 use crate::error::Result;
 
 /// Rows that one thread makes into text at a time: some 100 kB.
@@ -20,6 +18,7 @@ const CHUNK: usize = 256;
 #[derive(Debug)]
 pub(super) struct CsvWriter {
     output: Output,
+    own_columns: Vec<Column>,
     has_header: bool,
     /// Bytes written so far, and before the image in hand.
     written: u64,
@@ -30,9 +29,10 @@ pub(super) struct CsvWriter {
 
 impl CsvWriter {
     /// Opens the output; nothing is written to it yet.
-    pub(super) fn create(path: &Path) -> Result<Self> {
+    pub(super) fn create(path: &Path, run: &RunInfo) -> Result<Self> {
         Ok(Self {
             output: Output::open(path)?,
+            own_columns: run.own_columns.clone(),
             has_header: false,
             written: 0,
             before: 0,
@@ -50,7 +50,11 @@ impl CsvWriter {
     // Not on opening: a run without results leaves standard output alone.
     fn write_header(&mut self) -> Result<()> {
         if !self.has_header {
-            let names: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
+            let names: Vec<&str> = COLUMNS
+                .iter()
+                .chain(&self.own_columns)
+                .map(|column| column.name)
+                .collect();
             self.write_bytes(format!("{}\n", names.join(",")).as_bytes())?;
             self.has_header = true;
         }
@@ -59,11 +63,11 @@ impl CsvWriter {
 }
 
 /// Lines of rows, whose first field is that of the image.
-fn lines(image: &[u8], rows: &[Row]) -> io::Result<Vec<u8>> {
+fn lines(image: &[u8], rows: &[Row], own: &[Column]) -> io::Result<Vec<u8>> {
     let mut lines = Vec::with_capacity(rows.len() * 512);
     for row in rows {
         lines.extend_from_slice(image);
-        for value in row.values("").skip(1) {
+        for value in row.values("").skip(1).chain(row.own_values(own)) {
             lines.push(b',');
             push_field(&mut lines, value)?;
         }
@@ -144,7 +148,9 @@ impl CatalogWriter for CsvWriter {
     }
 
     fn add(&mut self, rows: &[Row]) -> Result<()> {
-        let parts = rows.par_chunks(CHUNK).map(|rows| lines(&self.image, rows));
+        let parts = rows
+            .par_chunks(CHUNK)
+            .map(|rows| lines(&self.image, rows, &self.own_columns));
         let parts: Vec<io::Result<Vec<u8>>> = parts.collect();
         for part in parts {
             let part = part.map_err(|error| self.output.error(error))?;

@@ -8,7 +8,7 @@ use super::output::Output;
 use super::provenance::Provenance;
 use super::table::{Mark, Table};
 use super::unit::without_electrons;
-use super::{COLUMNS, CatalogWriter, ImageInfo, Row, RunInfo, ecsv, fits, votable};
+use super::{COLUMNS, CatalogWriter, Column, ImageInfo, Row, RunInfo, ecsv, fits, votable};
 use crate::error::{Error, Result};
 
 /// How a table is written.
@@ -58,6 +58,7 @@ pub(super) struct FileWriter {
     format: FileFormat,
     table: Table,
     provenance: Provenance,
+    own_columns: Vec<Column>,
     /// The image in hand, and the table before it.
     image: Option<(ImageInfo, Mark)>,
 }
@@ -70,7 +71,11 @@ impl FileWriter {
         let started = provenance.date().to_owned();
         provenance.add_run(run, None, &started);
         Ok(Self {
-            table: Table::new(COLUMNS.iter().copied(), &output.folder()),
+            table: Table::new(
+                COLUMNS.iter().chain(&run.own_columns).copied(),
+                &output.folder(),
+            ),
+            own_columns: run.own_columns.clone(),
             output,
             format,
             provenance,
@@ -88,7 +93,9 @@ impl CatalogWriter for FileWriter {
     fn add(&mut self, rows: &[Row]) -> Result<()> {
         let name = self.image.as_ref().map_or("", |(image, _)| &image.name);
         let mut rows = rows.iter();
-        let added = rows.try_for_each(|row| self.table.push(row.values(name)));
+        let own = &self.own_columns;
+        let added =
+            rows.try_for_each(|row| self.table.push(row.values(name).chain(row.own_values(own))));
         added.map_err(|error| self.output.error(error))
     }
 

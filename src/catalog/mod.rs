@@ -43,9 +43,9 @@ use crate::image::{Header, Image, Source};
 
 use file::{FileFormat, FileWriter};
 
-pub use columns::{COLUMNS, Column, Kind, Unit};
+pub use columns::{COLUMNS, Column, Kind, Unit, own_columns};
 pub use done::DoneImages;
-pub use row::{Row, Value};
+pub use row::{ColumnValues, Row, Value, column_values};
 #[cfg(feature = "sqlite")]
 pub(crate) use text::significant as rounded;
 
@@ -59,6 +59,8 @@ pub struct RunInfo {
     /// Everything that the results depend on. An image with equal settings replaces its earlier
     /// rows in a database.
     pub settings: serde_json::Value,
+    /// The columns that its model has beside [`COLUMNS`], see [`own_columns`].
+    pub own_columns: Vec<Column>,
     /// Name of the backend.
     pub backend: String,
     /// Name of the device, for a backend that has one.
@@ -277,7 +279,7 @@ fn unknown_ending(path: &Path, found: &str) -> Error {
 /// or not yet, starfit's.
 pub fn create(path: &Path, run: &RunInfo) -> Result<Box<dyn CatalogWriter>> {
     match CatalogFormat::from_path(path)? {
-        CatalogFormat::Csv => Ok(Box::new(csv::CsvWriter::create(path)?)),
+        CatalogFormat::Csv => Ok(Box::new(csv::CsvWriter::create(path, run)?)),
         CatalogFormat::Region => Ok(Box::new(region::RegionWriter::create(path, run)?)),
         #[cfg(feature = "sqlite")]
         CatalogFormat::Sqlite => Ok(Box::new(sqlite::SqliteWriter::create(path, run)?)),

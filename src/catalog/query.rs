@@ -73,11 +73,11 @@ impl Query {
     /// [`Error::Unsupported`] for a file that is no catalogue of starfit or a newer one's, and a
     /// cone where no star has a position on the sky; [`Error::Io`] and [`Error::Database`].
     pub fn write(&self, database: &Path, format: QueryFormat, output: &Path) -> Result<u64> {
-        let columns = self.result_columns(format)?;
         if let Some(region) = &self.region {
             region.check()?;
         }
         let session = Session::open(database)?;
+        let columns = self.result_columns(&session, format)?;
         session.check_output(output)?;
         let file_format = format.file_format(output)?;
         let output = file::open(file_format, output)?;
@@ -212,24 +212,33 @@ impl Query {
     }
 
     /// The columns asked for, and whether those of the order are there.
-    fn result_columns(&self, format: QueryFormat) -> Result<Vec<Column>> {
+    fn result_columns(&self, session: &Session, format: QueryFormat) -> Result<Vec<Column>> {
         for order in &self.order {
-            self.column("--order", &order.column)?;
+            self.column(session, "--order", &order.column)?;
         }
         let names = self.columns.iter().map(String::as_str);
         if !self.columns.is_empty() {
-            return names.map(|name| self.column("--columns", name)).collect();
+            return names
+                .map(|name| self.column(session, "--columns", name))
+                .collect();
         }
         if format == QueryFormat::Table {
             let known = FOR_PEOPLE.iter();
-            return Ok(known.filter_map(|name| self.find_column(name)).collect());
+            return Ok(known
+                .filter_map(|name| self.find_column(session, name))
+                .collect());
         }
-        Ok(COLUMNS.to_vec())
+        Ok(COLUMNS
+            .iter()
+            .chain(session.own_columns())
+            .copied()
+            .collect())
     }
 
-    fn column(&self, option: &str, name: &str) -> Result<Column> {
-        self.find_column(name).ok_or_else(|| {
-            let names: Vec<&str> = self.known_columns().map(|column| column.name).collect();
+    fn column(&self, session: &Session, option: &str, name: &str) -> Result<Column> {
+        self.find_column(session, name).ok_or_else(|| {
+            let known = self.known_columns(session);
+            let names: Vec<&str> = known.map(|column| column.name).collect();
             Error::Option {
                 option: option.to_owned(),
                 expected: format!("columns of the catalogue ({})", names.join(", ")),
@@ -242,19 +251,26 @@ impl Query {
         })
     }
 
-    fn find_column(&self, name: &str) -> Option<Column> {
-        self.known_columns().find(|column| column.name == name)
+    fn find_column(&self, session: &Session, name: &str) -> Option<Column> {
+        self.known_columns(session)
+            .find(|column| column.name == name)
     }
 
     /// Every column that a result can have.
-    fn known_columns(&self) -> impl Iterator<Item = Column> {
+    fn known_columns(&self, session: &Session) -> impl Iterator<Item = Column> {
         let distance = match self.region {
             Some(Region::Cone { .. }) => Some(SEPARATION),
             Some(Region::Near { .. }) => MORE.last().copied(),
             Some(Region::Box { .. }) | None => None,
         };
         let more = MORE.into_iter().filter(|column| column.name != "distance");
-        COLUMNS.iter().copied().chain(more).chain(distance)
+        let own = session.own_columns().iter();
+        COLUMNS
+            .iter()
+            .chain(own)
+            .copied()
+            .chain(more)
+            .chain(distance)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::columns::{COLUMNS, Kind, N_COLUMNS, position};
+use super::columns::{COLUMNS, Column, Kind, N_COLUMNS, error_column, position};
 use crate::fit::{FitStatus, Flags};
 
 const IMAGE: usize = position("image");
@@ -24,6 +24,8 @@ pub struct Row {
     pub name: Option<Arc<str>>,
     /// By position of the column, NaN = null; those of the fields above are unused.
     numbers: [f64; N_COLUMNS],
+    /// Of the columns that the model alone has.
+    own: Vec<(&'static str, f64)>,
 }
 
 /// What is in one column of one row.
@@ -48,6 +50,18 @@ impl Row {
             flags,
             name: None,
             numbers: [f64::NAN; N_COLUMNS],
+            own: Vec::new(),
+        }
+    }
+
+    /// Sets a column that a model states, and that of its error where it has one, in their unit.
+    pub(crate) fn state(&mut self, name: &'static str, value: f64, error: f64) {
+        let of_error = error_column(name).map(|column| (column, error));
+        for (name, value) in [Some((name, value)), of_error].into_iter().flatten() {
+            match place(name) {
+                Some(at) => self.numbers[at] = value,
+                None => self.own.push((name, value)),
+            }
         }
     }
 
@@ -59,7 +73,7 @@ impl Row {
     /// If there is no such column, or it is `image` or a field of `Row`: names are written in
     /// programs, not read from files.
     pub fn set(&mut self, name: &str, value: f64) {
-        let at = place(name);
+        let at = place(name).unwrap_or_else(|| panic!("no such catalogue column: {name}"));
         assert!(
             !matches!(at, IMAGE | ID | STATUS | FLAGS | NAME),
             "{name} is not a measurement"
@@ -67,14 +81,12 @@ impl Row {
         self.numbers[at] = value;
     }
 
-    /// A numeric column, in its unit; `None` is null.
-    ///
-    /// # Panics
-    ///
-    /// If there is no such column, or it is a text column.
+    /// A numeric column, in its unit, a model's own too; `None` where it is null, or the row has no
+    /// such numbers.
     pub fn get(&self, name: &str) -> Option<f64> {
-        let at = place(name);
-        assert!(COLUMNS[at].kind != Kind::Text, "{name} is not a number");
+        let Some(at) = place(name) else {
+            return self.own(name);
+        };
         match self.value(at) {
             Value::Integer(value) => Some(value as f64),
             Value::Float(value) => Some(value),
@@ -95,6 +107,17 @@ impl Row {
         })
     }
 
+    /// Values of these columns of a model's own.
+    pub fn own_values(&self, columns: &[Column]) -> impl Iterator<Item = Value<'_>> {
+        let value = |column: &Column| self.own(column.name).map_or(Value::Null, Value::Float);
+        columns.iter().map(value)
+    }
+
+    fn own(&self, name: &str) -> Option<f64> {
+        let (_, value) = self.own.iter().find(|(own, _)| *own == name)?;
+        value.is_finite().then_some(*value)
+    }
+
     fn value(&self, at: usize) -> Value<'_> {
         match at {
             ID => Value::Integer(i64::try_from(self.id).unwrap_or(i64::MAX)),
@@ -110,10 +133,52 @@ impl Row {
     }
 }
 
-/// As [`position`], which is slow where it is no constant.
-fn place(name: &str) -> usize {
-    let found = COLUMNS.iter().position(|column| column.name == name);
-    found.unwrap_or_else(|| panic!("no such catalogue column: {name}"))
+/// All values of a column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ColumnValues {
+    /// NaN is null.
+    Floats(Vec<f64>),
+    /// Of an integer column.
+    Integers(Vec<Option<i64>>),
+    /// Of a text column.
+    Texts(Vec<Option<Arc<str>>>),
+}
+
+/// The values of a column in these rows. The name of the image, which rows do not have, is null.
+pub fn column_values(rows: &[Row], column: &Column) -> ColumnValues {
+    let Some(at) = place(column.name) else {
+        let value = |row: &Row| row.own(column.name).unwrap_or(f64::NAN);
+        return ColumnValues::Floats(rows.iter().map(value).collect());
+    };
+    match column.kind {
+        Kind::Float => ColumnValues::Floats(rows.iter().map(|row| row.numbers[at]).collect()),
+        Kind::Integer => {
+            let value = |row: &Row| match row.value(at) {
+                Value::Integer(value) => Some(value),
+                _ => None,
+            };
+            ColumnValues::Integers(rows.iter().map(value).collect())
+        }
+        Kind::Text => {
+            // A few texts, of which there is one of each.
+            let statuses = FitStatus::ALL.map(|status| (status, Arc::from(status.name())));
+            let value = |row: &Row| match at {
+                STATUS => {
+                    let mut all = statuses.iter();
+                    let own = all.find(|(status, _)| *status == row.status);
+                    own.map(|(_, name)| Arc::clone(name))
+                }
+                NAME => row.name.clone(),
+                _ => None,
+            };
+            ColumnValues::Texts(rows.iter().map(value).collect())
+        }
+    }
+}
+
+/// The [`position`] of a column that may not exist.
+fn place(name: &str) -> Option<usize> {
+    COLUMNS.iter().position(|column| column.name == name)
 }
 
 #[cfg(test)]
@@ -171,7 +236,7 @@ mod tests {
             assert!(set.is_err(), "{name}");
         }
         for name in ["fluxx", "image", "status", "name"] {
-            assert!(std::panic::catch_unwind(|| row().get(name)).is_err());
+            assert_eq!(row().get(name), None);
         }
     }
 }

@@ -26,12 +26,14 @@ use rusqlite::{
 };
 
 use super::unit::flux_unit;
-use super::{CatalogWriter, DoneImages, ImageInfo, Row, RunInfo, Value, check_output};
+use super::{CatalogWriter, Column, DoneImages, ImageInfo, Row, RunInfo, Value, check_output};
 use crate::error::{Error, Result};
 use images::{done_images, image_ids, insert_image, remove_earlier, remove_images, set_flux_unit};
 use recognise::{Purpose, check_header, check_version};
-use schema::{SCHEMA_VERSION, StarStatements, create_tables, migrate, schema_version};
-pub(super) use schema::{in_table, stored_columns};
+use schema::{
+    SCHEMA_VERSION, StarStatements, create_tables, lacks_columns, migrate, schema_version,
+};
+pub(super) use schema::{in_table, is_own, stored_columns, stored_own_columns};
 use wait::{PATIENCE, wait_for_others};
 
 /// A catalogue in a database, and one run that adds to it.
@@ -81,7 +83,7 @@ impl SqliteWriter {
             is_new,
             run_id,
             settings,
-            statements: StarStatements::new(),
+            statements: StarStatements::new(&run.own_columns),
             flux_unit: None,
             image: None,
         })
@@ -107,7 +109,7 @@ impl SqliteWriter {
         remove_earlier(&transaction, image, &self.settings)?;
         let unit = flux_unit(image.header.unit.as_deref());
         if self.flux_unit.as_deref() != Some(&unit) {
-            set_flux_unit(&transaction, &unit)?;
+            set_flux_unit(&transaction, &unit, &self.statements.own)?;
         }
         let image_id = insert_image(&transaction, self.run_id, image, n_stars, &unit)?;
         insert(&transaction, &self.statements, image_id)?;
@@ -123,7 +125,7 @@ impl SqliteWriter {
     fn write_rows(&mut self, image: &ImageInfo, rows: &[Row]) -> rusqlite::Result<()> {
         self.write_image(image, rows.len(), |transaction, statements, image_id| {
             let mut insert = transaction.prepare_cached(&statements.insert)?;
-            insert_rows(&mut insert, image_id, rows)
+            insert_rows(&mut insert, image_id, rows, &statements.own)
         })
     }
 
@@ -132,7 +134,7 @@ impl SqliteWriter {
         let transaction = self.connection.unchecked_transaction()?;
         let mut insert = transaction.prepare_cached(&self.statements.insert_waiting)?;
         // The image has no number yet.
-        insert_rows(&mut insert, 0, rows)?;
+        insert_rows(&mut insert, 0, rows, &self.statements.own)?;
         drop(insert);
         transaction.commit()
     }
@@ -251,7 +253,7 @@ fn open_to_change_within(path: &Path, patience: Duration) -> Result<Connection> 
     let mut connection = connect(path, OpenFlags::empty(), patience)?;
     let fail = |error| database_error(path, &error);
     let transaction = lock(&connection).map_err(fail)?;
-    bring_up_to_date(&transaction, path)?;
+    bring_up_to_date(&transaction, path, &[])?;
     transaction.commit().map_err(fail)?;
     prefer_wal(&mut connection, path, patience);
     Ok(connection)
@@ -288,10 +290,16 @@ pub(super) fn close(connection: Connection, path: &Path) -> Result<()> {
 }
 
 /// Executes the statement for each star; the image's number is in the place of its name.
-fn insert_rows(insert: &mut Statement<'_>, image_id: i64, rows: &[Row]) -> rusqlite::Result<()> {
+fn insert_rows(
+    insert: &mut Statement<'_>,
+    image_id: i64,
+    rows: &[Row],
+    own: &[Column],
+) -> rusqlite::Result<()> {
     for row in rows {
         insert.raw_bind_parameter(1, image_id)?;
-        for (at, value) in row.values("").enumerate().skip(1) {
+        let values = row.values("").chain(row.own_values(own));
+        for (at, value) in values.enumerate().skip(1) {
             insert.raw_bind_parameter(at + 1, value)?;
         }
         insert.raw_execute()?;
@@ -331,9 +339,9 @@ fn enter(transaction: Transaction<'_>, path: &Path, run: &RunInfo, settings: &st
         })
         .map_err(fail)?;
     if has_tables {
-        bring_up_to_date(&transaction, path)?;
+        bring_up_to_date(&transaction, path, &run.own_columns)?;
     } else {
-        create_tables(&transaction).map_err(fail)?;
+        create_tables(&transaction, &run.own_columns).map_err(fail)?;
     }
     transaction
         .execute(
@@ -353,8 +361,8 @@ fn enter(transaction: Transaction<'_>, path: &Path, run: &RunInfo, settings: &st
     Ok(run_id)
 }
 
-/// Changes tables of an older version to those of this one.
-fn bring_up_to_date(transaction: &Transaction<'_>, path: &Path) -> Result<()> {
+/// Changes tables of an older version to those of this one, with these columns beside [`COLUMNS`].
+fn bring_up_to_date(transaction: &Transaction<'_>, path: &Path, own: &[Column]) -> Result<()> {
     let fail = |error| database_error(path, &error);
     let version = schema_version(transaction).map_err(fail)?;
     check_version(path, version, Purpose::Write)?;
@@ -363,7 +371,9 @@ fn bring_up_to_date(transaction: &Transaction<'_>, path: &Path) -> Result<()> {
             "{}: brought to schema version {SCHEMA_VERSION}",
             path.display()
         );
-        migrate(transaction, version).map_err(fail)?;
+    }
+    if version < SCHEMA_VERSION || lacks_columns(transaction, own).map_err(fail)? {
+        migrate(transaction, version, own).map_err(fail)?;
     }
     Ok(())
 }

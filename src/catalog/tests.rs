@@ -11,6 +11,7 @@ pub(super) fn run(settings: &str) -> RunInfo {
     RunInfo {
         version: "1.2.3".to_owned(),
         command_line: format!("starfit fit --model {settings} a.fits"),
+        own_columns: Vec::new(),
         settings: serde_json::json!({ "model": settings, "size": 15 }),
         backend: "cpu".to_owned(),
         adapter: None,

@@ -1,15 +1,9 @@
 //! `starfit fit`.
 
 mod args;
-pub(super) mod axes;
-mod beside;
 mod end;
 mod expand;
-mod hot_pixels;
-mod inputs;
 mod outputs;
-mod planes;
-mod stack;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -19,51 +13,44 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use starfit::catalog::{DoneImages, ImageInfo, RunInfo};
+use starfit::catalog::{ImageInfo, RunInfo, own_columns};
+use starfit::engine::{Engine, Found, InputPlanes, MaskedStack, Message, NoiseCheck, Watcher};
 use starfit::io::stack::StackFile;
 use starfit::measure::{Measured, StackInfo, StageTimes, measure_blocks};
-use starfit::star::read_stars;
+use starfit::wcs::Wcs;
 
 use super::progress::{self, Progress};
 use super::summary::Tally;
 use super::{ABORTED, PARTIAL, log, print_error, summary};
 pub(super) use args::{FitArgs, number, odd, positive};
 use expand::expand;
-use hot_pixels::Frames;
-use inputs::{Found, Message, Work};
 use outputs::Outputs;
-use planes::{InputPlanes, NoiseCheck, Planes};
-use stack::MaskedStack;
 
 /// Fits every input; one that fails is named and the others are done.
 pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     let start = Instant::now();
     args.check()?;
     let inputs = expand(&args.inputs);
-    let files = args.companions()?;
-    let stars = args
-        .stars
-        .as_ref()
-        .map(|path| read_stars(path, args.fits_pixels))
-        .transpose()?;
-    let options = args.measure_options();
-    options.check(args.model, stars.as_ref())?;
-    let planes = Planes::open(args.planes())?;
+    let settings = args.settings()?;
     let companions = [&args.stars, &args.mask, args.noise().0];
     let read = inputs
         .iter()
         .flatten()
         .chain(companions.into_iter().flatten());
-    let (fitter, why) = args.fitter()?;
+    let (backend, why) = args.backend()?;
+    let mut engine = Engine::new(settings, backend, inputs.iter().flatten())?;
+    engine.plane = args.plane;
+    engine.fitter.chunk = args.chunk();
     let run = RunInfo {
         version: env!("CARGO_PKG_VERSION").into(),
         command_line: std::env::args_os()
             .map(|word| word.to_string_lossy().into_owned())
             .collect::<Vec<_>>()
             .join(" "),
-        settings: args.settings(&fitter, &files),
-        backend: fitter.backend.name().into(),
-        adapter: Some(fitter.backend.adapter()),
+        own_columns: own_columns(args.model),
+        settings: engine.settings.to_json(),
+        backend: engine.fitter.backend.name().into(),
+        adapter: Some(engine.fitter.backend.adapter()),
     };
     let mut job = Job {
         quiet,
@@ -77,21 +64,11 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
         is_cut_short: false,
         taken: HashSet::new(),
     };
-    let done = if args.resume {
-        job.outputs.done_images()?
-    } else {
-        DoneImages::default()
-    };
+    if args.resume {
+        engine.done = job.outputs.done_images()?;
+    }
     super::heed_interrupts(quiet);
-    let work = Work {
-        args,
-        options,
-        stars,
-        planes,
-        fitter,
-        done,
-        frames: Frames::new(inputs.iter().flatten()),
-    };
+    let work = Work { args, engine };
     let failed = job.inputs(&work, inputs)?;
     job.progress.finish();
     progress::leave_unanswered();
@@ -108,6 +85,34 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// What is the same for all inputs.
+struct Work<'a> {
+    args: &'a FitArgs,
+    engine: Engine,
+}
+
+/// Sums up images, and keeps what is said of them until it is their turn.
+struct Watch;
+
+impl Watcher for Watch {
+    type Summary = Tally;
+
+    fn sum_up(&self, measured: &Measured, wcs: Option<&Wcs>) -> Tally {
+        let mut tally = Tally::default();
+        let (width, height) = measured.assumed.size;
+        tally.add(&measured.rows, wcs, width.max(height));
+        tally
+    }
+
+    fn is_interrupted(&self) -> bool {
+        super::is_interrupted()
+    }
+
+    fn take_said(&self) -> Vec<u8> {
+        log::keep()
+    }
 }
 
 /// What grows from input to input.
@@ -137,7 +142,7 @@ impl Job {
             .collect();
         let mut failed = 0;
         thread::scope(|scope| {
-            let queues = inputs::start(scope, work, &paths);
+            let queues = work.engine.start(scope, &Watch, &paths);
             for (index, input) in inputs.into_iter().enumerate() {
                 if super::is_interrupted() {
                     self.is_cut_short = true;
@@ -162,7 +167,7 @@ impl Job {
     }
 
     /// Takes what becomes of one input.
-    fn input(&mut self, work: &Work<'_>, queue: &Receiver<Message>) -> Result<()> {
+    fn input(&mut self, work: &Work<'_>, queue: &Receiver<Message<Tally>>) -> Result<()> {
         while let Ok(Message { said, found }) = queue.recv() {
             log::say(&said);
             match found {
@@ -178,10 +183,11 @@ impl Job {
                 }
                 Found::Stack(stack) => {
                     let (image, stack, beside) = *stack;
+                    work.args.check_stack(&image.name)?;
                     return self.stack(work, image, &stack, &beside);
                 }
                 Found::Done => self.skipped += 1,
-                Found::Failed(error) => return Err(error),
+                Found::Failed(error) => return Err(error.into()),
                 Found::End => return Ok(()),
             }
         }
@@ -219,7 +225,12 @@ impl Job {
             block: None,
         };
         let (n, height, width) = stack.dim();
-        let (stars, options) = (work.stars.as_ref(), &work.options);
+        let Engine {
+            stars,
+            settings,
+            fitter,
+            ..
+        } = &work.engine;
         let (outputs, progress, write) = (&mut self.outputs, &mut self.progress, &mut self.write);
         let (mut tally, mut check) = (Tally::default(), NoiseCheck::default());
         if n == 0 {
@@ -238,7 +249,14 @@ impl Job {
             let written = timed(write, || outputs.add(&rows));
             written.inspect(|()| progress.add_stars(rows.len()))
         };
-        let measured = measure_blocks(&cutouts, &info, stars, options, &work.fitter, take);
+        let measured = measure_blocks(
+            &cutouts,
+            &info,
+            stars.as_ref(),
+            &settings.measure,
+            fitter,
+            take,
+        );
         let measured = match measured {
             Ok(measured) => measured,
             Err(error) => {

@@ -8,15 +8,12 @@ use clap::Args;
 use starfit::Error;
 use starfit::backend::CpuBackend;
 use starfit::catalog::{ImageInfo, Row};
-use starfit::fitter::Fitter;
 use starfit::io::fits::{FitsFile, FitsPath};
 use starfit::io::stack::is_npy;
 use starfit::measure::{MeasureOptions, measure_image};
 use starfit::model::{MODELS, Model};
-use starfit::report::{
-    FitSettings, ImageRecord, Portrait, Records, Scene, Tone, Triplet, printable, text_art,
-};
-use starfit::solver::LevenbergMarquardt;
+use starfit::report::{ImageRecord, Portrait, Records, Scene, Tone, Triplet, printable, text_art};
+use starfit::settings::Settings;
 use starfit::star::{Star, StarList};
 
 use super::check_ending;
@@ -185,7 +182,7 @@ impl ShowArgs {
             .into());
         }
         let file = FitsFile::open(&FitsPath::parse(&self.input)?)?;
-        super::fit::axes::check_image(&self.input, &file)?;
+        starfit::engine::axes::check_image(&self.input, &file)?;
         if file.planes() > 1 && self.plane.is_none() {
             return Err(Error::Option {
                 option: "--plane".to_owned(),
@@ -196,19 +193,15 @@ impl ShowArgs {
             .into());
         }
         let image = file.image(self.plane.unwrap_or(0))?;
-        let options = MeasureOptions {
-            size: self.size,
-            gain: self.gain,
-            saturation: self.saturation,
-            one_based: self.fits_pixels,
-            ..MeasureOptions::default()
-        };
-        let settings = FitSettings {
-            model: Some(self.model),
-            one_based: self.fits_pixels,
-            bayer: options.bayer,
-            channel: options.channel,
-            ..FitSettings::default()
+        let settings = Settings {
+            measure: MeasureOptions {
+                size: self.size,
+                gain: self.gain,
+                saturation: self.saturation,
+                one_based: self.fits_pixels,
+                ..MeasureOptions::default()
+            },
+            ..Settings::default().with_model(self.model)
         };
         let first = settings.first_pixel();
         let (width, height) = (image.width() as f64, image.height() as f64);
@@ -231,9 +224,8 @@ impl ShowArgs {
             x: x - first,
             y: y - first,
         }]);
-        let solver = Box::new(LevenbergMarquardt::default());
-        let fitter = Fitter::new(self.model, solver, Box::new(CpuBackend::default()));
-        let mut measured = measure_image(&image, Some(&list), &options, &fitter)?;
+        let fitter = settings.fitter(Box::new(CpuBackend::default()))?;
+        let mut measured = measure_image(&image, Some(&list), &settings.measure, &fitter)?;
         let info = ImageInfo::new(&image);
         // One star has one row.
         let star = measured.rows.swap_remove(0);

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use starfit::catalog::{Assumptions, Row};
 use starfit::fit::{FitStatus, Flags};
 use starfit::measure::{Measured, StageTimes};
-use starfit::report::significant;
+use starfit::numbers::significant;
 use starfit::wcs::Wcs;
 
 /// What is counted of the rows of an image, which may come in parts, or of all images.

@@ -1,5 +1,7 @@
 //! Stacks of cutouts in numpy's `.npy` files.
 
+mod header;
+
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -7,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ndarray::{Array3, ShapeBuilder, s};
-use ndarray_npy::npy::header::Header;
-use ndarray_npy::{WriteNpyError, WriteNpyExt};
+
+use header::Header;
 
 use super::{check_range, open_regular, replace_file};
 use crate::{Error, Result};
@@ -112,7 +114,7 @@ fn open(path: &Path) -> Result<NpyStack> {
         .take(MAX_HEADER)
         .read_to_end(&mut start)
         .map_err(io)?;
-    let length = header_length(&start).ok_or_else(|| {
+    let (length, text) = header::extent(&start).ok_or_else(|| {
         let found = if start.is_empty() {
             "an empty file"
         } else {
@@ -121,14 +123,10 @@ fn open(path: &Path) -> Result<NpyStack> {
         malformed("content", "a .npy array", found.into())
     })?;
     let header = start
-        .get(..length)
-        // The parser of Python values calls itself for each bracket.
-        .filter(|bytes| bytes.iter().filter(|b| b"([{".contains(b)).count() <= 8)
-        .ok_or_else(|| malformed("header", "the shape of an array", "other data".into()))
-        .and_then(|mut bytes| {
-            Header::from_reader(&mut bytes)
-                .map_err(|e| malformed("header", "the shape of an array", e.to_string()))
-        })?;
+        .get(text..length)
+        .ok_or_else(|| "other data".to_owned())
+        .and_then(Header::parse)
+        .map_err(|found| malformed("header", "the shape of an array", found))?;
 
     let (n, height, width) = match *header.shape.as_slice() {
         [n, height, width] => (n, height, width),
@@ -142,15 +140,11 @@ fn open(path: &Path) -> Result<NpyStack> {
             tuple(&header.shape),
         ));
     }
-    let element = header
-        .type_descriptor
-        .as_string()
-        .and_then(|s| Element::parse(s))
-        .ok_or_else(|| Error::Unsupported {
-            file: path.display().to_string(),
-            what: format!("element type {}", header.type_descriptor),
-            hint: Some("convert it in numpy: array.astype('float32')".into()),
-        })?;
+    let element = Element::parse(&header.descriptor).ok_or_else(|| Error::Unsupported {
+        file: path.display().to_string(),
+        what: format!("element type {}", header.descriptor),
+        hint: Some("convert it in numpy: array.astype('float32')".into()),
+    })?;
     let count = n.checked_mul(height).and_then(|k| k.checked_mul(width));
     let bytes = count.and_then(|k| k.checked_mul(element.size));
     let available = metadata.len().saturating_sub(length as u64);
@@ -167,7 +161,7 @@ fn open(path: &Path) -> Result<NpyStack> {
     }
 
     let shape = (n, height, width);
-    let content = if header.layout.is_fortran() {
+    let content = if header.is_fortran {
         input.seek(SeekFrom::Start(length as u64)).map_err(io)?;
         let values = element.read(&mut input, count).map_err(io)?;
         let stack =
@@ -205,23 +199,20 @@ fn malformed_shape(path: &Path, error: &ndarray::ShapeError) -> Error {
 /// [`Error::Io`].
 pub fn write_stack(path: impl AsRef<Path>, stack: &Array3<f32>) -> Result<()> {
     let path = path.as_ref();
+    let (n, height, width) = stack.dim();
     replace_file(path, |out| {
-        stack.write_npy(out).map_err(|e| match e {
-            WriteNpyError::Io(e) => Error::io(path, e),
-            e => Error::io(path, std::io::Error::other(e.to_string())),
-        })
+        let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(|e| Error::io(path, e));
+        write(&header::write("<f4", &[n, height, width]))?;
+        let values = stack.as_standard_layout();
+        for values in values.as_slice().unwrap_or_default().chunks(CHUNK) {
+            let bytes: Vec<u8> = values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
+            write(&bytes)?;
+        }
+        Ok(())
     })
-}
-
-/// Length of everything before the data, bytes; `None` for what is no `.npy` file.
-fn header_length(start: &[u8]) -> Option<usize> {
-    let rest = start.strip_prefix(b"\x93NUMPY")?;
-    let (prefix, length) = match *rest {
-        [1, _, a, b, ..] => (10, usize::from(u16::from_le_bytes([a, b]))),
-        [2 | 3, _, a, b, c, d, ..] => (12, u32::from_le_bytes([a, b, c, d]) as usize),
-        _ => return None,
-    };
-    length.checked_add(prefix)
 }
 
 /// One pixel as it is stored.

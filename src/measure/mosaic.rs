@@ -41,6 +41,7 @@ use crate::estimator::Estimator;
 use crate::fit::{Fit, Flags};
 use crate::fitter::Fitter;
 use crate::image::Image;
+use crate::model::Role;
 use crate::mosaic::{Bayer, BayerPattern, Channel, Color};
 use crate::star::{StarList, WORTH_A_CORE};
 use fits::Work;
@@ -126,6 +127,17 @@ pub(super) fn measure(
             hint: Some(
                 "--channel green fits the green pixels; --estimator least-squares fits all".into(),
             ),
+        });
+    }
+    let scaled = fitter.model.columns().iter();
+    let mut scaled = scaled.filter(|column| column.role == Role::Flux);
+    if let Some(other) = scaled.nth(1) {
+        return Err(Error::Option {
+            option: format!("{}: --model {}", image.name, fitter.model.name()),
+            expected: "a model in which nothing but the flux goes with the light of a colour"
+                .into(),
+            found: format!("{}, and a colour frame, {pattern}", other.name),
+            hint: Some("--bayer none takes all pixels as alike".into()),
         });
     }
     let sky = Sky::estimate(image.pixels.view());

@@ -6,11 +6,10 @@ use super::MeasureOptions;
 use super::resolve::Resolver;
 use super::width_class::StarWidth;
 use crate::catalog::Row;
-use crate::catalog::columns::error_column;
 use crate::constraints::Constraints;
 use crate::error::Result;
 use crate::fit::{Fit, Flags};
-use crate::model::Model;
+use crate::model::{Model, Role};
 use crate::neighbours::Neighbours;
 use crate::star::{Star, WORTH_A_CORE};
 use crate::wcs::Wcs;
@@ -73,14 +72,14 @@ fn row(star: &Star, fit: &Fit, model: &dyn Model, zero_point: Option<f64>) -> Ro
         row.set("y", star.y);
         return row;
     }
+    let mut columns = model.columns().iter();
+    let flux_column = columns.find(|column| column.role == Role::Flux);
+    let flux_column = flux_column.map(|column| column.name);
     let (mut flux, mut flux_err) = (f64::NAN, f64::NAN);
     for quantity in model.quantities(&fit.parameters) {
         let error = fit.error(model, &quantity).unwrap_or(f64::NAN);
-        row.set(quantity.column, quantity.value);
-        if let Some(column) = error_column(quantity.column) {
-            row.set(column, error);
-        }
-        if quantity.column == "flux" {
+        row.state(quantity.column, quantity.value, error);
+        if Some(quantity.column) == flux_column {
             (flux, flux_err) = (quantity.value, error);
         }
     }

@@ -6,6 +6,8 @@ pub mod matrix;
 mod median;
 pub mod real;
 pub(crate) mod simd;
+mod text;
 pub(crate) mod unroll;
 
 pub use median::median;
+pub use text::significant;

@@ -20,14 +20,14 @@ pub use crate::report::draw::letters::{Face, text_width};
 pub use crate::report::draw::panel::Panel;
 pub use crate::report::draw::picture::Picture;
 pub use crate::report::draw::stretch::{Stretch, shrink, zscale};
-pub use crate::report::stars::numbers::{Fact, facts, printable, significant, with_error};
+pub use crate::report::stars::numbers::{Fact, facts, printable, with_error};
 pub use crate::report::stars::pixels::{Pixels, Unavailable};
 pub use crate::report::stars::portrait::Portrait;
 pub use crate::report::stars::record::{ImageRecord, Records};
 pub use crate::report::stars::scene::Scene;
-pub use crate::report::stars::settings::{FitSettings, PlaneFile};
 pub use crate::report::stars::text_art::{Tone, text_art};
 pub use crate::report::stars::triplet::{Layer, ModelStar, ResidualUnit, Triplet, parameters_of};
+pub use crate::settings::{Companion, Settings};
 pub use page::{LARGEST_PAGE, Report, Written};
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ pub(super) mod pixels;
 pub(super) mod portrait;
 pub(super) mod record;
 pub(super) mod scene;
-pub(super) mod settings;
 pub(super) mod statistics;
 pub(super) mod text_art;
 pub(super) mod triplet;

@@ -389,7 +389,7 @@ fn stars_without_values_show_their_pixels() {
     }
     // A model of some other version.
     let record = ImageRecord {
-        settings: FitSettings::from_json(&json!({"model": "sersic"})),
+        settings: Settings::from_json(&json!({"model": "sersic"})),
         ..record
     };
     let scene = Scene::open(&record).unwrap();

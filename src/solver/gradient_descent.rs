@@ -30,9 +30,14 @@ pub struct GradientDescent {
     pub learning_rate: f64,
 }
 
+impl GradientDescent {
+    /// Name on the command line.
+    pub const NAME: &'static str = "gradient-descent";
+}
+
 impl Solver for GradientDescent {
     fn name(&self) -> &'static str {
-        "gradient-descent"
+        Self::NAME
     }
 
     fn update(

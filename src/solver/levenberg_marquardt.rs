@@ -49,9 +49,14 @@ const MIN_DAMPING: f64 = 1e-12;
 /// Above this no step is long enough to change a parameter: the fit is stuck.
 const MAX_DAMPING: f64 = 1e12;
 
+impl LevenbergMarquardt {
+    /// Name on the command line.
+    pub const NAME: &'static str = "levenberg-marquardt";
+}
+
 impl Solver for LevenbergMarquardt {
     fn name(&self) -> &'static str {
-        "levenberg-marquardt"
+        Self::NAME
     }
 
     fn update(

@@ -27,6 +27,13 @@ impl Positions {
             Self::Pixels => "pixels",
         }
     }
+
+    /// The one of this name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        [Self::Sky, Self::Pixels]
+            .into_iter()
+            .find(|positions| positions.name() == name)
+    }
 }
 
 /// How far pixels and sky of a list may be from each other, pixels: the median of its stars. What

@@ -66,6 +66,7 @@ fn run() -> RunInfo {
             "model": "moffat", "estimator": "poisson", "solver": "levenberg-marquardt",
             "tolerance": 1e-6, "threshold": 4.5, "stars": null, "fixed": [["beta", 3.0]],
         }),
+        own_columns: Vec::new(),
         backend: "cpu".into(),
         adapter: Some("2 CPU threads".into()),
     }

@@ -174,6 +174,7 @@ impl Variant {
              const SAME_CURVATURE: bool = {};\n\
              const PARAMETERS: u32 = {parameters}u;\n\
              const PACKED: u32 = {}u;\n\
+             const TERMS: u32 = {}u;\n\
              const LN_2: f32 = {:?};\n\
              const INVERSE_PI: f32 = {:?};\n\
              const INVERSE_ROOT_PI: f32 = {:?};\n\
@@ -185,6 +186,7 @@ impl Variant {
             self.columns.unwrap_or(0).div_ceil(CELL),
             self.uniform_weights && self.estimator.is_quadratic(),
             parameters * (parameters + 1) / 2,
+            terms(self.model),
             f32::consts::LN_2,
             f32::consts::FRAC_1_PI,
             0.5 * f32::consts::FRAC_2_SQRT_PI,

@@ -612,7 +612,7 @@ fn errors_that_are_unknown_are_not_invented() {
 fn an_older_database_is_brought_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("old.db");
-    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/version_1.db");
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/databases/version_1.db");
     std::fs::copy(old, &path).unwrap();
     let matched = MatchOptions::default().write(&path).unwrap();
     assert_eq!((matched.images.len(), matched.n_objects), (1, 6));

@@ -11,8 +11,8 @@ use rusqlite::{Connection, Row as SqlRow};
 use super::Query;
 use super::sql::{self, Select};
 use crate::catalog::provenance::Provenance;
-use crate::catalog::sqlite::{database_error, open, stored_columns};
-use crate::catalog::{Assumptions, ImageInfo, RunInfo};
+use crate::catalog::sqlite::{database_error, open, stored_columns, stored_own_columns};
+use crate::catalog::{Assumptions, Column, ImageInfo, RunInfo};
 use crate::error::{Error, Result};
 use crate::image::{Header, Source, StatedGain};
 
@@ -25,6 +25,8 @@ pub(crate) struct Session {
     path: PathBuf,
     /// The columns of stars and images that there are, as `stars.x`: older versions had fewer.
     stored: Vec<String>,
+    /// The columns of stars that models of its runs have beside [`COLUMNS`](crate::catalog::COLUMNS).
+    own_columns: Vec<Column>,
 }
 
 impl Session {
@@ -34,12 +36,19 @@ impl Session {
         let mut connection = open(path)?;
         let fail = |error| database_error(path, &error);
         let stored = stored_columns(&connection).map_err(fail)?;
+        let own_columns = stored_own_columns(&connection, &stored).map_err(fail)?;
         prepare(&mut connection).map_err(fail)?;
         Ok(Self {
+            own_columns,
             connection,
             path: path.to_owned(),
             stored,
         })
+    }
+
+    /// The columns of stars that models of its runs have beside [`COLUMNS`](crate::catalog::COLUMNS).
+    pub(super) fn own_columns(&self) -> &[Column] {
+        &self.own_columns
     }
 
     /// Refuses the database itself as an output.
@@ -391,6 +400,7 @@ fn run_info(row: &SqlRow<'_>) -> rusqlite::Result<(RunInfo, String)> {
     let info = RunInfo {
         version: row.get("version")?,
         command_line: row.get("command_line")?,
+        own_columns: Vec::new(),
         settings: serde_json::from_str(&settings).unwrap_or_default(),
         backend: row.get("backend")?,
         adapter: row.get("adapter")?,

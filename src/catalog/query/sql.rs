@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 use std::fmt::Write as _;
 
 use super::{Order, Region};
-use crate::catalog::sqlite::in_table;
+use crate::catalog::sqlite::{in_table, is_own};
 use crate::catalog::{COLUMNS, Column};
 
 /// Bands of declination in a degree, as the tables have them.
@@ -118,6 +118,13 @@ impl Select<'_> {
                 }
             })
             .collect();
+        let more = stored
+            .iter()
+            .filter_map(|stored| stored.strip_prefix("stars."));
+        let more: String = more
+            .filter(|name| is_own(name))
+            .map(|name| format!("stars.{name} AS {name}, "))
+            .collect();
         let chosen = match &self.chosen {
             Chosen::Images(ids) => format!("stars.image_id IN ({})", list(ids)),
             Chosen::Stars(ids) => format!("stars.star_id IN ({})", list(ids)),
@@ -126,7 +133,7 @@ impl Select<'_> {
         let _ = write!(
             sql,
             "SELECT {} FROM (SELECT stars.star_id AS star_id, stars.image_id AS image_id, \
-             images.run_id AS run_id, images.name AS image, {own}stars.object_id AS object_id, \
+             images.run_id AS run_id, images.name AS image, {own}{more}stars.object_id AS object_id, \
              images.date AS date, {mjd} AS mjd, images.filter AS filter, images.exposure AS exposure, \
              {distance} AS distance FROM {from} CROSS JOIN images \
              ON images.image_id = stars.image_id WHERE {chosen}",

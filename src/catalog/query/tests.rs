@@ -475,7 +475,7 @@ fn other_files_are_refused_and_older_databases_read() {
         Err(Error::Io { .. })
     ));
     assert!(!out.exists());
-    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/version_1.db");
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/databases/version_1.db");
     assert_eq!(ask(&old).unwrap(), 6);
     let query = Query {
         columns: vec!["id".to_owned(), "mjd".to_owned()],
@@ -498,7 +498,7 @@ fn indexes_serve() {
     let session = Session::open(&sample.path).unwrap();
     let plan = |query: &Query| {
         let selects = query.selects(&session).unwrap();
-        let columns = query.result_columns(QueryFormat::Csv).unwrap();
+        let columns = query.result_columns(&session, QueryFormat::Csv).unwrap();
         let select = Select {
             columns: &columns,
             ..selects[0].clone()

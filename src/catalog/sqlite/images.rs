@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, ToSql, params};
 
-use crate::catalog::columns::COLUMNS;
+use crate::catalog::columns::{COLUMNS, Column};
 use crate::catalog::{DoneImages, ImageInfo};
 use crate::image::Source;
 
@@ -103,13 +103,21 @@ pub(super) fn insert_image(
 }
 
 /// Makes `columns` say the unit of fluxes: null where the images differ, `images.unit` has it.
-pub(super) fn set_flux_unit(connection: &Connection, unit: &str) -> rusqlite::Result<()> {
+pub(super) fn set_flux_unit(
+    connection: &Connection,
+    unit: &str,
+    own: &[Column],
+) -> rusqlite::Result<()> {
     let differ: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM images WHERE unit <> ?)",
         [unit],
         |row| row.get(0),
     )?;
-    for column in COLUMNS.iter().filter(|column| column.unit.is_of_image()) {
+    for column in COLUMNS
+        .iter()
+        .chain(own)
+        .filter(|column| column.unit.is_of_image())
+    {
         let unit = column.unit.resolve(Some(unit)).filter(|_| !differ);
         connection.execute(
             "UPDATE columns SET unit = ? WHERE name = ?",

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Transaction, params};
 
-use crate::catalog::columns::{COLUMNS, Column, Kind, position};
+use crate::catalog::columns::{COLUMNS, Column, Kind, Unit, kept};
 
 /// "stft": marks a database as starfit's, for `file` and for us.
 pub(super) const APPLICATION_ID: i32 = 0x7374_6674;
@@ -92,9 +92,6 @@ FROM stars CROSS JOIN images ON images.image_id = stars.image_id
 WHERE stars.object_id IS NOT NULL;",
 ];
 
-/// Number of columns of a catalogue that version 1 had: later ones stand after them.
-const N_FIRST: usize = position("flags") + 1;
-
 /// What a column is called in the table of stars. A name of a star would be ambiguous beside that of
 /// its image where users join both.
 pub(in crate::catalog) fn in_table(column: &Column) -> &'static str {
@@ -112,18 +109,25 @@ fn sql_type(kind: Kind) -> &'static str {
     }
 }
 
-pub(super) fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    transaction.execute_batch(&schema())?;
-    migrate(transaction, 1)
+/// Makes the tables of a new database, with room for these columns beside [`COLUMNS`].
+pub(super) fn create_tables(transaction: &Transaction<'_>, own: &[Column]) -> rusqlite::Result<()> {
+    transaction.execute_batch(&version_1())?;
+    migrate(transaction, 1, own)
 }
 
-/// Brings the tables from an older version to this one.
-pub(super) fn migrate(transaction: &Transaction<'_>, from: i32) -> rusqlite::Result<()> {
+/// Brings the tables from an older version to this one, and adds what columns they have not yet: a column of
+/// [`COLUMNS`], or one of these, needs nothing else.
+pub(super) fn migrate(
+    transaction: &Transaction<'_>,
+    from: i32,
+    own: &[Column],
+) -> rusqlite::Result<()> {
     let done = usize::try_from(from - 1).unwrap_or(0);
     for migration in MIGRATIONS.iter().skip(done) {
         transaction.execute_batch(migration)?;
     }
-    add_columns(transaction)?;
+    let columns: Vec<Column> = COLUMNS.iter().chain(own).copied().collect();
+    add_columns(transaction, &columns)?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)
 }
 
@@ -138,56 +142,103 @@ pub(in crate::catalog) fn stored_columns(connection: &Connection) -> rusqlite::R
         .collect()
 }
 
-/// Adds the columns that a catalogue has and the tables have not yet.
-fn add_columns(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+/// Whether a column of the table of stars is a model's own.
+pub(in crate::catalog) fn is_own(name: &str) -> bool {
+    let is_known = COLUMNS.iter().any(|column| in_table(column) == name);
+    !is_known && !NOT_MEASURED.contains(&name)
+}
+
+/// The columns of stars, of those that are stored, that models have beside [`COLUMNS`].
+pub(in crate::catalog) fn stored_own_columns(
+    connection: &Connection,
+    stored: &[String],
+) -> rusqlite::Result<Vec<Column>> {
+    let names = stored
+        .iter()
+        .filter_map(|stored| stored.strip_prefix("stars."));
+    let own = names.filter(|name| is_own(name));
+    let mut describe = connection.prepare(
+        "SELECT coalesce(unit, ''), ucd, description FROM columns WHERE name = ? \
+         UNION ALL SELECT '', '', ''",
+    )?;
+    own.map(|name| {
+        describe.query_row([name], |row| {
+            let text = |at| row.get::<_, String>(at).map(kept);
+            Ok(Column {
+                name: kept(name.to_owned()),
+                unit: Unit::Own(text(0)?),
+                kind: Kind::Float,
+                ucd: text(1)?,
+                description: text(2)?,
+            })
+        })
+    })
+    .collect()
+}
+
+/// Whether the tables lack a column of [`COLUMNS`], or one of these.
+pub(super) fn lacks_columns(
+    transaction: &Transaction<'_>,
+    own: &[Column],
+) -> rusqlite::Result<bool> {
     let present = stored_columns(transaction)?;
-    for column in COLUMNS.iter().skip(1) {
+    let mut columns = COLUMNS.iter().skip(1).chain(own);
+    Ok(columns.any(|column| !present.contains(&format!("stars.{}", in_table(column)))))
+}
+
+/// Adds those of the columns, of which the first is the image's name, that the tables have not yet.
+pub(super) fn add_columns(
+    transaction: &Transaction<'_>,
+    columns: &[Column],
+) -> rusqlite::Result<()> {
+    let mut present = stored_columns(transaction)?;
+    for column in columns.iter().skip(1) {
         let name = in_table(column);
-        if !present.contains(&format!("stars.{name}")) {
+        let stored = format!("stars.{name}");
+        if !present.contains(&stored) {
             let kind = sql_type(column.kind);
             transaction.execute_batch(&format!("ALTER TABLE stars ADD COLUMN {name} {kind}"))?;
+            present.push(stored);
         }
     }
     let mut insert = transaction.prepare(
         "INSERT INTO columns (name, unit, ucd, description) VALUES (?, ?, ?, ?) \
          ON CONFLICT (name) DO UPDATE SET ucd = excluded.ucd, description = excluded.description",
     )?;
-    for column in COLUMNS {
+    for column in columns {
         let unit = column.unit.resolve(None);
         insert.execute(params![column.name, unit, column.ucd, column.description])?;
     }
     drop(insert);
-    let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
-    let stars = COLUMNS.iter().skip(1);
-    let stars: Vec<_> = stars
-        .map(|column| format!("stars.{}", in_table(column)))
-        .collect();
+    // Those that models of other runs have of their own stand last.
+    let known = |stored: &str| columns.iter().any(|column| in_table(column) == stored);
+    let others = present
+        .iter()
+        .filter_map(|stored| stored.strip_prefix("stars."))
+        .filter(|stored| !known(stored) && !NOT_MEASURED.contains(stored));
+    let others: Vec<_> = others.map(|name| (name, name)).collect();
+    let columns = columns.iter().skip(1);
+    let columns = columns.map(|column| (column.name, in_table(column)));
+    let (names, stars): (Vec<_>, Vec<_>) = columns
+        .chain(others)
+        .map(|(name, stored)| (name, format!("stars.{stored}")))
+        .unzip();
     transaction.execute_batch(&format!(
         "DROP VIEW IF EXISTS catalog;
-CREATE VIEW catalog ({}) AS SELECT newest_images.name, {}
+CREATE VIEW catalog (image, {}) AS SELECT newest_images.name, {}
 FROM newest_images JOIN stars USING (image_id);",
         names.join(", "),
         stars.join(", "),
     ))
 }
 
-/// Version 1, but for the view `catalog`. Numbers of runs and images are never used again: the name of a view never comes to mean
-/// another image. There is no `floor` in every SQLite; CAST rounds the same way, as dec + 90 is
-/// not negative.
-fn schema() -> String {
-    let definitions: String = COLUMNS
-        .iter()
-        .take(N_FIRST)
-        .skip(1)
-        .map(|column| {
-            let always = if column.kind == Kind::Text {
-                " NOT NULL"
-            } else {
-                ""
-            };
-            format!("    {} {}{always},\n", column.name, sql_type(column.kind))
-        })
-        .collect();
+/// Columns of the table of stars that say nothing of a star itself.
+const NOT_MEASURED: [&str; 4] = ["star_id", "image_id", "object_id", "zone"];
+
+/// Version 1, but for the view `catalog`, as it was: what came later is in [`MIGRATIONS`], and columns are added. Numbers
+/// of runs and images are never used again: the name of a view never comes to mean another image. There is no `floor`
+/// in every SQLite; CAST rounds the same way, as dec + 90 is not negative.
+fn version_1() -> String {
     format!(
         "PRAGMA application_id = {APPLICATION_ID};
 CREATE TABLE runs (
@@ -226,7 +277,44 @@ CREATE INDEX images_run ON images (run_id);
 CREATE TABLE stars (
     star_id INTEGER PRIMARY KEY,
     image_id INTEGER NOT NULL REFERENCES images ON DELETE CASCADE,
-{definitions}    object_id INTEGER,
+    id INTEGER,
+    x REAL,
+    x_err REAL,
+    y REAL,
+    y_err REAL,
+    ra REAL,
+    ra_err REAL,
+    dec REAL,
+    dec_err REAL,
+    flux REAL,
+    flux_err REAL,
+    mag REAL,
+    mag_err REAL,
+    background REAL,
+    background_err REAL,
+    peak REAL,
+    fwhm REAL,
+    fwhm_err REAL,
+    fwhm_major REAL,
+    fwhm_major_err REAL,
+    fwhm_minor REAL,
+    fwhm_minor_err REAL,
+    theta REAL,
+    theta_err REAL,
+    ellipticity REAL,
+    beta REAL,
+    beta_err REAL,
+    snr REAL,
+    chi2 REAL,
+    dof INTEGER,
+    reduced_chi2 REAL,
+    qfit REAL,
+    cfit REAL,
+    n_pixels INTEGER,
+    n_iterations INTEGER,
+    status TEXT NOT NULL,
+    flags INTEGER,
+    object_id INTEGER,
     zone INTEGER GENERATED ALWAYS AS (CAST((dec + 90) * 120 AS INTEGER)) VIRTUAL
 ) STRICT;
 CREATE INDEX stars_position ON stars (image_id, y, x);
@@ -249,7 +337,9 @@ CREATE VIEW newest_images AS SELECT * FROM images WHERE NOT EXISTS (
 /// rest of theirs.
 #[derive(Debug)]
 pub(super) struct StarStatements {
-    /// Number of the image, then every column but the image's name.
+    /// The columns that the run has beside [`COLUMNS`].
+    pub(super) own: Vec<Column>,
+    /// Number of the image, then every column but the image's name, then those of the model's own.
     pub(super) insert: String,
     pub(super) create_waiting: String,
     /// As `insert`.
@@ -259,10 +349,11 @@ pub(super) struct StarStatements {
 }
 
 impl StarStatements {
-    pub(super) fn new() -> Self {
-        let names: Vec<_> = COLUMNS.iter().skip(1).map(in_table).collect();
-        let (names, marks) = (names.join(", "), vec!["?"; COLUMNS.len()].join(", "));
+    pub(super) fn new(own: &[Column]) -> Self {
+        let names: Vec<_> = COLUMNS.iter().skip(1).chain(own).map(in_table).collect();
+        let (names, marks) = (names.join(", "), vec!["?"; names.len() + 1].join(", "));
         Self {
+            own: own.to_vec(),
             insert: format!("INSERT INTO stars (image_id, {names}) VALUES ({marks})"),
             // Without types every value stays as it is.
             create_waiting: format!("CREATE TEMP TABLE waiting_stars (image_id, {names})"),

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::schema::{SCHEMA_VERSION, in_table};
 use super::*;
 use crate::catalog::tests::{full_row, image, row_at, run};
-use crate::catalog::{Assumptions, COLUMNS};
+use crate::catalog::{Assumptions, COLUMNS, Kind, Unit};
 use crate::image::{Source, StatedGain};
 
 /// A folder with the name of a database to be.
@@ -651,49 +651,111 @@ fn a_damaged_database_is_an_error() {
     assert!(SqliteWriter::create(&path, &run("gaussian")).is_err());
 }
 
+/// A copy of the database that starfit wrote at a version of the schema.
+fn at_version(version: i32, path: &Path) {
+    let databases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/databases");
+    fs::copy(databases.join(format!("version_{version}.db")), path).unwrap();
+}
+
+/// The tables, indexes and views that do not depend on which images there are.
+const TABLES: &str = "SELECT name, sql FROM sqlite_schema WHERE name NOT GLOB 'stars_[0-9]*' \
+                      AND sql IS NOT NULL ORDER BY name";
+
 #[test]
-fn an_older_schema_is_read_and_brought_up_to_date() {
-    let (_folder, path) = place();
-    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/version_1.db");
-    fs::copy(old, &path).unwrap();
-    let stars = "star_id, id, x, y, flux, flux_err, reduced_chi2, status, flags, zone FROM stars";
-    let before = ask(&path, &format!("SELECT {stars} ORDER BY star_id"));
-    assert_eq!(before.lines().count(), 6);
-    let version = "SELECT user_version FROM pragma_user_version";
-    assert_eq!(ask(&path, version), "1");
-
-    let mut image = image("a.fits");
-    image.assumed = Assumptions {
-        background: Some(100.5),
-        noise: Some(3.0),
-        gain: Some(1.5),
-        gain_err: Some(0.1),
-        by_residuals: false,
-        saturation: None,
-        fwhm: Some(2.5),
-        size: (15, 17),
-    };
-    add(&path, "gaussian", &[(&image, &[full_row(0)])]);
-    assert_eq!(ask(&path, version), SCHEMA_VERSION.to_string());
-    let kept = format!("SELECT {stars} WHERE image_id = 1 ORDER BY star_id");
-    assert_eq!(ask(&path, &kept), before);
-    let later = "SELECT count(*), count(flux_r), count(flux_b_err), count(name) FROM catalog WHERE image = ";
-    assert_eq!(ask(&path, &format!("{later}'base.fits[0]'")), "6|0|0|0");
-    assert_eq!(ask(&path, &format!("{later}'a.fits[0]'")), "1|1|1|1");
-    let assumed = "SELECT name, sky_level, sky_noise, gain_used, saturation_used, fwhm_used, \
-                   cutout_width, cutout_height, gain_used_err, by_residuals FROM newest_images ORDER BY image_id";
-    assert_snapshot!(ask(&path, assumed), @r"
-    base.fits[0]|null|null|null|null|null|null|null|null|null
-    a.fits[0]|100.5|3.0|1.5|null|2.5|15|17|0.1|0
-    ");
-
-    // It is now what a new one is.
+fn every_older_schema_is_read_and_brought_up_to_date() {
     let (_folder, new) = place();
     add(&new, "gaussian", &[]);
-    let tables = "SELECT name, sql FROM sqlite_schema WHERE name NOT GLOB 'stars_[0-9]*' \
-                  AND sql IS NOT NULL ORDER BY name";
-    assert_eq!(ask(&path, tables), ask(&new, tables));
-    assert_ne!(ask(&path, tables), "");
+    let of_new = ask(&new, TABLES);
+    assert_ne!(of_new, "");
+    for version in 1..=SCHEMA_VERSION {
+        let (_folder, path) = place();
+        at_version(version, &path);
+        let stars =
+            "star_id, id, x, y, flux, flux_err, reduced_chi2, status, flags, zone FROM stars";
+        let before = ask(&path, &format!("SELECT {stars} ORDER BY star_id"));
+        assert_eq!(before.lines().count(), 6, "{version}");
+        let stored = "SELECT user_version FROM pragma_user_version";
+        assert_eq!(ask(&path, stored), version.to_string());
+        if version < SCHEMA_VERSION {
+            assert_ne!(ask(&path, TABLES), of_new, "{version}");
+        }
+
+        let mut image = image("a.fits");
+        image.assumed = Assumptions {
+            background: Some(100.5),
+            noise: Some(3.0),
+            gain: Some(1.5),
+            gain_err: Some(0.1),
+            by_residuals: false,
+            saturation: None,
+            fwhm: Some(2.5),
+            size: (15, 17),
+        };
+        add(&path, "gaussian", &[(&image, &[full_row(0)])]);
+        assert_eq!(ask(&path, stored), SCHEMA_VERSION.to_string());
+        let kept = format!("SELECT {stars} WHERE image_id = 1 ORDER BY star_id");
+        assert_eq!(ask(&path, &kept), before, "{version}");
+        let later = "SELECT count(*), count(flux_r), count(flux_b_err), count(name) FROM catalog WHERE image = ";
+        assert_eq!(ask(&path, &format!("{later}'base.fits[0]'")), "6|0|0|0");
+        assert_eq!(ask(&path, &format!("{later}'a.fits[0]'")), "1|1|1|1");
+        let assumed = "SELECT sky_level, sky_noise, gain_used, saturation_used, fwhm_used, \
+                       cutout_width, cutout_height, gain_used_err, by_residuals \
+                       FROM newest_images WHERE name = ";
+        let old = ask(&path, &format!("{assumed}'base.fits[0]'"));
+        assert_eq!(old.starts_with("null"), version < 3, "{version}: {old}");
+        assert_eq!(
+            ask(&path, &format!("{assumed}'a.fits[0]'")),
+            "100.5|3.0|1.5|null|2.5|15|17|0.1|0"
+        );
+        // It is now what a new one is.
+        assert_eq!(ask(&path, TABLES), of_new, "{version}");
+    }
+}
+
+#[test]
+fn a_column_more_is_added_once_to_new_databases_and_to_old_ones() {
+    let more = [Column {
+        name: "dummy",
+        unit: Unit::Pixel,
+        kind: Kind::Float,
+        ucd: "",
+        description: "a column that only this test has",
+    }];
+    let run = RunInfo {
+        own_columns: more.to_vec(),
+        ..run("gaussian")
+    };
+    let times = |path: &Path, tables: &str| {
+        let tables =
+            format!("SELECT count(*) FROM pragma_table_info('{tables}') WHERE name = 'dummy'");
+        ask(path, &tables)
+    };
+    for version in 0..=SCHEMA_VERSION {
+        let (_folder, path) = place();
+        if version > 0 {
+            at_version(version, &path);
+            assert_eq!(times(&path, "stars"), "0");
+        }
+        // Twice: with the column in hand, and with it there.
+        for _ in 0..2 {
+            let mut writer = Box::new(SqliteWriter::create(&path, &run).unwrap());
+            let mut row = full_row(0);
+            row.state("dummy", 1.5, 0.5);
+            writer.write(&image("a.fits"), &[row]).unwrap();
+            writer.finish().unwrap();
+            assert_eq!(times(&path, "stars"), "1", "{version}");
+            assert_eq!(times(&path, "catalog"), "1", "{version}");
+            let described = "SELECT count(*) FROM columns WHERE name = 'dummy'";
+            assert_eq!(ask(&path, described), "1", "{version}");
+            let values = "SELECT dummy FROM catalog WHERE image = 'a.fits[0]'";
+            assert_eq!(ask(&path, values), "1.5", "{version}");
+        }
+        // A run without it leaves it there.
+        add(&path, "moffat", &[(&image("b.fits"), &[full_row(0)])]);
+        assert_eq!(times(&path, "catalog"), "1", "{version}");
+        let values = "SELECT dummy FROM catalog WHERE image = 'b.fits[0]'";
+        assert_eq!(ask(&path, values), "null", "{version}");
+    }
 }
 
 #[test]

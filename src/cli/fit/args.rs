@@ -5,21 +5,19 @@ mod companions;
 use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use starfit::backend::Backend;
 use starfit::catalog::CatalogFormat;
 use starfit::estimator::Estimator;
-use starfit::fitter::Fitter;
 use starfit::measure::MeasureOptions;
 use starfit::model::{MODELS, Model, TYPICAL_BETA};
 use starfit::mosaic::{Bayer, Channel};
 use starfit::planes::MaskRule;
-use starfit::solver::{GradientDescent, LevenbergMarquardt, Solver};
+use starfit::settings::{Companion, Settings, SolverSettings};
 use starfit::star::Positions;
 
 use crate::cli::backend::BackendArgs;
-pub(super) use companions::Companions;
 use companions::contradiction;
 
 /// Options of `starfit fit`.
@@ -353,84 +351,75 @@ impl FitArgs {
         self.output.iter().any(|path| path == Path::new("-")) && stdout().is_terminal()
     }
 
-    pub(super) fn measure_options(&self) -> MeasureOptions {
-        MeasureOptions {
-            size: self.size,
-            fwhm: self.fwhm,
-            threshold: self.threshold,
-            gain: self.gain,
-            read_noise: self.read_noise,
-            bias: self.bias,
-            saturation: self.saturation,
-            weighted: self.weights == Weights::Noise,
-            zero_point: self.zero_point,
-            positions: self.positions.map(PositionsName::positions),
-            one_based: self.fits_pixels,
-            fixed: self.fix.clone(),
-            bounds: self.bound.clone(),
-            bayer: self.bayer,
-            channel: self.channel,
-        }
-    }
-
-    /// The fitter, and why it has this backend.
-    pub(super) fn fitter(&self) -> Result<(Fitter, &'static str)> {
-        let solver: Box<dyn Solver> = match self.solver {
-            SolverName::LevenbergMarquardt => Box::new(LevenbergMarquardt::default()),
-            SolverName::GradientDescent => Box::new(GradientDescent {
-                learning_rate: self.learning_rate,
-            }),
-        };
-        let (backend, why) = self.backend.open()?;
-        let mut fitter = Fitter::new(self.model, solver, backend);
-        fitter.estimator = self.estimator;
-        fitter.tolerance = self.tolerance;
-        fitter.max_iterations = match self.solver {
-            SolverName::LevenbergMarquardt => self.max_iterations,
-            SolverName::GradientDescent => self.steps,
-        };
-        fitter.chunk = self.chunk.map(|chunk| chunk as usize);
-        Ok((fitter, why))
-    }
-
-    /// All that the numbers depend on: with the same settings an image replaces its earlier rows.
-    pub(super) fn settings(&self, fitter: &Fitter, companions: &Companions) -> Value {
-        // JSON has no infinity, and an order of options is no difference.
-        let mut fixed: Vec<_> = self.fix.iter().collect();
-        fixed.sort_by_key(|(name, _)| name);
-        let mut bounds: Vec<_> = self
-            .bound
-            .iter()
-            .map(|(name, low, high)| (name, low.to_string(), high.to_string()))
-            .collect();
-        bounds.sort();
-        let rate = (self.solver == SolverName::GradientDescent).then_some(self.learning_rate);
-        json!({
-            "model": self.model.name(),
-            "estimator": self.estimator.name(),
-            "solver": fitter.solver.name(),
-            "weights": if self.weights == Weights::Noise { "noise" } else { "unit" },
-            "tolerance": fitter.tolerance,
-            "max_iterations": fitter.max_iterations,
-            "learning_rate": rate,
-            "threshold": self.threshold,
-            "fwhm": self.fwhm,
-            "size": self.size,
-            "gain": self.gain,
-            "read_noise": self.read_noise,
-            "bias": self.bias,
-            "saturation": self.saturation.map(|level| level.to_string()),
-            "zero_point": self.zero_point,
-            "fits_pixels": self.fits_pixels,
-            "bayer": self.bayer.to_string(),
-            "channel": self.channel.to_string(),
-            "cutouts": self.cutouts,
-            "stars": companions.stars,
-            "positions": self.positions.map(|which| which.positions().name()),
-            "mask": companions.mask,
-            "variance": companions.variance,
-            "fixed": fixed,
-            "bounds": bounds,
+    /// All that the numbers depend on; the files beside the inputs as they are now, which is to be asked before
+    /// they are read.
+    pub(super) fn settings(&self) -> Result<Settings> {
+        let companion = |path: &PathBuf| Companion::of(path);
+        let (noise, kind) = self.noise();
+        let mask = self.mask.as_ref().map(companion).transpose()?;
+        let noise = noise.as_ref().map(companion).transpose()?;
+        Ok(Settings {
+            model: Some(self.model),
+            estimator: self.estimator,
+            solver: match self.solver {
+                SolverName::LevenbergMarquardt => SolverSettings::LevenbergMarquardt {
+                    max_iterations: self.max_iterations,
+                },
+                SolverName::GradientDescent => SolverSettings::GradientDescent {
+                    learning_rate: self.learning_rate,
+                    max_iterations: self.steps,
+                },
+            },
+            tolerance: self.tolerance,
+            measure: MeasureOptions {
+                size: self.size,
+                fwhm: self.fwhm,
+                threshold: self.threshold,
+                gain: self.gain,
+                read_noise: self.read_noise,
+                bias: self.bias,
+                saturation: self.saturation,
+                weighted: self.weights == Weights::Noise,
+                zero_point: self.zero_point,
+                positions: self.positions.map(PositionsName::positions),
+                one_based: self.fits_pixels,
+                fixed: self.fix.clone(),
+                bounds: self.bound.clone(),
+                bayer: self.bayer,
+                channel: self.channel,
+            },
+            cutouts: self.cutouts,
+            stars: self.stars.as_ref().map(companion).transpose()?,
+            mask: mask.map(|mask| (mask, self.mask_rule().clone())),
+            noise: noise.map(|noise| (noise, kind)),
         })
+    }
+
+    /// The backend, and why it is this one.
+    pub(super) fn backend(&self) -> Result<(Box<dyn Backend>, &'static str)> {
+        self.backend.open()
+    }
+
+    /// Stars on the device at once.
+    pub(super) fn chunk(&self) -> Option<usize> {
+        self.chunk.map(|chunk| chunk as usize)
+    }
+
+    /// Refuses what makes no sense with ready cutouts.
+    pub(super) fn check_stack(&self, name: &str) -> Result<()> {
+        for (option, given) in [
+            ("--plane", self.plane.is_some()),
+            ("--size", self.size.is_some()),
+        ] {
+            if given {
+                bail!("{name}: {option} is for images, and these are ready cutouts");
+            }
+        }
+        let is_region =
+            |path: &PathBuf| matches!(CatalogFormat::from_path(path), Ok(CatalogFormat::Region));
+        if self.output.iter().any(is_region) {
+            bail!("{name}: .reg files are for images, and these are ready cutouts");
+        }
+        Ok(())
     }
 }

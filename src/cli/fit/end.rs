@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::inputs::Work;
-use super::{Job, timed};
+use super::{Job, Work, timed};
 use crate::cli::summary::{self, Tally};
 use crate::cli::{ABORTED, FAILED, PARTIAL, is_interrupted};
 
@@ -85,8 +84,8 @@ impl Job {
             self.tally.fitted(),
             names.join(", "),
             start.elapsed().as_secs_f64(),
-            work.fitter.backend.name(),
-            work.fitter.backend.adapter()
+            work.engine.fitter.backend.name(),
+            work.engine.fitter.backend.adapter()
         );
         // Of one image its own line has said it.
         if self.images > 1 {

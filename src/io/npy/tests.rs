@@ -123,7 +123,7 @@ fn arrays_that_are_no_stack() {
     );
     insta::assert_snapshot!(
         refused("'<c8'", "(1, 2, 3)", 48),
-        @"a.npy: element type '<c8' is not supported"
+        @"a.npy: element type <c8 is not supported"
     );
     insta::assert_snapshot!(
         refused("'<f4'", "(1, 2, 3)", 23),

@@ -314,7 +314,6 @@ impl Kernel<EllipticalGaussian> for ByPowers {
     fn shader_parts() -> ShaderParts {
         ShaderParts {
             constants: vec![
-                ("TERMS", shader_terms().len()),
                 ("SINGLE_POWERS", SINGLES + 1),
                 ("SQUARE_POWERS", SQUARES + 1),
                 ("SINGLES", monomials(SINGLES)),

@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use crate::catalog::rounded;
 use crate::catalog::unit::flux_unit;
+use crate::numbers::significant;
 use crate::report::page::html::Html;
 use crate::report::page::night::Frame;
-use crate::report::stars::numbers::{printable, significant};
+use crate::report::stars::numbers::printable;
 
 /// Longest value that is said of a run or a header, characters.
 const LONGEST: usize = 80;

@@ -190,7 +190,7 @@ impl<'a> Section<'a> {
         let settings = &record.settings;
         let has_noise =
             !record.is_stack() || record.info.assumed.gain.is_some() || settings.noise.is_some();
-        settings.estimator == Estimator::Poisson || settings.weighted && has_noise
+        settings.estimator == Estimator::Poisson || settings.measure.weighted && has_noise
     }
 
     /// The stars that have a row in the table.

@@ -3,20 +3,7 @@
 use crate::catalog::Row;
 use crate::catalog::columns::{COLUMNS, Unit, error_column};
 use crate::catalog::unit::flux_unit;
-
-/// `value` to two digits of its uncertainty, whatever their powers of ten.
-pub fn significant(value: f64, uncertainty: f64) -> String {
-    let digits = if uncertainty > 0.0 {
-        1 - uncertainty.log10().floor() as i32
-    } else {
-        2
-    };
-    match digits {
-        // Neither a sky of 1e-16 nor one of 1e30 should fill the line with zeros.
-        -6..=6 => format!("{value:.*}", digits.max(0) as usize),
-        _ => format!("{value:.2e}"),
-    }
-}
+use crate::numbers::significant;
 
 /// `2.125 ± 0.013`, or the value alone, to four digits, where nothing is known of its error.
 pub fn with_error(value: f64, error: Option<f64>) -> String {

@@ -2,10 +2,11 @@
 
 use crate::catalog::Row;
 use crate::catalog::unit::flux_unit;
+use crate::numbers::significant;
 use crate::report::draw::color::Color;
 use crate::report::draw::letters::{Face, text_width};
 use crate::report::draw::picture::Picture;
-use crate::report::stars::numbers::{Fact, facts, printable, significant, with_error};
+use crate::report::stars::numbers::{Fact, facts, printable, with_error};
 use crate::report::stars::triplet::{Layer, ResidualUnit, Triplet};
 
 /// A star and what is known of it.

@@ -9,7 +9,7 @@ use crate::catalog::{COLUMNS, ImageInfo, Row, RunInfo, Value};
 use crate::error::{Error, Result};
 use crate::fit::{FitStatus, Flags};
 use crate::io::stack::is_npy;
-use crate::report::stars::settings::FitSettings;
+use crate::settings::Settings;
 
 /// A database that is open for reading.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct ImageRecord {
     /// When that run started, ISO 8601 in UTC.
     pub started: String,
     /// The run's settings as far as they say what the numbers mean.
-    pub settings: FitSettings,
+    pub settings: Settings,
     /// Name, file, header and what was assumed; for a stack of cutouts, width and height are those
     /// of each.
     pub info: ImageInfo,
@@ -115,7 +115,7 @@ impl Records {
         Ok(Some(ImageRecord {
             image_id,
             run_id,
-            settings: FitSettings::from_json(&run.settings),
+            settings: Settings::from_json(&run.settings),
             run,
             started,
             info,

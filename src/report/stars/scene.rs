@@ -7,6 +7,7 @@ use ndarray::{Array2, Array3, Axis};
 use crate::background::Background;
 use crate::catalog::{Assumptions, Row};
 use crate::cutout::{Cutout, CutoutOptions, Noise};
+use crate::engine::planes::file::{PlanesFile, Values};
 use crate::error::{Error, Result};
 use crate::estimator::Estimator;
 use crate::image::{Header, Image, Source};
@@ -14,10 +15,9 @@ use crate::io::fits::FitsFile;
 use crate::io::stack::StackFile;
 use crate::measure::{Shown, believed_read_noise, size_for};
 use crate::model::Model;
-use crate::planes::{BadPixels, MaskRule, NoisePlane};
 use crate::report::stars::pixels::{Pixels, Unavailable, check_unchanged, path_of};
 use crate::report::stars::record::ImageRecord;
-use crate::report::stars::settings::{FitSettings, PlaneFile};
+use crate::settings::{Companion, Settings};
 
 /// Widest cutout that is made, pixels: as wide as a fit takes them.
 const LARGEST_SIZE: usize = 1023;
@@ -27,7 +27,7 @@ const LARGEST_SIZE: usize = 1023;
 #[derive(Debug)]
 pub struct Scene {
     pixels: ScenePixels,
-    settings: FitSettings,
+    settings: Settings,
     assumed: Assumptions,
     noise: Noise,
     notes: Vec<String>,
@@ -44,25 +44,9 @@ enum ScenePixels {
     },
     Stack {
         stack: StackFile,
-        mask: Option<Planes>,
-        variance: Option<Planes>,
+        mask: Option<PlanesFile>,
+        variance: Option<PlanesFile>,
     },
-}
-
-/// A mask or variances: a plane for each image or cutout of a file, or one for all.
-#[derive(Debug)]
-struct Planes {
-    /// For messages.
-    file: String,
-    stack: StackFile,
-    meaning: Meaning,
-}
-
-/// What the values of planes are.
-#[derive(Debug, Clone, Copy)]
-enum Meaning {
-    Mask(BadPixels),
-    Noise(NoisePlane),
 }
 
 /// The pixels round a star.
@@ -88,21 +72,23 @@ impl Scene {
         let mut pixels = Pixels::open(record)?;
         let (info, settings) = (&record.info, &record.settings);
         let mut notes = Vec::new();
-        let mut noted = |what: &str, opened: Result<Planes, Unavailable>| {
+        let mut noted = |what: &str, opened: Result<PlanesFile, Unavailable>| {
             let note = |why: Unavailable| notes.push(format!("shown without its {what}: {why}"));
             opened.map_err(note).ok()
         };
         let source = &info.source;
         let mask = settings.mask.as_ref();
-        let mask = mask.map(|(file, rule)| Planes::mask(file, rule, source));
+        let mask =
+            mask.map(|(file, rule)| planes("mask", file, &Values::Mask(rule.clone()), source));
         let mut mask = mask.and_then(|opened| noted("mask", opened));
         let noise = settings.noise.as_ref();
-        let variance = noise.map(|(file, kind)| Planes::noise(file, *kind, source));
+        let variance =
+            noise.map(|(file, kind)| planes("noise", file, &Values::Noise(*kind), source));
         let mut variance = variance.and_then(|opened| noted("variances", opened));
         if let Pixels::Image(image) = &mut pixels {
             let plane = info.source.plane.unwrap_or(0);
-            let mut plane = |what: &str, planes: Option<Planes>| {
-                let read = planes?.read(plane, image.pixels.dim());
+            let mut plane = |what: &str, planes: Option<PlanesFile>| {
+                let read = read(&planes?, plane, image.pixels.dim());
                 let note = |why: Error| notes.push(format!("shown without its {what}: {why}"));
                 read.map_err(note).ok()
             };
@@ -130,7 +116,7 @@ impl Scene {
     }
 
     /// An image in memory as it was measured: with its mask applied and its variances set.
-    pub fn of_image(image: Image, assumed: Assumptions, settings: &FitSettings) -> Self {
+    pub fn of_image(image: Image, assumed: Assumptions, settings: &Settings) -> Self {
         let header = image.header.clone();
         let pixels = ScenePixels::of_image(Box::new(image), settings);
         Self {
@@ -151,7 +137,7 @@ impl Scene {
     }
 
     /// The run's settings.
-    pub fn settings(&self) -> &FitSettings {
+    pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
@@ -219,10 +205,10 @@ impl Scene {
                 mask,
                 variance,
             } => {
-                let bias = self.settings.bias;
+                let bias = self.settings.measure.bias;
                 let mut values = only(stack.read(star.id..star.id.saturating_add(1))?);
-                let plane = |planes: &Option<Planes>| {
-                    let read = |planes: &Planes| planes.read(star.id, values.dim());
+                let plane = |planes: &Option<PlanesFile>| {
+                    let read = |planes: &PlanesFile| read(planes, star.id, values.dim());
                     planes.as_ref().map(read).transpose()
                 };
                 let (mask, variance) = (plane(mask)?, plane(variance)?);
@@ -261,26 +247,28 @@ impl Scene {
 }
 
 impl ScenePixels {
-    fn of_image(image: Box<Image>, settings: &FitSettings) -> Self {
+    fn of_image(image: Box<Image>, settings: &Settings) -> Self {
         Self::Image {
-            mosaic: Shown::of(&image, settings.bayer, settings.channel),
+            mosaic: Shown::of(&image, settings.measure.bayer, settings.measure.channel),
             image,
             background: OnceLock::new(),
         }
     }
 
     /// What the noise of a pixel was taken to be.
-    fn noise(&self, settings: &FitSettings, assumed: &Assumptions, header: &Header) -> Noise {
+    fn noise(&self, settings: &Settings, assumed: &Assumptions, header: &Header) -> Noise {
         let gain = assumed.gain;
         let has_variance = match self {
             Self::Image { image, .. } => image.variance.is_some(),
             Self::Stack { variance, .. } => variance.is_some(),
         };
-        let read_noise = believed_read_noise(settings.read_noise, header);
+        let read_noise = believed_read_noise(settings.measure.read_noise, header);
         match (settings.estimator, gain) {
-            (Estimator::Poisson, Some(gain)) => Noise::counts(gain, settings.bias, read_noise),
+            (Estimator::Poisson, Some(gain)) => {
+                Noise::counts(gain, settings.measure.bias, read_noise)
+            }
             (Estimator::Poisson, None) => Noise::Unit,
-            (Estimator::LeastSquares, _) if !settings.weighted || assumed.by_residuals => {
+            (Estimator::LeastSquares, _) if !settings.measure.weighted || assumed.by_residuals => {
                 Noise::Unit
             }
             (Estimator::LeastSquares, _) if has_variance => Noise::Variance,
@@ -298,51 +286,28 @@ impl ScenePixels {
     }
 }
 
-impl Planes {
-    fn mask(file: &PlaneFile, rule: &MaskRule, image: &Source) -> Result<Self, Unavailable> {
-        let (name, stack) = open(file, image)?;
-        let bad = rule.resolve(&name, &stack.bit_names());
-        Ok(Self {
-            meaning: Meaning::Mask(bad.map_err(Unavailable::Unreadable)?),
-            file: name,
-            stack,
-        })
-    }
+/// The planes in a file beside that image.
+fn planes(
+    what: &'static str,
+    file: &Companion,
+    values: &Values,
+    image: &Source,
+) -> Result<PlanesFile, Unavailable> {
+    let (name, stack) = open(file, image)?;
+    PlanesFile::new(what, name, stack, values).map_err(Unavailable::Unreadable)
+}
 
-    fn noise(file: &PlaneFile, kind: NoisePlane, image: &Source) -> Result<Self, Unavailable> {
-        let (file, stack) = open(file, image)?;
-        Ok(Self {
-            meaning: Meaning::Noise(kind),
-            file,
-            stack,
-        })
+/// The plane of this number, or the one that stands for all: 1 where pixels are bad, or variances.
+fn read(file: &PlanesFile, at: usize, shape: (usize, usize)) -> Result<Array2<f64>> {
+    let mut plane = file.plane("the image", shape, at, file.planes())?;
+    if file.is_mask() {
+        plane.mapv_inplace(|value| f64::from(u8::from(file.is_bad(value))));
     }
-
-    /// The plane of this number, or the one that stands for all: 1 where pixels are bad, or
-    /// variances.
-    fn read(&self, at: usize, shape: (usize, usize)) -> Result<Array2<f64>> {
-        let (n, height, width) = self.stack.dim();
-        if (height, width) != shape {
-            return Err(Error::Malformed {
-                file: self.file.clone(),
-                field: "shape".to_owned(),
-                expected: format!("{} x {} pixels", shape.1, shape.0),
-                found: format!("{width} x {height} pixels"),
-                hint: None,
-            });
-        }
-        let at = if n == 1 { 0 } else { at };
-        let mut plane = only(self.stack.read(at..at.saturating_add(1))?);
-        match self.meaning {
-            Meaning::Mask(bad) => plane.mapv_inplace(|value| f64::from(u8::from(bad.has(value)))),
-            Meaning::Noise(kind) => kind.convert(&mut plane),
-        }
-        Ok(plane)
-    }
+    Ok(plane)
 }
 
 /// Planes beside that image, and what messages call them.
-fn open(file: &PlaneFile, image: &Source) -> Result<(String, StackFile), Unavailable> {
+fn open(file: &Companion, image: &Source) -> Result<(String, StackFile), Unavailable> {
     if let Some(hdu) = file.own_extension() {
         // That the image is the same as it was has been seen.
         let opened = FitsFile::open(&path_of(image)).and_then(|file| file.beside(hdu));
@@ -350,10 +315,7 @@ fn open(file: &PlaneFile, image: &Source) -> Result<(String, StackFile), Unavail
         return Ok((format!("{}{hdu}", image.path.display()), stack));
     }
     check_unchanged(&file.source())?;
-    let opened = match &file.path.hdu {
-        None => StackFile::open(&file.path.path),
-        Some(_) => StackFile::open_fits(&file.path),
-    };
+    let opened = file.open_stack();
     let name = file.path.path.display().to_string();
     Ok((name, opened.map_err(Unavailable::Unreadable)?))
 }

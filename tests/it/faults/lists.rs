@@ -177,7 +177,7 @@ fn every_format_is_a_list_again() {
     ];
     assert_eq!(starfit(path, &wanted).stdout, "name,id\nHD 7,7\n");
     // Databases of before had none.
-    let old = crate::cli::shipped("version_1.db");
+    let old = crate::cli::shipped("databases/version_1.db");
     let ran = starfit(
         path,
         &["query", &old, "--columns", "id,name,x", "--limit", "1"],

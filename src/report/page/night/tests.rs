@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
 use crate::catalog::{ImageInfo, RunInfo};
+use crate::report::ImageRecord;
 use crate::report::page::night::*;
 use crate::report::stars::statistics::tests::star;
-use crate::report::{FitSettings, ImageRecord};
+use crate::settings::Settings;
 
 /// A frame of `stars` stars of that FWHM, all of them undersampled, as a fit flags them, where that
 /// is less than 1.5.
@@ -16,7 +17,7 @@ fn frame(fwhm: f64, stars: usize, date: Option<&str>) -> Frame {
     let record = ImageRecord {
         image_id: 1,
         run_id: 1,
-        settings: FitSettings::from_json(&run.settings),
+        settings: Settings::from_json(&run.settings),
         run: Arc::new(run),
         started: String::new(),
         info,

@@ -2,18 +2,16 @@
 
 use std::ops::Range;
 
-use anyhow::Result;
+use crate::error::{Error, Result};
+use crate::io::stack::StackFile;
+use crate::numbers::significant;
+use crate::planes::{BadPixels, Claim, MaskRule, NoisePlane, SkyNoise, Verdict, judge};
 use ndarray::{Array, Array2, Array3, ArrayView, Axis, Dimension, Zip};
 use rayon::prelude::*;
-use starfit::Error;
-use starfit::io::stack::StackFile;
-use starfit::planes::{BadPixels, Claim, MaskRule, NoisePlane, SkyNoise, Verdict, judge};
-use starfit::report::significant;
-
-use crate::cli::summary::count;
 
 /// A file of `--mask`, or of `--variance` or its like.
-pub(super) struct PlanesFile {
+#[derive(Debug)]
+pub(crate) struct PlanesFile {
     option: &'static str,
     path: String,
     stack: StackFile,
@@ -23,20 +21,21 @@ pub(super) struct PlanesFile {
 }
 
 /// What the values are.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Meaning {
     Mask(BadPixels),
     Noise(NoisePlane),
 }
 
 /// What the user says that values are.
-pub(super) enum Values {
+#[derive(Debug)]
+pub(crate) enum Values {
     Mask(MaskRule),
     Noise(NoisePlane),
 }
 
 impl PlanesFile {
-    pub(super) fn new(
+    pub(crate) fn new(
         option: &'static str,
         path: String,
         stack: StackFile,
@@ -60,13 +59,19 @@ impl PlanesFile {
     }
 
     /// Number of planes.
-    pub(super) fn planes(&self) -> usize {
+    pub(crate) fn planes(&self) -> usize {
         self.stack.dim().0
+    }
+
+    /// Whether it says which pixels are bad.
+    #[cfg(feature = "report")]
+    pub(crate) fn is_mask(&self) -> bool {
+        matches!(self.meaning, Meaning::Mask(_))
     }
 
     /// Whether a pixel is left out where the plane has this value: of a mask as it is, of noise
     /// as a variance.
-    pub(super) fn is_bad(&self, value: f64) -> bool {
+    pub(crate) fn is_bad(&self, value: f64) -> bool {
         match self.meaning {
             Meaning::Mask(bad) => bad.has(value),
             Meaning::Noise(_) => is_no_variance(value),
@@ -74,7 +79,7 @@ impl PlanesFile {
     }
 
     /// The plane for the plane `at` of so many of the input `name`: a mask, or variances.
-    pub(super) fn plane(
+    pub(crate) fn plane(
         &self,
         name: &str,
         shape: (usize, usize),
@@ -86,7 +91,7 @@ impl PlanesFile {
     }
 
     /// The planes of these cutouts, or the one that stands for all.
-    pub(super) fn block(&self, cutouts: Range<usize>) -> starfit::Result<Array3<f64>> {
+    pub(super) fn block(&self, cutouts: Range<usize>) -> Result<Array3<f64>> {
         if let Some(one) = &self.one {
             return Ok(one.clone());
         }
@@ -175,7 +180,7 @@ impl PlanesFile {
         if 2 * bad > all {
             tracing::warn!("{name}: {option} {path} leaves out {bad} of {all} pixels; {advice}");
         } else if bad > 0 {
-            tracing::info!("{name}: {option} {path} leaves out {}", count(bad, "pixel"));
+            tracing::info!("{name}: {option} {path} leaves out {}", count(bad));
         }
     }
 
@@ -185,7 +190,7 @@ impl PlanesFile {
             return Ok(());
         };
         if found.negative > 0 {
-            let pixels = count(found.negative, "pixel");
+            let pixels = count(found.negative);
             let lowest = kind.of_variance(found.lowest);
             return Err(self.error(
                 format!("{} of {name}", self.option),
@@ -273,7 +278,7 @@ impl PlanesFile {
         }
     }
 
-    fn error(&self, field: String, expected: String, found: String, hint: &str) -> anyhow::Error {
+    fn error(&self, field: String, expected: String, found: String, hint: &str) -> Error {
         Error::Malformed {
             file: self.path.clone(),
             field,
@@ -281,7 +286,14 @@ impl PlanesFile {
             found,
             hint: Some(hint.into()),
         }
-        .into()
+    }
+}
+
+/// So many pixels, in words.
+fn count(pixels: usize) -> String {
+    match pixels {
+        1 => "1 pixel".into(),
+        n => format!("{n} pixels"),
     }
 }
 

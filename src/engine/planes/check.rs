@@ -1,19 +1,19 @@
 //! Whether planes of noise are what they are given for: the sky's noise before the fit of a stack
 //! and after that of an image, chi-square after both.
 
-use anyhow::Result;
+use crate::catalog::Row;
+use crate::error::Result;
+use crate::fit::{FitStatus, Flags};
+use crate::image::Image;
+use crate::measure::Measured;
+use crate::numbers::median;
+use crate::planes::{SkyNoise, cutout_noise};
 use ndarray::{Array3, ArrayView3, Axis};
-use starfit::catalog::Row;
-use starfit::fit::{FitStatus, Flags};
-use starfit::image::Image;
-use starfit::measure::Measured;
-use starfit::numbers::median;
-use starfit::planes::{SkyNoise, cutout_noise};
 
 use super::InputPlanes;
 
 /// Noise of the sky in some cutouts of a stack, seen and by the planes.
-pub(in crate::cli::fit) struct SkySample {
+pub(in crate::engine) struct SkySample {
     step: usize,
     low: Vec<f64>,
     high: Vec<f64>,
@@ -102,11 +102,7 @@ impl InputPlanes {
     /// # Errors
     ///
     /// Where the planes are of another kind than they are given for.
-    pub(in crate::cli::fit) fn check_image(
-        &self,
-        image: &Image,
-        measured: &Measured,
-    ) -> Result<()> {
+    pub(in crate::engine) fn check_image(&self, image: &Image, measured: &Measured) -> Result<()> {
         let Some(file) = &self.noise else {
             return Ok(());
         };
@@ -125,7 +121,7 @@ impl InputPlanes {
     }
 
     /// Warns where stars fit far better or worse than their variances say.
-    pub(in crate::cli::fit) fn check_fits(&self, name: &str, check: NoiseCheck) {
+    pub fn check_fits(&self, name: &str, check: NoiseCheck) {
         if let Some(chi2) = check.typical().filter(|_| self.noise.is_some())
             && !(0.5..=2.0).contains(&chi2)
         {
@@ -143,10 +139,11 @@ impl InputPlanes {
 
 /// Reduced chi-squares of the clean stars of an input.
 #[derive(Debug, Default)]
-pub(in crate::cli::fit) struct NoiseCheck(Vec<f64>);
+pub struct NoiseCheck(Vec<f64>);
 
 impl NoiseCheck {
-    pub(in crate::cli::fit) fn add(&mut self, rows: &[Row]) {
+    /// Takes rows of the input.
+    pub fn add(&mut self, rows: &[Row]) {
         /// As many say what all do.
         const MOST: usize = 10_000;
         // A bright star shows any flaw of the model, and a faint one may be none. Where quality bits

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use starfit::hot_pixels::{FEWEST_FRAMES, HotPixels, MOST_FRAMES};
-use starfit::image::Image;
-use starfit::io::fits::{FitsFile, FitsPath};
-use starfit::io::stack::is_npy;
+use crate::hot_pixels::{FEWEST_FRAMES, HotPixels, MOST_FRAMES};
+use crate::image::Image;
+use crate::io::fits::{FitsFile, FitsPath};
+use crate::io::stack::is_npy;
 use tracing::subscriber::{NoSubscriber, with_default};
 
 /// The inputs of a run, some of which tell the hot pixels of all once the first image is there.

@@ -1,63 +1,32 @@
 //! Files that say something about each pixel of the inputs: masks and noise.
 
-mod file;
-mod noise;
+mod check;
+pub(crate) mod file;
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::io::fits::{FitsFile, FitsPath, HduName};
+use crate::io::stack::StackFile;
+use crate::measure::{CutoutBlock, CutoutSource};
+use crate::settings::{Companion, Settings};
 use ndarray::Array3;
-use starfit::Error;
-use starfit::image::Image;
-use starfit::io::fits::{FitsFile, FitsPath, HduName};
-use starfit::io::stack::StackFile;
-use starfit::measure::CutoutBlock;
-use starfit::planes::{MaskRule, NoisePlane};
 
+pub use check::NoiseCheck;
+use check::SkySample;
 use file::{PlanesFile, Values, Variances, leave_out};
-pub(super) use noise::{NoiseCheck, SkySample};
 
-/// The paths of `--mask` and of the option for noise, as they are typed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PlanePaths<'a> {
-    pub(super) mask: Option<(&'a Path, &'a MaskRule)>,
-    pub(super) noise: Option<(&'a Path, NoisePlane)>,
-}
-
-/// Where a plane is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PlanePath {
-    /// In one file for all inputs.
-    File(FitsPath),
-    /// `[ERR]`: in that extension of the file of each input.
-    Own(HduName),
-}
-
-impl PlanePath {
-    pub(super) fn parse(path: &Path) -> starfit::Result<Self> {
-        let own = path
-            .to_str()
-            .filter(|text| text.starts_with('[') && text.ends_with(']') && !path.exists());
-        let Some(own) = own else {
-            return FitsPath::parse(path).map(Self::File);
-        };
-        // Whatever stands before the bracket is the file.
-        let parsed = FitsPath::parse(format!("input{own}"))?;
-        Ok(parsed
-            .hdu
-            .map_or(Self::File(path.to_owned().into()), Self::Own))
-    }
-}
-
-/// What `--mask`, and `--variance` or its like, say of every input.
+/// What masks and noise of each pixel say of every input.
+#[derive(Debug)]
 pub(super) struct Planes {
     mask: Option<Place>,
     noise: Option<Place>,
 }
 
 /// A file that is open already, or an extension of each input.
+#[derive(Debug)]
 enum Place {
     File(Arc<PlanesFile>),
     Own {
@@ -68,19 +37,17 @@ enum Place {
 }
 
 impl Place {
-    fn open(path: &Path, option: &'static str, values: Values) -> Result<Self> {
-        match PlanePath::parse(path)? {
-            PlanePath::Own(hdu) => Ok(Self::Own {
-                hdu,
+    fn open(companion: &Companion, option: &'static str, values: Values) -> Result<Self> {
+        if let Some(hdu) = companion.own_extension() {
+            return Ok(Self::Own {
+                hdu: hdu.clone(),
                 option,
                 values,
-            }),
-            PlanePath::File(_) => {
-                let (stack, path) = (StackFile::open(path)?, path.display().to_string());
-                let file = PlanesFile::new(option, path, stack, &values)?;
-                Ok(Self::File(Arc::new(file)))
-            }
+            });
         }
+        let (stack, path) = (companion.open_stack()?, companion.path.to_string());
+        let file = PlanesFile::new(option, path, stack, &values)?;
+        Ok(Self::File(Arc::new(file)))
     }
 
     /// The planes of the input `name`, which is in that FITS file, if it is in one.
@@ -110,13 +77,17 @@ impl Place {
 }
 
 impl Planes {
-    pub(super) fn open(paths: PlanePaths<'_>) -> Result<Self> {
-        let mask = paths
-            .mask
-            .map(|(path, rule)| Place::open(path, "--mask", Values::Mask(rule.clone())));
-        let noise = paths
-            .noise
-            .map(|(path, kind)| Place::open(path, kind.option(), Values::Noise(kind)));
+    /// Opens what the settings name.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading these files.
+    pub(super) fn open(settings: &Settings) -> Result<Self> {
+        let mask = settings.mask.as_ref();
+        let mask = mask.map(|(file, rule)| Place::open(file, "--mask", Values::Mask(rule.clone())));
+        let noise = settings.noise.as_ref();
+        let noise =
+            noise.map(|(file, kind)| Place::open(file, kind.option(), Values::Noise(*kind)));
         Ok(Self {
             mask: mask.transpose()?,
             noise: noise.transpose()?,
@@ -139,7 +110,8 @@ impl Planes {
 }
 
 /// What is said of the pixels of one input.
-pub(super) struct InputPlanes {
+#[derive(Debug)]
+pub struct InputPlanes {
     mask: Option<Arc<PlanesFile>>,
     noise: Option<Arc<PlanesFile>>,
 }
@@ -176,7 +148,12 @@ impl InputPlanes {
 
     /// Sees what the planes say of a whole stack, before any of it is fitted, and refuses what
     /// they cannot mean.
-    pub(super) fn check_stack(&self, name: &str, stack: &StackFile) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the stack and the planes; where the planes are of another shape, or of another kind than they
+    /// are given for.
+    pub fn check_stack(&self, name: &str, stack: &dyn CutoutSource) -> Result<()> {
         /// Pixels read at once.
         const PIXELS: usize = 1 << 21;
         let files = [&self.mask, &self.noise];
@@ -192,7 +169,7 @@ impl InputPlanes {
         let step = (PIXELS / (height * width).max(1)).max(1);
         for from in (0..n).step_by(step) {
             let block = from..n.min(from + step);
-            let mut pixels = stack.read(block.clone())?;
+            let mut pixels = stack.read(block.clone())?.pixels;
             if let Some(file) = self.mask.as_ref().filter(|file| file.has_bits()) {
                 file.check_bits(name, file.block(block.clone())?.view())?;
             }
@@ -226,7 +203,7 @@ impl InputPlanes {
         &self,
         mut pixels: Array3<f64>,
         cutouts: Range<usize>,
-    ) -> starfit::Result<CutoutBlock> {
+    ) -> Result<CutoutBlock> {
         self.mask_block(&mut pixels, cutouts.clone())?;
         let Some(file) = &self.noise else {
             return Ok(CutoutBlock {
@@ -245,11 +222,7 @@ impl InputPlanes {
     }
 
     /// Takes the masked pixels out of some cutouts; the number of those.
-    fn mask_block(
-        &self,
-        pixels: &mut Array3<f64>,
-        cutouts: Range<usize>,
-    ) -> starfit::Result<usize> {
+    fn mask_block(&self, pixels: &mut Array3<f64>, cutouts: Range<usize>) -> Result<usize> {
         let Some(file) = &self.mask else {
             return Ok(0);
         };
@@ -258,33 +231,5 @@ impl InputPlanes {
         Ok(mask.map_or(0, |mask| {
             leave_out(pixels, mask, |value| file.is_bad(value))
         }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn brackets_alone_are_an_extension_of_each_input() {
-        let parse = |text: &str| PlanePath::parse(Path::new(text));
-        let own = |name: &str, version| Ok(PlanePath::Own(HduName::Name(name.into(), version)));
-        let is = |text: &str, expected: Result<PlanePath, ()>| {
-            assert_eq!(parse(text).map_err(drop), expected, "{text}");
-        };
-        is("[ERR]", own("ERR", None));
-        is("[ERR,2]", own("ERR", Some(2)));
-        is("[3]", Ok(PlanePath::Own(HduName::Number(3))));
-        is(
-            "a.fits[ERR]",
-            FitsPath::parse("a.fits[ERR]")
-                .map(PlanePath::File)
-                .map_err(drop),
-        );
-        is(
-            "[x]y.fits",
-            Ok(PlanePath::File(Path::new("[x]y.fits").to_owned().into())),
-        );
-        assert!(parse("[]").is_err() && parse("[,1]").is_err());
     }
 }

@@ -1,11 +1,11 @@
 //! A hint at what else the file of an image says of its pixels.
 
-use starfit::io::fits::{Extension, FitsFile};
-use starfit::planes::NoisePlane;
+use crate::io::fits::{Extension, FitsFile};
+use crate::planes::NoisePlane;
 
 /// Extensions beside the image that say its noise and its bad pixels, of those that are asked for:
 /// one line that names the options to type, where there are any.
-pub(super) fn hint(file: &FitsFile, wants_noise: bool, wants_mask: bool) -> Option<String> {
+pub(super) fn of_file(file: &FitsFile, wants_noise: bool, wants_mask: bool) -> Option<String> {
     let image = file.extension()?;
     if is_companion(&image.name) {
         return None;
@@ -85,7 +85,7 @@ fn is_companion(name: &str) -> bool {
 fn bits(file: &FitsFile, mask: &Extension) -> Option<String> {
     const USELESS: [&str; 4] = ["BAD", "SAT", "CR", "NO_DATA"];
     if mask.names_bits {
-        let hdu = starfit::io::fits::HduName::Number(mask.number);
+        let hdu = crate::io::fits::HduName::Number(mask.number);
         let names = file.beside(&hdu).ok()?.bit_names();
         let is_known = |wanted: &&str| names.iter().any(|(name, _)| name == wanted);
         let known: Vec<&str> = USELESS.into_iter().filter(is_known).collect();

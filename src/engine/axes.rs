@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use starfit::Error;
-use starfit::io::fits::FitsFile;
-use starfit::io::stack::StackFile;
+use crate::error::{Error, Result};
+use crate::io::fits::FitsFile;
+use crate::io::stack::StackFile;
 
 /// Fewest rows and columns of an image, where an axis of colours stands beside them.
 const IMAGE_SIDE: usize = 17;
@@ -15,7 +15,7 @@ const FLAT_SIDE: usize = 5;
 
 /// Refuses an image that looks like numpy's (height, width, colours): FITS has the axes the other
 /// way round, and each row would be an image.
-pub(in crate::cli) fn check_image(path: &Path, file: &FitsFile) -> starfit::Result<()> {
+pub fn check_image(path: &Path, file: &FitsFile) -> Result<()> {
     let axes = file.naxis();
     let used = axes.iter().rposition(|&n| n > 1).map_or(0, |last| last + 1);
     let is_side = |n: &usize| *n >= IMAGE_SIDE;
@@ -46,7 +46,7 @@ fn transposed(path: &Path, found: String, array: &str) -> Error {
 
 /// Refuses a stack that is plainly none: cutouts that have lost their shape, a whole image, or
 /// images with the colours last. Two axes are one cutout where they look like it.
-pub(super) fn check_stack(path: &Path, stack: &StackFile) -> starfit::Result<()> {
+pub(super) fn check_stack(path: &Path, stack: &StackFile) -> Result<()> {
     let (n, height, width) = stack.dim();
     if n >= IMAGE_SIDE && height >= IMAGE_SIDE && matches!(width, 1 | 3 | 4) {
         let shape = format!("{n}, {height}, {width}");
