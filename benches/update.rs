@@ -10,7 +10,7 @@ use starfit::estimator::Estimator;
 use starfit::fitter::state::StarBlock;
 use starfit::numbers::lanes::{LANES, LaneMask, Row, lane_of};
 use starfit::simulate::{RECIPES, Stack};
-use starfit::solver::{LevenbergMarquardt, Solver, Tolerances};
+use starfit::solver::{CoordinateRules, LevenbergMarquardt, Solver, StopRule};
 use starfit::sums::NormalEquations;
 
 /// A chunk of the `cpu` backend: so many that their states stay in a core's cache.
@@ -24,14 +24,16 @@ fn update(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(STARS as u64));
     for recipe in &RECIPES {
         let model = recipe.model;
-        let tolerances = Tolerances {
+        let stop = StopRule {
             ftol: 1e-12,
             max_iterations: 50,
             epsilon: backend.epsilon(),
-            refuses: false,
+        };
+        let rules = CoordinateRules {
             coordinates: model.parameters(),
-            angle: None,
+            dependent: None,
             is_linear: true,
+            refuses: false,
         };
         let stack = Stack::from_recipe(recipe, STARS, None, 1);
         let batch = stack.batch(Noise::Unit, Some(0.1));
@@ -62,7 +64,7 @@ fn update(criterion: &mut Criterion) {
         for _ in 0..2 {
             evaluate(&blocks, &mut sums);
             for (block, sums) in blocks.iter_mut().zip(&sums) {
-                solver.update(level, block, sums, &tolerances);
+                solver.update(level, block, sums, &stop, &rules);
             }
         }
         evaluate(&blocks, &mut sums);
@@ -74,7 +76,7 @@ fn update(criterion: &mut Criterion) {
                 || blocks.clone(),
                 |blocks| {
                     for (block, sums) in blocks.iter_mut().zip(&sums) {
-                        solver.update(level, block, sums, &tolerances);
+                        solver.update(level, block, sums, &stop, &rules);
                     }
                 },
                 // States and sums are in the cache, as they are when the sums have just been taken.

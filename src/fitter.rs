@@ -27,7 +27,7 @@ use crate::model::Model;
 use crate::numbers::lanes::{LANES, LaneMask, ParameterRows, Row};
 use crate::numbers::matrix::MAX_PARAMETERS;
 use crate::pixels::PixelBlock;
-use crate::solver::{Solver, Tolerances};
+use crate::solver::{CoordinateRules, Solver, StopRule};
 use crate::sums::NormalEquations;
 
 /// Fits a model to batches of cutouts.
@@ -257,16 +257,18 @@ impl Fitter {
             evaluator: evaluator.as_mut(),
             system,
             level,
-            tolerances: Tolerances {
+            stop: StopRule {
                 ftol: self.tolerance,
                 max_iterations: self.max_iterations,
                 epsilon: self.backend.epsilon(),
-                refuses: self.estimator == Estimator::Poisson,
+            },
+            rules: CoordinateRules {
                 coordinates: system.coordinates(),
-                angle: system.angle(),
+                dependent: system.dependent(),
                 is_linear: self.estimator.is_quadratic()
                     && self.max_iterations > 0
                     && system.is_linear(),
+                refuses: self.estimator == Estimator::Poisson,
             },
             tally: &mut tally,
         };
@@ -280,7 +282,7 @@ impl Fitter {
             chunk,
             level,
             exact: self.backend.epsilon() <= f64::EPSILON,
-            angle: system.angle(),
+            dependent: system.dependent(),
         };
         timed(&mut tally.finish, || {
             let fits = fits.chunks_mut(LANES);
@@ -301,7 +303,8 @@ struct Steps<'a> {
     evaluator: &'a mut dyn Evaluator,
     system: &'a CoordinateSystem,
     level: Level,
-    tolerances: Tolerances<'a>,
+    stop: StopRule,
+    rules: CoordinateRules<'a>,
     tally: &'a mut Tally,
 }
 
@@ -336,7 +339,7 @@ impl Steps<'_> {
             .filter(|slot| blocks[slot / LANES].running >> (slot % LANES) & 1 == 1)
             .collect();
         let left: Vec<u32> = slots.iter().map(|&slot| stars[slot]).collect();
-        let n = self.tolerances.coordinates.len();
+        let n = self.rules.coordinates.len();
         let mut rest = vec![StarBlock::EMPTY; slots.len().div_ceil(LANES)];
         timed(&mut self.tally.load, || {
             for (to, &from) in slots.iter().enumerate() {
@@ -378,7 +381,7 @@ impl Steps<'_> {
                 self.system
                     .pull_back_block(block.running, &block.trial, sums);
                 self.solver
-                    .update(self.level, block, sums, &self.tolerances);
+                    .update(self.level, block, sums, &self.stop, &self.rules);
             }
         });
         let evaluated = LANES * wanted.iter().filter(|&&mask| mask != 0).count();

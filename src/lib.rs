@@ -16,9 +16,10 @@
 //! | fitting | batch → [`Fit`](fit::Fit)s: parameters, covariance, status | [`fitter`] |
 //! | cataloguing | fits → [`Row`](catalog::Row)s: columns in units of the image, with errors | [`measure`], [`catalog`] |
 //!
-//! No stage knows the next. [`measure::measure_image`] and [`measure::measure_stack`] call them in
-//! order: who has an image and wants rows needs nothing else. Who has cutouts and wants parameters
-//! starts at [`batch::Batch`].
+//! No stage knows the next. [`fit_image`] and [`fit_cutouts`] are one call from pixels to rows, with
+//! [`Settings`] as the program has them. They are made of [`measure::measure_image`] and
+//! [`measure::measure_blocks`], which call the stages in order, and of the [`engine`], which decides what is done
+//! with each input of a run. Who has cutouts and wants parameters starts at [`batch::Batch`].
 //!
 //! The [`Fitter`](fitter::Fitter) is a loop. A [`Backend`](backend::Backend) evaluates every star
 //! that is not done: chi-square, gradient and curvature, summed over its pixels

@@ -85,8 +85,9 @@ impl CoordinateSystem {
         self.kind == Kind::Model
     }
 
-    /// Where among the coordinates there is a ratio of axes, and their angle.
-    pub(crate) fn angle(&self) -> Option<(usize, usize)> {
+    /// Where among the coordinates there is a ratio of axes, and their angle, which means nothing where the ratio is
+    /// held at its highest value, 1: there the star is a circle.
+    pub(crate) fn dependent(&self) -> Option<(usize, usize)> {
         let ratio = match self.kind {
             Kind::Columns(Axes::Major { ratio, .. } | Axes::Minor { ratio, .. }) => Some(ratio),
             Kind::Columns(Axes::Both) | Kind::Model => None,

@@ -49,8 +49,8 @@ pub(crate) struct Finisher<'a> {
     pub(crate) level: Level,
     /// Whether all sums are to be taken in `f64`.
     pub(crate) exact: bool,
-    /// As in [`Tolerances`](crate::solver::Tolerances).
-    pub(crate) angle: Option<(usize, usize)>,
+    /// As [`CoordinateRules::dependent`](crate::solver::CoordinateRules::dependent).
+    pub(crate) dependent: Option<(usize, usize)>,
 }
 
 /// What the end of a block's fits is computed in.
@@ -204,7 +204,7 @@ impl Finisher<'_> {
         information.clear = 0;
         vectorized!(self.level, simd => with_constant!(n, N => {
             for part in Part::all(simd) {
-                information.fill::<_, N>(part, state, equations, self.angle, clear);
+                information.fill::<_, N>(part, state, equations, self.dependent, clear);
             }
         }));
         if !self.system.is_model() {

@@ -2,11 +2,12 @@
 //! registers, where an array that is indexed by a variable would live in memory. (The compiler
 //! unrolls no nested loops for certain.)
 
-/// Repeats a block for every value of a constant below a constant bound, which is at most 8.
+/// Repeats a block for every value of a constant below a constant bound; one above 8 does not compile.
 macro_rules! unroll {
-    ($index:ident in $n:expr => $body:block) => {
+    ($index:ident in $n:expr => $body:block) => {{
+        const { assert!($n <= 8, "unroll! repeats a block eight times at most") };
         crate::numbers::unroll::unroll!(@ $index, $n, $body, 0 1 2 3 4 5 6 7)
-    };
+    }};
     (@ $index:ident, $n:expr, $body:block, $($value:literal)*) => {{
         $(
             #[allow(

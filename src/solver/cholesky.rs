@@ -226,7 +226,9 @@ mod tests {
     use fearless_simd::dispatch;
 
     use super::*;
-    use crate::solver::Held;
+
+    /// Parameters left out of a step, one bit each.
+    type Held = u8;
 
     /// Scales of five parameters as far apart as a flux and a position can be.
     const SCALES: [f64; 5] = [1e-8, 1e-3, 1.0, 1e4, 1e8];

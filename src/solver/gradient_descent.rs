@@ -6,7 +6,7 @@ use fearless_simd::prelude::*;
 use super::cholesky::with_constant;
 use super::linear::{Move, accept};
 use super::quadratic::{Bounds, Quadratic};
-use super::{Solver, Tolerances};
+use super::{CoordinateRules, Solver, StopRule};
 use crate::estimator::REFUSED;
 use crate::fit::FitStatus;
 use crate::fitter::state::StarBlock;
@@ -45,12 +45,13 @@ impl Solver for GradientDescent {
         level: Level,
         block: &mut StarBlock,
         sums: &NormalEquations<Row>,
-        tolerances: &Tolerances<'_>,
+        stop: &StopRule,
+        rules: &CoordinateRules<'_>,
     ) {
-        let n = tolerances.coordinates.len();
+        let n = rules.coordinates.len();
         vectorized!(level, simd => with_constant!(n, N => {
             for part in Part::with(simd, block.running) {
-                self.update_part::<_, N>(part, block, sums, tolerances);
+                self.update_part::<_, N>(part, block, sums, stop, rules);
             }
         }));
     }
@@ -63,7 +64,8 @@ impl GradientDescent {
         part: Part<S>,
         block: &mut StarBlock,
         sums: &NormalEquations<Row>,
-        tolerances: &Tolerances<'_>,
+        stop: &StopRule,
+        rules: &CoordinateRules<'_>,
     ) {
         let running = part.mask(block.running);
         let one = part.splat(1.0);
@@ -72,9 +74,9 @@ impl GradientDescent {
         let started = !Quadratic::best(part, block).chi2().is_infinite();
         let iterations = part.load(&block.iterations);
         let iterations = (running & started).select(iterations + one, iterations);
-        let is_last = iterations.simd_ge(part.splat(f64::from(tolerances.max_iterations)));
+        let is_last = iterations.simd_ge(part.splat(f64::from(stop.max_iterations)));
 
-        let refused = match tolerances.refuses {
+        let refused = match rules.refuses {
             true => running & started & chi2.simd_ge(part.splat(REFUSED)),
             false => part.none(),
         };
@@ -91,16 +93,16 @@ impl GradientDescent {
 
         let state = Quadratic::best(part, block);
         let bounds = Bounds::new(part, block);
-        let rounding = part.load(&block.power) * tolerances.epsilon.powi(2);
-        let limit = (chi2 * tolerances.ftol).max(rounding);
+        let rounding = part.load(&block.power) * stop.epsilon.powi(2);
+        let limit = (chi2 * stop.ftol).max(rounding);
         let (_, decrease, exists) =
-            state.newton_step::<N>(&bounds.held::<N>(&state, tolerances.angle));
+            state.newton_step::<N>(&bounds.held::<N>(&state, rules.dependent));
         let converged = taken & exists & decrease.simd_le(limit);
 
         let rate = part.load(&block.per_pixel) * self.learning_rate;
         let mut trial = halfway;
         unroll!(J in N => {
-            let rate = rate * tolerances.coordinates[J].rate;
+            let rate = rate * rules.coordinates[J].rate;
             let downhill = rate.mul_add(state.gradient(J), state.parameter(J));
             trial[J] = refused.select(halfway[J], downhill);
         });

@@ -6,7 +6,7 @@ use fearless_simd::prelude::*;
 use super::cholesky::with_constant;
 use super::linear::{Move, accept};
 use super::quadratic::{Bounds, Quadratic};
-use super::{Solver, Tolerances};
+use super::{CoordinateRules, Solver, StopRule};
 use crate::fit::FitStatus;
 use crate::fitter::state::StarBlock;
 use crate::model::Reach;
@@ -64,17 +64,18 @@ impl Solver for LevenbergMarquardt {
         level: Level,
         block: &mut StarBlock,
         sums: &NormalEquations<Row>,
-        tolerances: &Tolerances<'_>,
+        stop: &StopRule,
+        rules: &CoordinateRules<'_>,
     ) {
-        let n = tolerances.coordinates.len();
+        let n = rules.coordinates.len();
         // Phase by phase, not part by part: while a division of one part is under way, a processor
         // that finds the same phase of the next in its window goes on with that.
         vectorized!(level, simd => with_constant!(n, N => {
             for part in Part::with(simd, block.running) {
-                self.judge::<_, N>(part, block, sums, tolerances);
+                self.judge::<_, N>(part, block, sums, stop, rules);
             }
             for part in Part::with(simd, block.running) {
-                step::<_, N>(part, block, tolerances);
+                step::<_, N>(part, block, stop, rules);
             }
         }));
     }
@@ -117,7 +118,8 @@ impl LevenbergMarquardt {
         part: Part<S>,
         block: &mut StarBlock,
         sums: &NormalEquations<Row>,
-        tolerances: &Tolerances<'_>,
+        stop: &StopRule,
+        rules: &CoordinateRules<'_>,
     ) {
         let running = part.mask(block.running);
         let mut damping = Damping::load(part, block);
@@ -126,10 +128,10 @@ impl LevenbergMarquardt {
         let here = Quadratic::new(part, &block.trial, sums);
         let finite = here.is_finite::<N>();
         let by_gradient = running & part.mask(block.by_gradient);
-        let moved = match tolerances.is_linear {
+        let moved = match rules.is_linear {
             true => {
                 let mask = running & !by_gradient;
-                Move::best::<N>(part, mask, &here, block, tolerances.epsilon)
+                Move::best::<N>(part, mask, &here, block, stop.epsilon)
             }
             false => Move::none(part),
         };
@@ -148,11 +150,11 @@ impl LevenbergMarquardt {
         let worse = by_chi2 & !better;
         let mut level = worse & finite & predicted.simd_ge(zero);
         if level.any_true() {
-            level &= predicted.simd_le(before.rounding(tolerances.epsilon, block));
+            level &= predicted.simd_le(before.rounding(stop.epsilon, block));
         }
         // A valley with a flat floor, such as a hot pixel that any narrow star fits, has no minimum
         // to converge on: some steps in a row that gain nothing are the end.
-        let gains = found.max(predicted).simd_gt(chi2 * tolerances.ftol)
+        let gains = found.max(predicted).simd_gt(chi2 * stop.ftol)
             | part
                 .load(&block.contraction)
                 .simd_lt(part.splat(IDLE_CONTRACTION));
@@ -165,7 +167,7 @@ impl LevenbergMarquardt {
         if by_gradient.any_true() {
             let bounds = Bounds::new(part, block);
             let nearer =
-                by_gradient & finite & is_nearer::<S, N>(&before, &here, &bounds, tolerances.angle);
+                by_gradient & finite & is_nearer::<S, N>(&before, &here, &bounds, rules.dependent);
             accepted |= nearer;
             settled |= by_gradient & !nearer;
         }
@@ -199,10 +201,10 @@ fn is_nearer<S: Simd, const N: usize>(
     before: &Quadratic<'_, S>,
     here: &Quadratic<'_, S>,
     bounds: &Bounds<'_, S>,
-    angle: Option<(usize, usize)>,
+    dependent: Option<(usize, usize)>,
 ) -> S::mask64s {
-    let (_, promised_before, was) = before.newton_step::<N>(&bounds.held::<N>(before, angle));
-    let (_, promised_here, is) = here.newton_step::<N>(&bounds.held::<N>(here, angle));
+    let (_, promised_before, was) = before.newton_step::<N>(&bounds.held::<N>(before, dependent));
+    let (_, promised_here, is) = here.newton_step::<N>(&bounds.held::<N>(here, dependent));
     was & is & promised_here.simd_lt(promised_before)
 }
 
@@ -212,12 +214,13 @@ fn is_nearer<S: Simd, const N: usize>(
 fn step<S: Simd, const N: usize>(
     part: Part<S>,
     block: &mut StarBlock,
-    tolerances: &Tolerances<'_>,
+    stop: &StopRule,
+    rules: &CoordinateRules<'_>,
 ) {
     let mut going = part.mask(block.running);
     let mut damping = Damping::load(part, block);
     let state = Quadratic::best(part, block);
-    let held = Bounds::new(part, block).held::<N>(&state, tolerances.angle);
+    let held = Bounds::new(part, block).held::<N>(&state, rules.dependent);
     let mut trial = state.parameters::<N>();
     let mut promised = part.splat(0.0);
     let mut wanting = going;
@@ -234,7 +237,7 @@ fn step<S: Simd, const N: usize>(
             break;
         }
         let (reached, decrease, exists) =
-            bounded_trial::<S, N>(part, block, damping.value, tolerances, &held, wanting);
+            bounded_trial::<S, N>(part, block, damping.value, rules, &held, wanting);
         unroll!(J in N => {
             trial[J] = (wanting & exists).select(reached[J], trial[J]);
         });
@@ -245,15 +248,15 @@ fn step<S: Simd, const N: usize>(
     damping.store(part, block);
 
     // A damped step may promise little far from the minimum: only the undamped one decides.
-    let little = Quadratic::best(part, block).chi2() * tolerances.ftol;
-    let rounding = part.load(&block.power) * tolerances.epsilon.powi(2);
+    let little = Quadratic::best(part, block).chi2() * stop.ftol;
+    let rounding = part.load(&block.power) * stop.epsilon.powi(2);
     let is_last = is_last(part, block, promised, little, rounding);
     let state = Quadratic::best(part, block);
     let bounds = Bounds::new(part, block);
     let chi2 = state.chi2();
     let limit = little.max(rounding);
     let promises_little = going & promised.simd_le(limit);
-    let most = part.splat(f64::from(tolerances.max_iterations));
+    let most = part.splat(f64::from(stop.max_iterations));
     let is_exhausted = part.load(&block.iterations).simd_ge(most);
     bounds.project::<N>(&mut trial);
     if promises_little.any_true() {
@@ -313,7 +316,8 @@ fn bounded_trial<S: Simd, const N: usize>(
     part: Part<S>,
     block: &StarBlock,
     damping: S::f64s,
-    tolerances: &Tolerances<'_>,
+    stop: &StopRule,
+    rules: &CoordinateRules<'_>,
     held: &Parameters<S::mask64s>,
     wanting: S::mask64s,
 ) -> (Parameters<S::f64s>, S::f64s, S::mask64s) {
@@ -331,7 +335,7 @@ fn bounded_trial<S: Simd, const N: usize>(
             let from = state.parameter(J);
             let wanted = from + step[J];
             let (low, high) = (bounds.low(J), bounds.high(J));
-            let (low, high) = match tolerances.coordinates[J].reach {
+            let (low, high) = match rules.coordinates[J].reach {
                 Reach::Any => (low, high),
                 Reach::Difference(most) => (low.max(from - most), high.min(from + most)),
                 Reach::Factor(most) => (low.max(from * most.recip()), high.min(from * most)),

@@ -23,29 +23,30 @@ use crate::model::Parameter;
 use crate::numbers::lanes::Row;
 use crate::sums::NormalEquations;
 
-/// Parameters left out of a step, one bit each.
-pub type Held = u8;
-
-/// What is the same for all stars of a batch: when a fit is done, and what it moves in.
+/// When a fit is done.
 #[derive(Debug, Clone, Copy)]
-pub struct Tolerances<'a> {
+pub struct StopRule {
     /// Predicted decrease of chi-square, relative to chi-square.
     pub ftol: f64,
     /// Steps allowed.
     pub max_iterations: u32,
     /// Relative precision of the backend's numbers.
     pub epsilon: f64,
-    /// Whether chi-square tells of pixels without the light that there must be: see
-    /// [`REFUSED`](crate::estimator::REFUSED).
-    pub refuses: bool,
+}
+
+/// What fits move in, for all stars of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct CoordinateRules<'a> {
     /// The coordinates: how fast descent may move them, and how far one step.
     pub coordinates: &'a [Parameter],
-    /// Where there is a ratio of axes and an angle: held at its highest value the one leaves a
-    /// circle, and the other means nothing.
-    pub angle: Option<(usize, usize)>,
-    /// Whether the first coordinate is a flux and the last a background: chi-square is a parabola in
-    /// these two.
+    /// Two coordinates, of which the second means nothing where the first is held at its highest value.
+    pub dependent: Option<(usize, usize)>,
+    /// Whether chi-square is a parabola in the first coordinate and the last, and the derivatives by the others are
+    /// proportional to the first.
     pub is_linear: bool,
+    /// Whether there are coordinates at which no sums exist: chi-square is
+    /// [`REFUSED`](crate::estimator::REFUSED) or more there.
+    pub refuses: bool,
 }
 
 /// A way to the minimum of chi-square.
@@ -61,6 +62,7 @@ pub trait Solver: Debug + Sync {
         level: Level,
         block: &mut StarBlock,
         sums: &NormalEquations<Row>,
-        tolerances: &Tolerances<'_>,
+        stop: &StopRule,
+        rules: &CoordinateRules<'_>,
     );
 }

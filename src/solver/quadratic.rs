@@ -236,7 +236,7 @@ impl<'a, S: Simd> Bounds<'a, S> {
     pub(super) fn held<const N: usize>(
         &self,
         at: &Quadratic<'_, S>,
-        angle: Option<(usize, usize)>,
+        dependent: Option<(usize, usize)>,
     ) -> Parameters<S::mask64s> {
         let part = self.part;
         let zero = part.splat(0.0);
@@ -247,16 +247,16 @@ impl<'a, S: Simd> Bounds<'a, S> {
                 | (value.simd_le(self.low(J)) & gradient.simd_le(zero))
                 | (value.simd_ge(self.high(J)) & gradient.simd_ge(zero));
         });
-        if let Some((ratio, angle)) = angle {
-            let mut is_circle = part.none();
+        if let Some((leading, dependent)) = dependent {
+            let mut is_highest = part.none();
             unroll!(J in N => {
-                if J == ratio {
-                    is_circle = held[J] & at.parameter(J).simd_ge(self.high(J));
+                if J == leading {
+                    is_highest = held[J] & at.parameter(J).simd_ge(self.high(J));
                 }
             });
             unroll!(J in N => {
-                if J == angle {
-                    held[J] |= is_circle;
+                if J == dependent {
+                    held[J] |= is_highest;
                 }
             });
         }
@@ -270,10 +270,10 @@ pub(crate) fn held_of_part<S: Simd, const N: usize>(
     part: Part<S>,
     block: &StarBlock,
     equations: &NormalEquations<Row>,
-    angle: Option<(usize, usize)>,
+    dependent: Option<(usize, usize)>,
 ) -> Parameters<S::mask64s> {
     let at = Quadratic::new(part, &block.parameters, equations);
-    Bounds::new(part, block).held::<N>(&at, angle)
+    Bounds::new(part, block).held::<N>(&at, dependent)
 }
 
 #[cfg(test)]

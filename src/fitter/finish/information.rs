@@ -40,10 +40,10 @@ impl Information {
         part: Part<S>,
         state: &StarBlock,
         equations: &NormalEquations<Row>,
-        angle: Option<(usize, usize)>,
+        dependent: Option<(usize, usize)>,
         clear: f64,
     ) {
-        let held = held_of_part::<S, N>(part, state, equations, angle);
+        let held = held_of_part::<S, N>(part, state, equations, dependent);
         let mut matrix = part.load_packed::<N>(&equations.curvature);
         let mut right = [part.splat(0.0); MAX_PARAMETERS];
         hold::<S, N>(part, &mut matrix, &mut right, &held);
