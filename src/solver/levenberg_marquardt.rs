@@ -316,7 +316,6 @@ fn bounded_trial<S: Simd, const N: usize>(
     part: Part<S>,
     block: &StarBlock,
     damping: S::f64s,
-    stop: &StopRule,
     rules: &CoordinateRules<'_>,
     held: &Parameters<S::mask64s>,
     wanting: S::mask64s,
