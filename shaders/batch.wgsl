@@ -1,4 +1,4 @@
-// What the host hands over. Twin of BatchInfo and the bindings in src/backend/gpu/evaluator.rs;
+// Data that the host hands over. Twin of BatchInfo and the bindings in src/backend/gpu/evaluator.rs;
 // the pixels stand in shaders/data, the weights in shaders/weight.
 //
 // Cutouts are interleaved: a cell of BLOCK neighbouring stars, then the next cell of the same stars. A
@@ -15,8 +15,8 @@ struct BatchInfo {
     groups: u32,
 }
 
-// No uniform: Mesa's software driver puts these into the shader as constants, unrolls what loops of a
-// small cutout it can, and does so anew for every dispatch, which takes longer than the stars.
+// No uniform: Mesa's software driver puts these into the shader as constants, unrolls the loops of a
+// small cutout where it can, and does so anew for every dispatch, which takes longer than the stars.
 @group(0) @binding(0) var<storage, read> info: BatchInfo;
 // Which stars to evaluate.
 @group(0) @binding(3) var<storage, read> indices: array<u32>;

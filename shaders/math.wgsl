@@ -31,9 +31,9 @@ fn deviance(x: f32) -> f32 {
     return select(x * x * series, direct, abs(x) > 0.1);
 }
 
-// exp(-x), but no less than far below the rounding of any sum: products of smaller numbers are
-// subnormal, for which a processor takes a hundred times as long, and of which a device that flushes
-// them may make anything.
+// exp(-x), but no less than a number far below the rounding of any sum: products of smaller numbers are
+// subnormal. A processor takes a hundred times as long for these, and a device that flushes them may
+// make anything of them.
 fn exp_minus(x: f32) -> f32 {
     return exp(max(-x, SMALLEST_EXPONENT));
 }

@@ -4,14 +4,14 @@
 // The lines between "unroll" and "end" are repeated by src/backend/gpu/repeat.rs with the names
 // in braces replaced: accumulators must have constant indices, or they leave the registers.
 
-// What one pixel adds; see src/estimator.rs.
+// Terms that one pixel adds; see src/estimator.rs.
 struct Terms {
     cost: f32,
     score: f32,
     curvature: f32,
 }
 
-// What all of them add.
+// Sums of the terms of all pixels.
 struct Sums {
     chi2: f32,
     gradient: array<f32, PARAMETERS>,

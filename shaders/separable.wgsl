@@ -5,9 +5,9 @@
 struct Line {
     // Part of the light, per pixel.
     value: f32,
-    // Its derivative by the star's centre.
+    // Derivative of the value by the star's centre.
     by_center: f32,
-    // Its derivative by the star's width.
+    // Derivative of the value by the star's width.
     by_width: f32,
 }
 

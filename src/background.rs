@@ -39,10 +39,9 @@ pub struct Background {
 }
 
 impl Background {
-    /// Side of a cell, pixels, for an image of `width` x `height`: several times a star, smaller
-    /// than gradients and halos. That is 64, as in SExtractor, but a tenth of a small image, whose
-    /// few cells could not follow the noise from the middle of a cluster to its outskirts, and at
-    /// least 32.
+    /// Side of a cell, pixels, for an image of `width` x `height`: several times a star, smaller than
+    /// gradients and halos. The side is 64, as in SExtractor, but a tenth of a small image, whose few cells
+    /// could not follow the noise from the middle of a cluster to its outskirts, and at least 32.
     pub fn cell_for(width: usize, height: usize) -> usize {
         (width.min(height) / 10).clamp(32, 64)
     }
@@ -72,7 +71,7 @@ impl Background {
         })
     }
 
-    /// Every `STEP`-th pixel of every `STEP`-th row; `refine` sees the values of each cell.
+    /// Measures every `STEP`-th pixel of every `STEP`-th row; `refine` sees the values of each cell.
     fn measure<T, const STEP: usize>(
         pixels: ArrayView2<'_, T>,
         cell: usize,
@@ -183,7 +182,7 @@ impl Background {
         Self::from_cells(width, height, cell, Array2::from_elem((1, 1), sky))
     }
 
-    /// That of a part of the image, some of its rows; the medians stay those of the whole.
+    /// The background of some rows of the image; the medians stay those of the whole image.
     pub(crate) fn of_rows(&self, rows: &Range<usize>) -> Self {
         Self {
             height: rows.len(),

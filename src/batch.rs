@@ -1,4 +1,4 @@
-//! Equal cutouts as flat arrays: what solvers and backends work on, scaled to order 1.
+//! Cutouts of one size as flat arrays, scaled to order 1, for solvers and backends.
 
 mod packing;
 mod scale;
@@ -33,13 +33,13 @@ pub struct Batch {
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// Values as they were read, star after star, row after row; of a pixel that is not used its
-    /// star's lowest.
+    /// Values as they were read, star after star, row after row; an unused pixel has the lowest value
+    /// of its star.
     values: Values,
     /// Weights relative to the largest of each star, or the level that counts stand on (see
-    /// [`Poisson`](crate::estimator::Poisson)); 0 = unused. Of a star with a
-    /// [uniform weight](BatchStar::uniform_weight) they are not written; in a batch that is
-    /// [built](Self::build) such pages take no memory.
+    /// [`Poisson`](crate::estimator::Poisson)); 0 = unused. The weights of a star with a
+    /// [uniform weight](BatchStar::uniform_weight) are not written; in a batch that is
+    /// [built](Self::build) their pages take no memory.
     weight: Vec<f64>,
     /// The stars, in order.
     pub stars: Vec<BatchStar>,
@@ -47,9 +47,9 @@ pub struct Batch {
 
 /// Why a batch cannot be built.
 enum Failure {
-    /// A type does not hold the values.
+    /// The type does not hold the values exactly.
     Inexact,
-    /// A star.
+    /// A star has an error.
     Star(Error),
 }
 
@@ -65,12 +65,12 @@ impl Batch {
         }
     }
 
-    /// A batch of `n` stars, each made by `cut` of its number: a cutout, where its fit starts and
-    /// what the user says of it. Several are made at once.
+    /// A batch of `n` stars. `cut` takes the number of a star and gives its cutout, the start of its
+    /// fit and the user's constraints. Several stars are made at once.
     ///
     /// # Errors
     ///
-    /// Those of `cut`, of the first star that has one; [`Error::Option`] where a cutout is not of
+    /// The error of `cut` for the first star that has one; [`Error::Option`] where a cutout is not of
     /// this width and height, or these are 0.
     pub fn build(
         width: usize,
@@ -95,7 +95,7 @@ impl Batch {
         })
     }
 
-    /// A batch of these values.
+    /// A batch with values of the type `V`, which `kind` wraps.
     fn built<V: Value>(
         &self,
         n: usize,
@@ -142,7 +142,7 @@ impl Batch {
         })
     }
 
-    /// What to say of a cutout of another width and height, or of no pixel.
+    /// The error for a cutout of another width and height, or without a pixel.
     fn wrong_shape(&self, width: usize, height: usize) -> Error {
         Error::Option {
             option: "cutout".into(),
@@ -170,7 +170,7 @@ impl Batch {
         self.push_constrained(cutout, start, None)
     }
 
-    /// Adds a star of which the user says something.
+    /// Adds a star with the user's constraints, if any.
     ///
     /// # Errors
     ///
@@ -227,16 +227,16 @@ impl Batch {
     }
 }
 
-/// Neighbouring stars of a batch: what is on a device at once.
+/// Neighbouring stars of a batch that are on a device at once.
 #[derive(Debug, Clone, Copy)]
 pub struct Chunk<'a> {
     /// Pixels in a row.
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// As [`Batch::values`].
+    /// Values of the pixels, as [`Batch::values`] has them.
     pub(crate) values: ValuesOf<'a>,
-    /// As [`Batch::weight`].
+    /// Weights of the pixels, as [`Batch::weight`] has them.
     pub(crate) weight: &'a [f64],
     /// The stars, in order.
     pub stars: &'a [BatchStar],
@@ -253,7 +253,7 @@ impl<'a> Chunk<'a> {
         self.stars.is_empty()
     }
 
-    /// The stars of a block, sixteen or what is left of them.
+    /// The stars of a block: sixteen, or the rest.
     pub(crate) fn stars_of_block(&self, block: usize) -> Range<usize> {
         block * LANES..((block + 1) * LANES).min(self.len())
     }
@@ -265,7 +265,7 @@ impl<'a> Chunk<'a> {
         blocks
     }
 
-    /// As [`pack`](Self::pack), over what is in `blocks`.
+    /// Packs the pixels as [`pack`](Self::pack) does, over the content of `blocks`.
     pub fn pack_into(&self, blocks: &mut Vec<PixelBlock>) {
         blocks.resize_with(self.len().div_ceil(LANES), PixelBlock::default);
         let mut scratch = Vec::new();

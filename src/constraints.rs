@@ -1,4 +1,4 @@
-//! What the user says of a star's parameters: start values, fixed ones, bounds.
+//! Constraints of the user on a star's parameters: start values, fixed ones, bounds.
 
 use crate::model::Model;
 use crate::numbers::matrix::{MAX_PARAMETERS, Parameters};
@@ -18,7 +18,7 @@ pub struct Constraints {
 }
 
 impl Default for Constraints {
-    /// None at all.
+    /// No constraint at all.
     fn default() -> Self {
         Self {
             start: [f64::NAN; MAX_PARAMETERS],
@@ -35,7 +35,7 @@ impl Constraints {
         self.fixed >> j & 1 == 1
     }
 
-    /// Whether nothing is said at all.
+    /// Whether there is no constraint at all.
     pub fn is_empty(&self) -> bool {
         self.fixed == 0
             && self.start.iter().all(|start| start.is_nan())

@@ -11,7 +11,7 @@ use crate::image::Image;
 use crate::pixels::Pixels;
 use crate::rim::{rim_median, rim_noise};
 
-/// What the noise of a pixel is made of.
+/// Composition of the noise of a pixel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Noise {
     /// Unknown: every pixel counts the same and errors come from the residuals.
@@ -20,7 +20,7 @@ pub enum Noise {
     Known {
         /// Electrons for each unit of the image; `None`: no photon noise is added.
         gain: Option<f64>,
-        /// Electrons. Of no use where a background has been measured, which contains it.
+        /// Read noise, electrons. Of no use where a background has been measured, which contains it.
         read_noise: f64,
     },
     /// A variance for each pixel is given with the pixels.
@@ -57,7 +57,7 @@ impl Noise {
     }
 }
 
-/// What the weights of a cutout are.
+/// Meaning of the weights of a cutout.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Weighting {
     /// 1 where a pixel is used: errors come from the residuals.
@@ -73,7 +73,7 @@ pub enum Weighting {
     },
 }
 
-/// How far the variance of a rim must exceed what gain and read noise say before it is believed
+/// Least ratio of the variance of a rim to the variance by gain and read noise from which the rim is believed
 /// instead: in a rim of 30 pixels the scatter itself is uncertain by a quarter.
 const LYING_SCATTER: f64 = 2.5;
 
@@ -103,7 +103,7 @@ pub struct Cutout {
     pub weight: Vec<f64>,
     /// Places of the saturated pixels among all, in order.
     pub saturated: Vec<usize>,
-    /// What the weights are.
+    /// Meaning of the weights.
     pub weighting: Weighting,
     /// [`Flags::TRUNCATED`], [`Flags::MASKED`], [`Flags::SATURATED`].
     pub flags: Flags,
@@ -146,7 +146,7 @@ impl Cutout {
         }
         let mut flags = Flags::default();
         flags.set(Flags::TRUNCATED, rows.len() < size || columns.len() < size);
-        // What is outside the image is missing, but only what is missing inside is masked.
+        // Pixels outside the image are missing, but only those missing inside are masked.
         let inside = rows.len() * columns.len();
         dispatch!(Level::new(), _simd => {
             let mut cutout = Self::new((size, size), corner, data, flags, options.saturation);
@@ -202,7 +202,7 @@ impl Cutout {
                 let (level, variance) = if seen > LYING_SCATTER * told(sky) {
                     (sky, seen)
                 } else if rim.is_lit {
-                    // The rim is no sky: that is at most as bright as the darkest spot.
+                    // The rim is no sky: the sky is at most as bright as the darkest spot.
                     let darkest = cutout.darkest();
                     (darkest, told(darkest))
                 } else {
@@ -249,10 +249,9 @@ impl Cutout {
         }
     }
 
-    /// Sets the weights to inverse variances: `variance`, that of the sky of this `level`, and the
-    /// photon noise of what stands above it. That is taken from the mean of a pixel and its
-    /// neighbours, and only where that mean stands out by 3 sigma of its own: weights that follow
-    /// each pixel's noise pull every fit low.
+    /// Sets the weights to inverse variances: `variance`, of the sky of this `level`, plus the photon noise
+    /// of the light above it. The light is the mean of a pixel and its neighbours, and counts only where this
+    /// mean stands out by 3 sigma of its own: weights that follow each pixel's noise pull every fit low.
     #[inline(always)]
     fn weigh_by_noise(&mut self, gain: Option<f64>, level: f64, variance: f64) {
         let photons = gain.map_or(0.0, f64::recip);
@@ -312,16 +311,16 @@ impl Cutout {
         }
     }
 
-    /// The mean of the nine usable pixels that is lowest.
+    /// Lowest mean of a usable pixel and its usable neighbours.
     fn darkest(&self) -> f64 {
         let used = self.smoothed().zip(&self.weight).filter(|(_, w)| **w > 0.0);
         let darkest = used.map(|(mean, _)| mean).fold(f64::INFINITY, f64::min);
         if darkest.is_finite() { darkest } else { 0.0 }
     }
 
-    /// Of each pixel the mean of the usable ones among itself and its eight neighbours, 0 where there
-    /// are none. A saturated one counts: it is at least as bright as it seems, and next to the core of a star
-    /// the mean of what is left would be that of fainter pixels.
+    /// Means of the usable pixels among each pixel and its eight neighbours, 0 where there are none. A
+    /// saturated pixel counts: it is at least as bright as it seems, and next to the core of a star the mean
+    /// of the others would be that of fainter pixels.
     #[inline(always)]
     fn smoothed(&self) -> impl Iterator<Item = f64> {
         let mut weight = Cow::Borrowed(&self.weight);

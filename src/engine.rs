@@ -1,5 +1,5 @@
-//! What a run does with its inputs: which images and stacks they are, what other files say of their pixels,
-//! which pixels are hot in all frames, and how several inputs are measured at once.
+//! The engine of a run finds the images and stacks of its inputs, the masks and noise of their pixels in
+//! other files and the pixels that are hot in all frames, and measures several inputs at once.
 
 pub mod axes;
 mod frames;
@@ -31,14 +31,14 @@ pub use stack::MaskedStack;
 /// Target of messages about what is neither wrong nor odd but worth knowing.
 pub const HINT: &str = "starfit::hint";
 
-/// What is done with every input of a run.
+/// Settings and fitter with which every input of a run is measured.
 #[derive(Debug)]
 pub struct Engine {
-    /// All that its numbers depend on.
+    /// Settings that the numbers of the run depend on.
     pub settings: Settings,
     /// The stars, where they are not looked for.
     pub stars: Option<StarList>,
-    /// Fits them.
+    /// Fitter of the stars.
     pub fitter: Fitter,
     /// The plane of cubes that is measured; `None`: each.
     pub plane: Option<usize>,
@@ -53,7 +53,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// Those of reading these files; [`Error::Option`](crate::Error::Option) for settings that no image can mend.
+    /// The errors of reading these files; [`Error::Option`] for settings that no image
+    /// can mend.
     pub fn new<'a>(
         settings: Settings,
         backend: Box<dyn Backend>,
@@ -77,7 +78,7 @@ impl Engine {
 }
 
 impl Engine {
-    /// What the files of the settings say of pixels that are in no file.
+    /// Mask and noise, from the files of the settings, of pixels that are in no file.
     ///
     /// # Errors
     ///
@@ -128,7 +129,7 @@ impl Engine {
 
 /// Who watches a run: all of its threads ask it.
 pub trait Watcher: Sync {
-    /// What there is to say of the rows of an image.
+    /// Summary of the rows of an image.
     type Summary: Send;
 
     /// Sums up what was measured in an image with this WCS, side by side with other images.
@@ -139,7 +140,8 @@ pub trait Watcher: Sync {
         false
     }
 
-    /// What the calling thread would have said since the last call, had it been its turn; from now on it is kept.
+    /// Takes the messages of the calling thread since the last call, which wait for its turn; from now on
+    /// they are kept.
     fn take_said(&self) -> Vec<u8> {
         Vec::new()
     }

@@ -1,11 +1,11 @@
-//! What a residual costs: the one place where the estimators differ.
+//! Cost of a residual: the one place where the estimators differ.
 
 use crate::numbers::real::Real;
 
-/// What one pixel adds to the normal equations.
+/// Terms that one pixel adds to the normal equations.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<T> {
-    /// To chi-square.
+    /// Term of chi-square.
     pub cost: T,
     /// Factor of the model's gradient in the gradient.
     pub score: T,
@@ -19,9 +19,8 @@ pub trait Estimate {
     /// whatever data and model are.
     const IS_QUADRATIC: bool;
 
-    /// Terms of a pixel with the value `data`, where the model gives `model`; `weight` is the
-    /// inverse variance, or what else the estimator must know of the pixel (0: unused, all terms
-    /// vanish).
+    /// Terms of a pixel with the value `data`, where the model gives `model`; `weight` is the inverse
+    /// variance, or whatever else the estimator must know of the pixel (0: unused, all terms vanish).
     fn terms<T: Real>(data: T, model: T, weight: T) -> Terms<T>;
 }
 
@@ -54,7 +53,7 @@ impl Estimate for LeastSquares {
 #[derive(Debug, Clone, Copy)]
 pub struct Poisson;
 
-/// Added to chi-square by a pixel where the model has no light at all: no such step is taken.
+/// Cost of a pixel where the model has no light at all: no such step is taken.
 pub const REFUSED: f64 = 1e30;
 
 impl Estimate for Poisson {
@@ -63,7 +62,7 @@ impl Estimate for Poisson {
     #[inline(always)]
     fn terms<T: Real>(data: T, model: T, level: T) -> Terms<T> {
         let (zero, one) = (level.constant(0.0), level.constant(1.0));
-        // What depends on the level alone is taken out of the loop where all pixels have the same.
+        // Terms of the level alone leave the loop where all pixels have the same level.
         let unit = one / level.if_positive(level, one);
         let relative = model.mul_add(unit, one);
         let reciprocal = one / relative.if_positive(relative, one);
@@ -131,7 +130,7 @@ impl Estimator {
         with_estimator!(self, E => E::IS_QUADRATIC)
     }
 
-    /// What one pixel adds to the normal equations.
+    /// Terms that one pixel adds to the normal equations.
     pub fn terms(self, data: f64, model: f64, weight: f64) -> Terms<f64> {
         with_estimator!(self, E => E::terms(data, model, weight))
     }

@@ -1,4 +1,4 @@
-//! What a fit found, how it ended and what to know about it.
+//! Result of a fit, how the fit ended, and flags of the star.
 
 mod status;
 
@@ -6,19 +6,19 @@ use crate::model::{Model, Quantity};
 use crate::numbers::matrix::{MAX_PARAMETERS, Parameters, Symmetric, packed_index, quadratic_form};
 pub use status::{FitStatus, Flags};
 
-/// What the fit of one star found, in the image's units and coordinates.
+/// Result of the fit of one star, in the image's units and coordinates.
 #[derive(Debug, Clone)]
 pub struct Fit {
-    /// How it ended. Unless [`FitStatus::has_values`] the numbers below mean nothing.
+    /// How the fit ended. Unless [`FitStatus::has_values`] the numbers below mean nothing.
     pub status: FitStatus,
-    /// What to know about it.
+    /// Flags of the star.
     pub flags: Flags,
     /// The parameters, in the order of the model.
     pub parameters: Parameters,
-    /// Covariance of the parameters, see [`Fit::covariance_of`] for that of catalogue columns: from
-    /// the curvature where the noise is known, else the sandwich HC3. Rows and columns of a
-    /// parameter at its bound are 0, as nothing is known of its error; those beyond the model's
-    /// mean nothing.
+    /// Covariance of the parameters, see [`Fit::covariance_of`] for the covariance of catalogue
+    /// columns: from the curvature where the noise is known, else the sandwich HC3. Rows and columns of
+    /// a parameter at its bound are 0, as nothing is known of its error; rows and columns beyond the
+    /// model's parameters mean nothing.
     pub covariance: Option<Symmetric>,
     /// Parameters of whose error nothing is known, one bit each: they ended at a bound.
     pub held: u8,
@@ -39,7 +39,7 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// None yet.
+    /// A fit that is still to be made.
     pub(crate) const UNFITTED: Self = Self {
         status: FitStatus::NotFinite,
         flags: Flags(0),
@@ -76,11 +76,11 @@ impl Fit {
     /// One standard deviation of a quantity of the model, by the delta method; `None` where it is
     /// fixed, where a parameter that it depends on is at its bound or the curvature is singular.
     ///
-    /// The angle of a star that is nearly round is never more uncertain than one that may be any.
+    /// The error of a nearly round star's angle is never larger than that of an angle that may be any.
     pub fn error(&self, model: &dyn Model, quantity: &Quantity) -> Option<f64> {
         /// Standard deviation of an angle evenly distributed over half a turn, degrees.
         const ANY_ANGLE: f64 = 51.961_524_227_066_32;
-        /// What is left of a fixed quantity's variance where its terms cancel.
+        /// Rest of a fixed quantity's variance where its terms cancel.
         const ROUNDING: f64 = 1e-13;
         let n = model.parameters().len();
         let gradient = &quantity.gradient;

@@ -35,9 +35,9 @@ use crate::sums::NormalEquations;
 pub struct Fitter {
     /// The model.
     pub model: &'static dyn Model,
-    /// What a residual costs.
+    /// The estimator: the cost of a residual.
     pub estimator: Estimator,
-    /// The way to the minimum.
+    /// The solver: the way to the minimum.
     pub solver: Box<dyn Solver>,
     /// Where the sums are computed.
     pub backend: Box<dyn Backend>,
@@ -51,8 +51,8 @@ pub struct Fitter {
     workspaces: Mutex<Vec<Workspace>>,
 }
 
-/// Memory of a chunk, which the next one takes over: that which is new comes from the system page
-/// by page, slowly.
+/// Memory of a chunk, which the next one takes over: the system hands out new memory page by page,
+/// slowly.
 #[derive(Debug, Default)]
 struct Workspace {
     pixels: Vec<PixelBlock>,
@@ -61,7 +61,7 @@ struct Workspace {
     finish: FinishSpace,
 }
 
-/// What a step of blocks is computed in.
+/// Memory for a step of blocks.
 #[derive(Debug, Default)]
 struct StepSpace {
     parameters: Vec<ParameterRows>,
@@ -70,7 +70,7 @@ struct StepSpace {
 }
 
 impl StepSpace {
-    /// Room for that many blocks.
+    /// Makes room for that many blocks.
     fn resize(&mut self, blocks: usize) {
         self.parameters
             .resize(blocks, [Row::filled(0.0); MAX_PARAMETERS]);
@@ -85,8 +85,8 @@ impl StepSpace {
 pub struct Tally {
     /// Stars fitted.
     pub stars: u64,
-    /// Times that a star was evaluated by the backend, those included that were done already but
-    /// share a register with one that was not.
+    /// Evaluations of a star by the backend, including stars that are done but share a block with one
+    /// that is not.
     pub evaluations: u64,
     /// Interleaving cutouts.
     pub pack: Duration,
@@ -129,10 +129,10 @@ pub(crate) fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Least stars to a chunk that is one only to keep another core busy.
+/// Fewest stars of a chunk that is cut off only to keep another core busy.
 const SHARE: usize = 4096;
 
-/// What it costs to give a star a place in another block, in evaluations of a star.
+/// Cost of giving a star a place in another block, in evaluations of a star.
 const REGROUP_COST: usize = 2;
 
 impl Fitter {
@@ -155,7 +155,7 @@ impl Fitter {
         }
     }
 
-    /// What the fits since the last call took.
+    /// Takes the tally of the fits since the last call.
     pub fn take_tally(&self) -> Tally {
         std::mem::take(&mut *locked(&self.tally))
     }
@@ -174,12 +174,12 @@ impl Fitter {
         Ok(fits)
     }
 
-    /// As [`fit`](Self::fit), over what is in `fits`: batch after batch in the same memory is faster
-    /// by a tenth, as the system hands out new memory page by page.
+    /// Fits as [`fit`](Self::fit) does, over the content of `fits`: batch after batch in the same
+    /// memory is faster by a tenth, as the system hands out new memory page by page.
     ///
     /// # Errors
     ///
-    /// Those of [`fit`](Self::fit); what is in `fits` then means nothing.
+    /// The errors of [`fit`](Self::fit); the content of `fits` then means nothing.
     pub fn fit_into(&self, batch: &Batch, fits: &mut Vec<Fit>) -> Result<()> {
         let constraints = batch.stars.iter().map(|star| star.constraints.as_deref());
         let system = CoordinateSystem::new(self.model, constraints.flatten());
@@ -197,7 +197,7 @@ impl Fitter {
         })
     }
 
-    /// Whether the weights of every star are those that the estimator understands.
+    /// Checks that the estimator understands the weights of every star.
     fn check(&self, stars: &[BatchStar]) -> Result<()> {
         let expected = |star: &BatchStar| match (self.estimator, star.weighting) {
             (Estimator::Poisson, Weighting::Counts { gain, zero }) => {
@@ -309,9 +309,9 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// Makes steps until all stars are done. Once as much has been wasted on those that were done
-    /// as it costs to regroup the others, these go on in blocks of their own, and come back. `stars`
-    /// are the numbers in the chunk of those in `blocks`.
+    /// Makes steps until all stars are done. Once the evaluations wasted on finished stars cost as much
+    /// as regrouping the others, the others go on in blocks of their own, and then come back. `stars`
+    /// has the numbers in the chunk of the stars in `blocks`.
     fn run(
         &mut self,
         stars: &[u32],
@@ -356,7 +356,7 @@ impl Steps<'_> {
         Ok(())
     }
 
-    /// One step of every star that is running; the number of stars that were evaluated for it.
+    /// Makes one step of every star that is running; returns the number of stars that were evaluated.
     fn step(&mut self, blocks: &mut [StarBlock], space: &mut StepSpace) -> Result<usize> {
         let StepSpace {
             parameters,
@@ -390,7 +390,7 @@ impl Steps<'_> {
     }
 }
 
-/// What nothing can leave half done: a lock that a panic has left is as good as any.
+/// Locks a mutex. A poisoned lock is still valid: nothing is left half done.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,7 +14,7 @@ use crate::image::{Header, Image};
 use crate::measure::{CutoutBlock, CutoutSource, StackInfo, measure_blocks};
 use crate::settings::Settings;
 
-/// What was fitted: a row for each star, and what the fits took for granted.
+/// Stars that were fitted: a row for each, and the assumptions of the fits.
 #[derive(Debug, Clone)]
 pub struct Stars {
     /// A row for each star.
@@ -40,7 +40,7 @@ impl Stars {
         COLUMNS.iter().chain(&self.own_columns)
     }
 
-    /// The numbers of a column, a star each, in its unit; NaN where a star has none.
+    /// The numbers of a column, one for each star, in its unit; NaN where a star has none.
     ///
     /// # Errors
     ///
@@ -87,9 +87,9 @@ impl Stars {
 /// An image: in memory, or in a FITS file, whose HDU may stand in brackets behind its name.
 #[derive(Debug, Clone, Copy)]
 pub enum ImageSource<'a> {
-    /// In memory.
+    /// An image in memory.
     Image(&'a Image),
-    /// In a file.
+    /// An image in a FITS file.
     Path(&'a Path),
 }
 
@@ -121,8 +121,9 @@ impl<'a> From<&'a str> for ImageSource<'a> {
 ///
 /// # Errors
 ///
-/// Those of reading the files and of [`measure_image`](crate::measure::measure_image); [`Error::Unsupported`] for a
-/// cube, of which [`FitsFile::image`](crate::io::fits::FitsFile::image) reads one plane.
+/// The errors of reading the files and of [`measure_image`](crate::measure::measure_image);
+/// [`Error::Unsupported`] for a cube, of which [`FitsFile::image`](crate::io::fits::FitsFile::image) reads
+/// one plane.
 pub fn fit_image<'a>(image: impl Into<ImageSource<'a>>, settings: &Settings) -> Result<Stars> {
     let engine = engine(settings)?;
     let measured = match image.into() {
@@ -136,12 +137,12 @@ pub fn fit_image<'a>(image: impl Into<ImageSource<'a>>, settings: &Settings) -> 
     })
 }
 
-/// Fits a star to each cutout of an array (n, height, width) of any numbers, on the CPU; a pixel that is no finite
-/// number is missing. The files that the settings name are read.
+/// Fits a star to each cutout of an array (n, height, width) of any numbers, on the CPU; a pixel that is no
+/// finite number is missing. The files that the settings name are read.
 ///
 /// # Errors
 ///
-/// Those of reading the files and of [`measure_stack`](crate::measure::measure_stack).
+/// The errors of reading the files and of [`measure_stack`](crate::measure::measure_stack).
 pub fn fit_cutouts<T: Pixel>(cutouts: ArrayView3<'_, T>, settings: &Settings) -> Result<Stars> {
     const NAME: &str = "cutouts";
     let engine = engine(settings)?;

@@ -90,13 +90,13 @@ impl<T: Real> ResidualSums<T> {
         add_products::<P, T>(&mut self.sandwich, score * score, gradient);
     }
 
-    /// The size of a residual, where it counts.
+    /// Absolute value of a residual; 0 for a weight of 0.
     #[inline(always)]
     pub(crate) fn absolute(residual: T, weight: T) -> T {
         weight.if_positive(residual.abs(), weight.constant(0.0))
     }
 
-    /// What a pixel's leverage leaves of 1, which is `weight` times `leverage`.
+    /// 1 less the leverage of a pixel, which is `weight` times `leverage`.
     #[inline(always)]
     pub(crate) fn rest(weight: T, leverage: T) -> T {
         // A pixel that alone determines a parameter has a leverage of 1 and no residual.
@@ -126,7 +126,7 @@ pub fn residual_sums<P: Profile>(
     sums
 }
 
-/// How the sums of a model are taken, and what its WGSL has to give for that.
+/// How the sums of a model are taken, and what the model's WGSL has to define.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// Pixel by pixel: a function `evaluate_model`, as [`Profile::evaluate`].
@@ -140,7 +140,7 @@ pub enum Form {
 /// Numbers by which names in a line of a shader are replaced, for each time that the line is repeated.
 pub type Repeats = Vec<Vec<(&'static str, usize)>>;
 
-/// What a kernel has the assembler of shaders put into the model's WGSL.
+/// Parts that the assembler of shaders puts into the model's WGSL for a kernel.
 #[derive(Debug, Clone, Default)]
 pub struct ShaderParts {
     /// Constants of type `u32`.
@@ -150,13 +150,13 @@ pub struct ShaderParts {
     pub repeats: Vec<(&'static str, Repeats)>,
 }
 
-/// How the sums of a model are taken in registers: [`Pixelwise`] for any, [`ByLines`] for those that
-/// are products, or one of the model's own.
+/// A way to take the sums of a model in registers: [`Pixelwise`] for any model, [`ByLines`] for models
+/// that are products, or a kernel of the model's own.
 pub trait Kernel<P> {
-    /// The form of its sums in shaders.
+    /// Form of the model's sums in shaders.
     const FORM: Form;
 
-    /// What the assembler of shaders puts into the model's WGSL.
+    /// Parts that the assembler of shaders puts into the model's WGSL.
     fn shader_parts() -> ShaderParts {
         ShaderParts::default()
     }
@@ -178,7 +178,7 @@ pub trait Kernel<P> {
     fn operations<E: Estimate>(work: &Work) -> u64;
 }
 
-/// What the sums of a star are taken over.
+/// The cutout that the sums of a star are taken over: size and weights.
 #[derive(Debug, Clone, Copy)]
 pub struct Work {
     /// Pixels in a row.
@@ -233,7 +233,7 @@ pub(crate) fn residual_sums_of_block<P: Profile, S: Simd>(
     }
 }
 
-/// As [`ResidualSums::central`].
+/// Residual of the middle pixel, as [`ResidualSums::central`] has it.
 #[inline(always)]
 fn central_residual<P: Profile, S: Simd>(
     pixels: &RegisterPixels<'_, S>,

@@ -71,7 +71,7 @@ const LARGEST_CUTOUT: usize = 1 << 20;
 /// next one is made of.
 const BATCH_BYTES: usize = 128 << 20;
 
-/// What the user says about the measurement; `None` is: find out.
+/// Options of the user for a measurement; `None`: not stated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MeasureOptions {
     /// Side of the cutouts, pixels; odd.
@@ -82,12 +82,12 @@ pub struct MeasureOptions {
     pub threshold: f64,
     /// Electrons for each unit of the image.
     pub gain: Option<f64>,
-    /// Electrons.
+    /// Read noise, electrons.
     pub read_noise: Option<f64>,
-    /// Level of a raw frame without light: what counts are counted from, and subtracted from ready
-    /// cutouts before photon noise.
+    /// Level of a raw frame without light: the zero of counts, and subtracted from ready cutouts before
+    /// photon noise.
     pub bias: f64,
-    /// Saturated from this value; infinity: none is.
+    /// Value from which pixels are saturated; infinity: none is.
     pub saturation: Option<f64>,
     /// Whether pixels are weighted by their noise.
     pub weighted: bool,
@@ -134,9 +134,9 @@ impl MeasureOptions {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`](crate::Error::Option) where they contradict each other or the model;
-    /// [`Error::Malformed`](crate::Error::Malformed) where a column of `list` that is a start value or a bound holds
-    /// something else than numbers, or the list does not have the positions asked for.
+    /// [`Error::Option`](crate::Error::Option) where these contradict each other or the model;
+    /// [`Error::Malformed`](crate::Error::Malformed) where a column of `list` that is a start value or a
+    /// bound holds something else than numbers, or the list does not have the positions asked for.
     pub fn check(&self, model: &'static dyn Model, list: Option<&StarList>) -> Result<()> {
         let frame = Frame {
             name: "",
@@ -161,14 +161,14 @@ impl MeasureOptions {
 pub struct Measured {
     /// One row a star, in the order of detection or of the list.
     pub rows: Vec<Row>,
-    /// What was assumed.
+    /// Assumptions of the measurement.
     pub assumed: Assumptions,
-    /// What its stages took.
+    /// Times of the stages of the measurement.
     pub times: StageTimes,
 }
 
-/// What the stages of a measurement took, by the clock: where several images are measured side by
-/// side, each counts in full.
+/// Times of the stages of a measurement, by the clock: where several images are measured side by side, each
+/// counts in full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StageTimes {
     /// Reading ready cutouts and laying them out for the fit; an image is read already.
@@ -179,13 +179,14 @@ pub struct StageTimes {
     pub fit: Duration,
 }
 
-/// Measures the stars of `image`: those of `list`, or those that it finds itself.
+/// Measures the stars of `image`: the stars of `list`, or the stars that it finds itself.
 ///
 /// # Errors
 ///
-/// [`Error::Option`](crate::Error::Option) where fixed values, bounds and start values contradict each other or the
-/// model, or a colour frame does not go with them; [`Error::Malformed`](crate::Error::Malformed) where `poisson` is asked for and the pixels are no counts, or
-/// `list` has positions on the sky and the image no WCS; those of the fitter's backend.
+/// [`Error::Option`](crate::Error::Option) where fixed values, bounds and start values contradict each other
+/// or the model, or a colour frame does not go with them; [`Error::Malformed`](crate::Error::Malformed) where
+/// `poisson` is asked for and the pixels are no counts, or `list` has positions on the sky and the image no
+/// WCS; the errors of the fitter's backend.
 pub fn measure_image(
     image: &Image,
     list: Option<&StarList>,
@@ -337,8 +338,8 @@ fn measure_plain(
     Ok(scene.measured(rows, noise, (start, detected)))
 }
 
-/// Whether another level than that of the image may be fitted: counts are counted from where there is no light, and
-/// what the user says of a level is of the image's.
+/// Whether another level than the image's may be fitted: counts have the level without light for their zero,
+/// and a level that the user states is the image's.
 fn is_level_free(list: Option<&StarList>, options: &MeasureOptions, fitter: &Fitter) -> bool {
     let says_level = |name: &str| name.starts_with("background");
     fitter.estimator == Estimator::LeastSquares
@@ -381,8 +382,8 @@ fn fit_all(
     ))
 }
 
-/// Cutouts of that many pixels, data and weights in `f64`, that a batch may have. Small ones fill
-/// the blocks that fits are made in, so that where a batch ends changes no fit.
+/// Cutouts of that many pixels, data and weights in `f64`, that a batch may have. Batches of small ones fill
+/// the blocks of the fits, so that the end of a batch changes no fit.
 fn stars_at_once(pixels: usize) -> usize {
     const ALIGNED: usize = 1024;
     let most = (BATCH_BYTES / (pixels.max(1) * 16)).clamp(1, 32_768);

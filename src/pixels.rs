@@ -1,4 +1,4 @@
-//! The pixels of stars as they are summed over, scaled to order 1.
+//! The pixels of stars, scaled to order 1, as the sums take them.
 
 use std::borrow::Cow;
 
@@ -46,8 +46,8 @@ pub struct PixelBlock {
     pub width: usize,
     /// Values, scaled to order 1.
     pub data: Vec<Row<f32>>,
-    /// As [`Pixels::weight`](crate::pixels::Pixels::weight); a single row where every star has the
-    /// same weight for all its pixels.
+    /// Weights, as [`Pixels::weight`](crate::pixels::Pixels::weight) has them; a single row where every
+    /// star has one weight for all its pixels.
     pub weight: Vec<Row<f32>>,
 }
 

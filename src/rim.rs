@@ -38,7 +38,7 @@ fn median_in_lanes<S: Simd>(
     let mut count = zero;
     for first in (0..=last).step_by(width) {
         let is_whole = !rim_only || first == 0 || first == last;
-        // Of a row between the first and the last its ends alone.
+        // A row between the first and the last has only its ends on the rim.
         let step = if is_whole { 1 } else { (width - 1).max(1) };
         for at in (first..first + width).step_by(step) {
             let mut value = register.load(&pixels.data[at]);
@@ -102,20 +102,20 @@ pub(crate) fn rim_median(pixels: &Pixels<'_>, height: usize) -> f64 {
     median(&mut rim(pixels, height)).unwrap_or(0.0)
 }
 
-/// How far the variance of a rim must exceed that of its roughness before it is a star's light that the
-/// rim has.
+/// Least ratio of the variance of a rim to the variance of its roughness from which the rim has a star's
+/// light.
 const LIT: f64 = 2.5;
 
 /// Standard deviation of a normal deviate over its median absolute deviation.
 const SIGMA_OF_MAD: f64 = 1.482_602_218_505_602;
 
-/// What the usable pixels on a rim scatter by.
+/// Scatter of the usable pixels on a rim.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RimNoise {
-    /// Standard deviation of their noise: their scatter, unless a star that fills its cutout makes most
+    /// Standard deviation of the pixels' noise: their scatter, unless a star that fills its cutout makes most
     /// of it.
     pub(crate) sigma: f64,
-    /// Whether one does.
+    /// Whether a star makes most of the scatter.
     pub(crate) is_lit: bool,
 }
 
@@ -145,12 +145,12 @@ pub(crate) fn rim_scatter(pixels: &Pixels<'_>, height: usize) -> f64 {
     SIGMA_OF_MAD * median(&mut values).unwrap_or(0.0)
 }
 
-/// Numbers in a row that a polynomial is held against.
+/// Numbers in a row that a polynomial is fitted to.
 const WINDOW: usize = 7;
 
-/// What the middle of a window has more than the cubic polynomial that fits all of it best (A. Savitzky
-/// and M. J. E. Golay 1964, Anal. Chem. 36, 1627), times 21: of independent numbers 2/3 of their variance
-/// is left, of the light of a star wider than 2 pixels next to nothing.
+/// Factors of the middle of a window less the cubic polynomial that fits all of the window best (A. Savitzky
+/// and M. J. E. Golay 1964, Anal. Chem. 36, 1627), times 21: of independent numbers 2/3 of their variance is
+/// left, of the light of a star wider than 2 pixels next to nothing.
 const RESIDUAL: [f64; WINDOW] = [2.0, -3.0, -6.0, 14.0, -6.0, -3.0, 2.0];
 
 /// Lines along each side of a cutout that are looked at.
@@ -206,7 +206,7 @@ fn rim(pixels: &Pixels<'_>, height: usize) -> Vec<f64> {
             .zip(pixels.weight.chunks_exact(width));
         for (row, (data, weight)) in rows.enumerate() {
             let is_whole = !rim_only || row == 0 || row + 1 == height;
-            // Of a row between the first and the last its ends alone.
+            // A row between the first and the last has only its ends on the rim.
             let step = if is_whole { 1 } else { (width - 1).max(1) };
             let pixels = data.iter().zip(weight).step_by(step);
             values.extend(

@@ -1,4 +1,4 @@
-//! All that the numbers of a run depend on, and how a catalogue keeps it.
+//! The settings that the numbers of a run depend on, and how a catalogue keeps them.
 
 use std::path::{Path, PathBuf};
 
@@ -18,31 +18,31 @@ use crate::planes::{MaskRule, NoisePlane};
 use crate::solver::{GradientDescent, LevenbergMarquardt, Solver};
 use crate::star::Positions;
 
-/// The settings of a run. In a database a run with equal settings replaces the rows of an image, one with
+/// The settings of a run. In a database a run with equal settings replaces the rows of an image, a run with
 /// others adds to them.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The model; `None` where this version does not know it.
     pub model: Option<&'static dyn Model>,
-    /// What is minimised.
+    /// Estimator, whose value is minimised.
     pub estimator: Estimator,
     /// The way to the minimum.
     pub solver: SolverSettings,
     /// Predicted decrease of chi-square over chi-square at which a fit is done.
     pub tolerance: f64,
-    /// How stars are found and cut out, and what is said of them.
+    /// Options of the search for stars, their cutouts and their columns.
     pub measure: MeasureOptions,
     /// Whether FITS cubes are taken as stacks of cutouts.
     pub cutouts: bool,
     /// The list of the stars, where they are not looked for.
     pub stars: Option<Companion>,
-    /// Where bad pixels are, and by which values.
+    /// File of bad pixels, and the values that mark them.
     pub mask: Option<(Companion, MaskRule)>,
-    /// Noise of each pixel, and how it is said.
+    /// File of the noise of each pixel, and the kind of its values.
     pub noise: Option<(Companion, NoisePlane)>,
 }
 
-/// A solver with what it can be told.
+/// A solver with its settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum SolverSettings {
     /// Damped Newton steps.
@@ -65,7 +65,7 @@ impl Default for SolverSettings {
     }
 }
 
-/// A file beside the images, and what it was when it was read.
+/// A file beside the images, with its size and time when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Companion {
     /// File and HDU; without a path it is the file of each image.
@@ -129,7 +129,7 @@ impl Settings {
         Ok(fitter)
     }
 
-    /// What a catalogue keeps of them; equal for settings that make the same numbers.
+    /// JSON of the settings for a catalogue; equal for settings that make the same numbers.
     pub fn to_json(&self) -> Value {
         let measure = &self.measure;
         // JSON has no infinity, and an order of options is no difference.
@@ -173,7 +173,7 @@ impl Settings {
             "positions": measure.positions.map(Positions::name),
             "mask": self.mask.as_ref().map(|(file, rule)| file.to_json(rule.to_json())),
             "variance": self.noise.as_ref().map(|(file, kind)| {
-                // What the values of planes mean is said where it is not what it always was.
+                // The kind of noise is kept only where it is no variance, as it always was in older versions.
                 let kind = Some(*kind).filter(|kind| *kind != NoisePlane::Variance);
                 file.to_json(kind.map(|kind| ("kind", kind.name().into())))
             }),
@@ -182,8 +182,8 @@ impl Settings {
         })
     }
 
-    /// What [`to_json`](Self::to_json) of this version or an older one has written. What is missing there, or of
-    /// another kind, is as by default.
+    /// Settings from the JSON of [`to_json`](Self::to_json), by this version or an older one. A value that is
+    /// missing there, or of another kind, is the default.
     pub fn from_json(settings: &Value) -> Self {
         let default = MeasureOptions::default();
         let text = |name: &str| settings[name].as_str();
@@ -254,15 +254,15 @@ impl Settings {
         self.estimator == Estimator::LeastSquares && self.measure.weighted
     }
 
-    /// Subtracted from a position of the catalogue gives one that counts from 0.
+    /// Number of the first pixel: a position of the catalogue less this number counts from 0.
     pub fn first_pixel(&self) -> f64 {
         f64::from(u8::from(self.measure.one_based))
     }
 }
 
 impl Companion {
-    /// A file as it is now, with the HDU in brackets behind its name; a name in brackets alone is an extension of
-    /// the file of each image.
+    /// A file as it is now, with the HDU in brackets behind its name; a name in brackets alone is an
+    /// extension of the file of each image.
     ///
     /// # Errors
     ///
@@ -308,7 +308,7 @@ impl Companion {
         })
     }
 
-    /// Whether it is the file of the image itself, and the extension in it.
+    /// The extension, where the file is that of the image itself.
     pub fn own_extension(&self) -> Option<&HduName> {
         let is_own = self.path.path.as_os_str().is_empty();
         self.path.hdu.as_ref().filter(|_| is_own)
@@ -326,7 +326,7 @@ impl Companion {
     ///
     /// # Errors
     ///
-    /// Those of [`StackFile::open`].
+    /// The errors of [`StackFile::open`].
     pub(crate) fn open_stack(&self) -> Result<StackFile> {
         match self.path.hdu {
             None => StackFile::open(&self.path.path),
@@ -334,7 +334,7 @@ impl Companion {
         }
     }
 
-    /// What the catalogue knows the file by.
+    /// Source of the file, by which the catalogue knows it.
     pub fn source(&self) -> Source {
         Source {
             path: self.path.path.clone(),
@@ -344,7 +344,7 @@ impl Companion {
         }
     }
 
-    /// With what its values mean, where that has to be said.
+    /// JSON of the file, with the meaning of its values where there is one to keep.
     fn to_json(&self, meaning: Option<(&str, Value)>) -> Value {
         let mut file = match self.own_extension() {
             Some(_) => json!({ "path": null }),

@@ -6,7 +6,7 @@
 //! fit with all parameters free can reach (Cramer-Rao bound), so that the errors of a fit can be
 //! held against the truth without another calculation.
 //!
-//! The same options and seed give the same pixels on any number of threads.
+//! Equal options and seeds give equal pixels on any number of threads.
 
 mod bound;
 mod field;
@@ -31,7 +31,7 @@ use crate::numbers::matrix::Parameters;
 /// Most stars of a field or cutouts of a stack.
 const MAX_STARS: usize = 10_000_000;
 
-/// How light becomes numbers.
+/// Conversion of light to numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Camera {
     /// Electrons for each adu.
@@ -62,7 +62,7 @@ impl Camera {
     }
 }
 
-/// What stars are simulated, and with what noise.
+/// Options of a simulation: its stars and their noise.
 #[derive(Debug, Clone, Copy)]
 pub struct SimulationOptions {
     /// The stars' model; default: Gaussian.
@@ -82,7 +82,7 @@ pub struct SimulationOptions {
     pub background: f64,
     /// Gain, 1e-6 to 1e6, default 1.5, and read noise, up to 1e6, default 5.
     pub camera: Camera,
-    /// Names the data set; default 1.
+    /// Seed, which names the data set; default 1.
     pub seed: u64,
 }
 
@@ -106,7 +106,7 @@ impl Default for SimulationOptions {
 }
 
 impl SimulationOptions {
-    /// Refuses what makes no sense, under the names of the fields.
+    /// Refuses options that make no sense, under the names of the fields.
     fn check(&self) -> Result<()> {
         let Camera { gain, read_noise } = self.camera;
         in_range("fwhm", self.fwhm, 1.0, 100.0)?;
@@ -128,7 +128,7 @@ impl SimulationOptions {
         Ok(())
     }
 
-    /// The model's parameters of a star of flux 1 at the origin, in cutouts of that side.
+    /// The model's parameters of a star of flux 1 at the origin, in cutouts of this side.
     fn unit_star(&self, side: usize) -> Result<Parameters> {
         let axis = (1.0 - self.ellipticity).sqrt();
         let column = |name: &str| match name {
@@ -189,7 +189,7 @@ fn in_range<T: PartialOrd + ToString>(option: &str, value: T, low: T, high: T) -
     Err(wrong(option, expected, value))
 }
 
-/// What a generator is for: no two of one seed are the same.
+/// Purpose of a generator: no two generators of one seed are the same.
 #[derive(Debug, Clone, Copy)]
 enum Purpose {
     Star,
@@ -208,7 +208,7 @@ fn generator(seed: u64, purpose: Purpose, index: usize) -> Pcg64 {
     Pcg64::seed_from_u64(mix(mix(mix(seed) ^ purpose as u64) ^ index as u64))
 }
 
-/// The parameters of a star, from what its columns are.
+/// The parameters of a star, from the values of its columns.
 fn columns_to_parameters(model: &dyn Model, column: impl Fn(&str) -> f64) -> Parameters {
     let mut columns = Parameters::default();
     for (value, parameter) in columns.iter_mut().zip(model.columns()) {

@@ -7,7 +7,7 @@ use crate::numbers::matrix::{MAX_PACKED, MAX_PARAMETERS, Parameters, Symmetric};
 /// the normal equations `curvature * step = gradient`.
 #[derive(Debug, Clone, Copy)]
 pub struct NormalEquations<T = f64> {
-    /// Sum of what the estimator makes the residuals cost.
+    /// Sum of the costs that the estimator gives the residuals.
     pub chi2: T,
     /// `J^T W r` with residual `r = data - model`: minus half the derivative of chi-square.
     pub gradient: Parameters<T>,

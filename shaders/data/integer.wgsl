@@ -2,7 +2,7 @@
 
 // Cutouts, interleaved as batch.wgsl says; of the two pixels in a word the first has the lower bits.
 @group(0) @binding(1) var<storage, read> data: array<vec2<u32>>;
-// Of each star: by what an integer is multiplied, and what is added then.
+// For each star the factor of an integer, and the number added then.
 @group(0) @binding(6) var<storage, read> scales: array<vec2<f32>>;
 
 fn scale_of_star(star: u32) -> vec2<f32> {

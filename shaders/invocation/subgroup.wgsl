@@ -1,5 +1,6 @@
 // The number of an invocation in its workgroup, such that neighbours share a subgroup: the language
-// does not promise that for its own count. src/backend/gpu/subgroup.rs sees that each is there once.
+// does not promise that for its own count. src/backend/gpu/subgroup.rs checks that each number is there
+// once.
 
 struct Invocation {
     @builtin(subgroup_id) subgroup: u32,

@@ -66,7 +66,7 @@ fn sum_pixels(p: ptr<function, array<f32, PARAMETERS>>, star: u32, lane: u32) ->
     let column_{x} = line({x}.0 - (*p)[1], (*p)[3]);
     // end
     var found: Sums;
-    // Of the rows of this lane, where the columns have the same products in all of them.
+    // Products of the rows of this lane, where the columns have the same products in all of them.
     var rows = Products();
     for (var row = lane; row < info.height; row += LANES) {
         let row_line = line(f32(row) - (*p)[2], (*p)[3]);

@@ -23,8 +23,8 @@ fn squared_distance(point: Point) -> f32 {
     return point.u * point.u + point.v * point.v;
 }
 
-// Derivatives of a star of constant height by position and shape, from minus the derivative of the profile's logarithm by the
-// squared distance.
+// Derivatives of a star of constant height by position and shape, from minus the derivative of the
+// profile's logarithm by the squared distance.
 fn shape_derivatives(
     point: Point,
     star: f32,

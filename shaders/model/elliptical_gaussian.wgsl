@@ -1,16 +1,16 @@
 // Elliptical Gaussian: flux, x, y, ln_width_x, shear, ln_width_y, background. Its sums are taken by
-// powers of the coordinates. Twin of src/kernel/conic.rs, which explains them and has the terms and
-// monomials that are unrolled here.
+// powers of the coordinates. Twin of src/model/elliptical_gaussian/by_powers.rs, which explains them
+// and has the terms and monomials that are unrolled here.
 
 // Sums over the pixels of a star.
 struct Monomials {
     chi2: f32,
-    // Of the score, and of the curvature of a pixel's cost.
+    // Sums of the score, and of the curvature of a pixel's cost.
     score: f32,
     one: f32,
-    // Of the score times g u^i dy^j.
+    // Sums of the score times g u^i dy^j.
     scores: array<f32, SINGLES>,
-    // Of the curvature times g u^i dy^j, and times its square.
+    // Sums of the curvature times g u^i dy^j, and times g^2 u^i dy^j.
     singles: array<f32, SINGLES>,
     squares: array<f32, SQUARES>,
 }
@@ -31,7 +31,7 @@ fn sum_pixels(p: ptr<function, array<f32, PARAMETERS>>, star: u32, lane: u32) ->
         let dy = f32(row) - (*p)[2];
         let shift = (*p)[4] * dy - (*p)[1];
         let v = dy * inverse_b;
-        // The same without dy.
+        // Sums of the row, without powers of dy.
         var scores: array<f32, SINGLE_POWERS>;
         var singles: array<f32, SINGLE_POWERS>;
         var squares: array<f32, SQUARE_POWERS>;
@@ -42,7 +42,7 @@ fn sum_pixels(p: ptr<function, array<f32, PARAMETERS>>, star: u32, lane: u32) ->
             // unroll i in CELL
             {
                 let x = 4u * cell + {i}u;
-                // What only fills up a row has no weight: a branch would cost more.
+                // A pixel that only fills up a row has no weight: a branch would cost more.
                 let weight = select(0.0, weights[{i}], x < info.width);
                 let u = (f32(x) + shift) * inverse_a;
                 let g = exp_minus((u * u + v * v) * LN_2) * height;

@@ -13,7 +13,7 @@ fn store(term: u32, sum: f32, number: u32, slot: u32) {
     for (var step = 1u; step < LANES; step *= 2u) {
         all += subgroupShuffleXor(all, step);
     }
-    // All lanes have it now, and take turns.
+    // All lanes have the sum now, and take turns to store one.
     if lane_of(number) == term % LANES {
         sums[term * info.stars + slot] = all;
     }

@@ -47,8 +47,8 @@ impl Backend for CpuBackend {
         f64::from(f32::EPSILON)
     }
 
-    /// As many as stay in a core's cache from one step to the next, with their states, which take as
-    /// much again: in chunks of eight times as many a star of W2 takes a fifth longer.
+    /// Stars that stay in a core's cache from one step to the next, with their states, which take as
+    /// much again: in chunks of eight times as many, a star of W2 takes a fifth longer.
     fn chunk_size(&self, _model: &dyn Model, pixels: usize) -> usize {
         const BYTES: usize = 1 << 17;
         (BYTES / (pixels.max(1) * size_of::<f32>())).clamp(LANES, 1024)
@@ -82,7 +82,7 @@ struct CpuEvaluator<'a> {
     model: &'static dyn Model,
     estimator: Estimator,
     all: &'a [PixelBlock],
-    /// Those that are evaluated.
+    /// Pixels of the stars that are evaluated.
     pixels: Cow<'a, [PixelBlock]>,
 }
 

@@ -33,8 +33,8 @@ pub trait Backend: Debug + Send + Sync {
     /// Most stars with `pixels` pixels each that should be loaded at once.
     fn chunk_size(&self, model: &dyn Model, pixels: usize) -> usize;
 
-    /// Makes ready to evaluate the stars of `chunk`, which `pixels` are too, in their order. Several
-    /// chunks may be loaded at a time.
+    /// Prepares to evaluate the stars of `chunk`; `pixels` are their packed pixels, in the same order.
+    /// Several chunks may be loaded at a time.
     ///
     /// # Errors
     ///
@@ -58,8 +58,8 @@ pub trait Evaluator {
     fn regroup(&mut self, stars: &[u32]) -> Result<()>;
 
     /// The sums of the stars of each block at `parameters`, into `sums`: chi-square, gradient and
-    /// curvature in the scaled units of the batch. Only those of the stars in the masks `wanted`
-    /// count. Says what of the time was not the sums'.
+    /// curvature in the scaled units of the batch. Only the sums of the stars in the masks `wanted`
+    /// count. Returns the time spent on transfers.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ pub trait Evaluator {
     ) -> Result<Transfers>;
 }
 
-/// What of an evaluation went by on the way to a device and back; the rest is the kernel's.
+/// Time of an evaluation spent on the way to a device and back; the rest is the kernel's.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Transfers {
     /// Parameters on their way to the device.

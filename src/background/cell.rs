@@ -9,7 +9,7 @@ const ROUNDS: usize = 50;
 /// Bins that values are sorted into: a few values each.
 const BINS: usize = 1024;
 
-/// What the pixels of one cell say.
+/// Level and noise of the sky by the pixels of one cell.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Sky {
     pub(super) level: f64,
@@ -20,7 +20,7 @@ pub(super) struct Sky {
 /// into bins, and only the bins that are asked about further.
 #[derive(Debug, Default)]
 pub(super) struct Cell {
-    /// Bin after bin.
+    /// Values, bin after bin.
     values: Vec<f64>,
     /// Where each bin ends.
     ends: Vec<usize>,
@@ -85,7 +85,7 @@ impl Cell {
             start += std::mem::replace(end, start);
         }
         self.values.resize(values.len(), 0.0);
-        // What is now the start of each bin moves on to its end.
+        // The start of each bin moves on to its end.
         for (&value, &bin) in values.iter().zip(&self.bins) {
             let end = &mut self.ends[usize::from(bin)];
             self.values[*end] = value;
@@ -245,7 +245,7 @@ impl Cell {
         moved
     }
 
-    /// The values of the bins from that of `low` to that of `high`.
+    /// The values of the bins from the bin of `low` to the bin of `high`.
     fn between(&self, low: f64, high: f64) -> &[f64] {
         if low > high {
             return &[];
@@ -268,7 +268,7 @@ struct Sums {
 }
 
 impl Sums {
-    /// Adds those of `values` that are inside, `sign` times.
+    /// Adds the values that are inside, `sign` times.
     fn add(&mut self, sign: f64, values: &[f64], is_inside: impl Fn(f64) -> bool) {
         for value in values.iter().copied().filter(|&value| is_inside(value)) {
             let deviation = (value - self.origin) / self.unit;
@@ -277,14 +277,14 @@ impl Sums {
         }
     }
 
-    /// Of the `n` values.
+    /// Mean and sigma of the `n` values.
     fn mean_and_sigma(&self, n: f64) -> (f64, f64) {
         let shift = self.sum / n;
         let variance = (self.squares / n - shift * shift).max(0.0);
         (self.origin + self.unit * shift, self.unit * variance.sqrt())
     }
 
-    /// Whether values of this sigma are what they are fine enough for.
+    /// Whether the sums are fine enough for values of this sigma.
     fn suits(&self, sigma: f64) -> bool {
         (0.1..10.0).contains(&(sigma / self.unit))
     }

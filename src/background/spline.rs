@@ -6,7 +6,7 @@ use ndarray::{Array1, Array2, ArrayView1, Axis};
 /// Values at the cell centres of an image, joined by splines.
 #[derive(Debug, Clone)]
 pub(super) struct Mesh {
-    /// At the cell centres, (rows, columns).
+    /// Values at the cell centres, (rows, columns).
     values: Array2<f64>,
     /// Second derivatives of `values` from row to row, per cell squared.
     down: Array2<f64>,
@@ -18,7 +18,7 @@ pub(super) struct Mesh {
     /// Size of a cell, pixels.
     cell_width: f64,
     cell_height: f64,
-    /// What interpolated values are kept within.
+    /// Bounds of interpolated values.
     bounds: (f64, f64),
 }
 
@@ -122,12 +122,12 @@ fn at_height(part: &Part, values: &Array2<f64>, curvature: &Array2<f64>) -> Vec<
         .collect()
 }
 
-/// Where on a line of nodes a position is.
+/// Place of a position on a line of nodes.
 #[derive(Debug, Clone, Copy)]
 struct Part {
     /// The two nodes that the spline depends on there.
     nodes: [usize; 2],
-    /// From the first of them, in nodes.
+    /// Distance from the first of the nodes, in nodes.
     t: f64,
     side: Side,
 }
@@ -142,7 +142,7 @@ enum Side {
 }
 
 impl Part {
-    /// At `u`, in nodes from the first of `count`.
+    /// The place of `u`, in nodes from the first of `count`.
     fn at(u: f64, count: usize) -> Self {
         // NaN becomes 0.
         let before = if u < 0.0 {
@@ -174,7 +174,7 @@ impl Part {
 struct Cubic([f64; 4]);
 
 impl Cubic {
-    /// With these values and second derivatives at its nodes.
+    /// The piece with these values and second derivatives at its nodes.
     #[inline(always)]
     fn new(side: Side, [v0, v1]: [f64; 2], [m0, m1]: [f64; 2]) -> Self {
         let slope = v1 - v0;

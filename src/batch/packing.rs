@@ -14,7 +14,7 @@ use crate::numbers::simd::vectorized;
 use crate::pixels::PixelBlock;
 
 impl PixelBlock {
-    /// Takes in neighbouring stars of `chunk`, at most sixteen, instead of what it has. What is in
+    /// Replaces the pixels by those of neighbouring stars of `chunk`, at most sixteen. The content of
     /// `scratch` is lost.
     pub fn pack(&mut self, chunk: &Chunk<'_>, stars: Range<usize>, scratch: &mut Vec<f32>) {
         let star_of = |lane| match lane < stars.len() {
@@ -60,8 +60,8 @@ impl PixelBlock {
 /// Ranges of pixels that `f32` can be scaled by, without over- or underflow on the way.
 const SCALABLE: Range<f64> = 1e-30..1e30;
 
-/// Adds the pixels of a star to `out`, and gives the pedestal to be subtracted from them and the
-/// factor for what is left: where `f32` cannot scale them exactly enough they are scaled here.
+/// Adds the pixels of a star to `out`, and returns the pedestal to subtract and the factor to apply
+/// then. Pixels that `f32` cannot scale exactly enough are scaled here.
 fn take<V: Value>(values: &[V], scale: &Scale, out: &mut Vec<f32>) -> (f32, f32) {
     let (pedestal, factor) = (scale.pedestal, scale.range.recip());
     vectorized!(Level::new(), _simd => {
@@ -75,14 +75,14 @@ fn take<V: Value>(values: &[V], scale: &Scale, out: &mut Vec<f32>) -> (f32, f32)
     })
 }
 
-/// Writes the first number of each of the sixteen `stars`, then the second, over what is in `rows`;
-/// of each the difference to its star's pedestal, times its factor.
+/// Writes the first number of each of the sixteen `stars`, then the second, over the content of `rows`:
+/// each less its star's pedestal, times its star's factor.
 fn interleave(stars: &[f32], pedestals: &Row<f32>, factors: &Row<f32>, rows: &mut Vec<Row<f32>>) {
     rows.resize(stars.len() / LANES, Row::filled(0.0));
     vectorized!(Level::new(), simd => in_tiles(simd, stars, pedestals, factors, rows));
 }
 
-/// Tile by tile of as many pixels as stars, which are transposed in registers.
+/// Interleaves tile by tile, each of as many pixels as stars and transposed in registers.
 #[inline(always)]
 fn in_tiles<S: Simd>(
     simd: S,
@@ -96,7 +96,7 @@ fn in_tiles<S: Simd>(
         let mut at = 0;
         while at < pixels {
             let Some(last) = pixels.checked_sub(length) else {
-                // Smaller than a tile.
+                // A cutout smaller than a tile.
                 for (pixel, row) in rows.iter_mut().enumerate() {
                     for lane in first..first + length {
                         let value = stars[lane * pixels + pixel];
@@ -123,8 +123,8 @@ fn in_tiles<S: Simd>(
     }
 }
 
-/// The transpose of a square of registers, of which there are as many as each holds numbers: the
-/// first half is shuffled with the second as often as halving leaves one.
+/// The transpose of a square of registers, as many as each holds numbers: the first half is shuffled
+/// with the second as often as their number can be halved.
 #[inline(always)]
 fn transposed<S: Simd>(tile: [S::f32s; LANES]) -> [S::f32s; LANES] {
     let tile = shuffled::<S>(shuffled::<S>(tile));

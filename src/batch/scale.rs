@@ -1,4 +1,4 @@
-//! The way from scaled pixels, and what was found in them, back to the image.
+//! The way from scaled pixels, and from results in them, back to the image.
 
 use fearless_simd::prelude::*;
 
@@ -9,12 +9,12 @@ use crate::numbers::matrix::Parameters;
 /// How a star's scaled pixels go back to the image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
-    /// Subtracted from every pixel.
+    /// Number subtracted from every pixel.
     pub pedestal: f64,
-    /// Range of the usable pixels, by which they are divided then.
+    /// Range of the usable pixels: every pixel is then divided by it.
     pub range: f64,
-    /// Chi-square of the image over that of the scaled pixels: the largest weight of the scaled
-    /// pixels, by which all are divided.
+    /// Chi-square of the image over that of the scaled pixels: the largest weight of the scaled pixels,
+    /// by which all weights are divided.
     pub weight: f64,
     /// Column and row of the cutout's first pixel in the image.
     pub corner: (f64, f64),
@@ -29,7 +29,7 @@ impl Scale {
         }
     }
 
-    /// Added to one scaled parameter after its factor.
+    /// Number added to one scaled parameter after its factor.
     fn offset(&self, role: Role) -> f64 {
         match role {
             Role::Background => self.pedestal,
@@ -39,7 +39,7 @@ impl Scale {
         }
     }
 
-    /// From the image to the scaled cutout.
+    /// Parameters of the image in the scaled cutout.
     pub fn to_scaled(&self, parameters: &[Parameter], values: &Parameters) -> Parameters {
         let mut scaled = *values;
         for (value, parameter) in scaled.iter_mut().zip(parameters) {
@@ -77,7 +77,7 @@ impl Scales {
         scales
     }
 
-    /// As [`Scale::factor`].
+    /// Factors of a part, as [`Scale::factor`] has them.
     #[inline(always)]
     pub(crate) fn factor<S: Simd>(&self, part: Part<S>, role: Role) -> S::f64s {
         match role {
@@ -86,7 +86,7 @@ impl Scales {
         }
     }
 
-    /// As [`Scale::offset`].
+    /// Offsets of a part, as [`Scale::offset`] has them.
     #[inline(always)]
     fn offset<S: Simd>(&self, part: Part<S>, role: Role) -> S::f64s {
         match role {

@@ -1,4 +1,4 @@
-//! What a batch knows of a star beside its pixels.
+//! A star of a batch: everything but its pixels.
 
 use fearless_simd::{Level, dispatch};
 
@@ -11,17 +11,17 @@ use crate::fit::Flags;
 use crate::fitter::start::flanks::moments_of_flanks;
 use crate::model::Moments;
 
-/// What the batch knows of one star beside its pixels.
+/// A star of a batch: everything but its pixels.
 #[derive(Debug, Clone)]
 pub struct BatchStar {
     /// The way back to the image.
     pub scale: Scale,
     /// Where the fit starts.
     pub start: Start,
-    /// The moments of the star by its flanks, where its core is missing, in its scaled cutout: in the
-    /// place of those of its pixels.
+    /// Moments of the star by its flanks, in its scaled cutout, where its core is missing: they replace
+    /// the moments of its pixels.
     pub(crate) flanks: Option<Box<Moments>>,
-    /// What the user says of the parameters.
+    /// The user's constraints on the parameters.
     pub constraints: Option<Box<Constraints>>,
     /// Pixels in use.
     pub n_pixels: usize,
@@ -30,15 +30,15 @@ pub struct BatchStar {
     /// Sum of the squared data in units of their noise: with the rounding of a sum it says how
     /// small a difference of chi-square still means something.
     pub power: f64,
-    /// What the weights are.
+    /// Meaning of the weights.
     pub weighting: Weighting,
     /// Flags of the cutout.
     pub flags: Flags,
-    /// Whether its pixels are the lowest one and integers of 16 bits above it.
+    /// Whether the pixels are the lowest one plus integers of 16 bits.
     pub is_integer: bool,
     /// The lowest of the pixels in use.
     pub(crate) lowest: f64,
-    /// By what weights are divided.
+    /// Divisor of the weights.
     divisor: f64,
 }
 
@@ -57,7 +57,7 @@ impl BatchStar {
         let range = if high > low { high - low } else { 1.0 };
         // The lowest pixel is a value of the data: for integers the difference is exact.
         let low = if low.is_finite() { low } else { 0.0 };
-        // What weights are divided by, so that the largest is 1 (of counts: 1 over the level).
+        // The divisor makes the largest weight 1; for counts it is 1 over the level.
         let (pedestal, divisor, weight) = match cutout.weighting {
             Weighting::Unit | Weighting::InverseVariance => {
                 let largest = if largest > 0.0 { largest } else { 1.0 };
@@ -112,7 +112,7 @@ impl BatchStar {
         pixels.map(|(&data, &weight)| if weight > 0.0 { data } else { self.lowest })
     }
 
-    /// Writes the same, if all of them can be written exactly.
+    /// Writes these values, and says whether all of them are exact.
     #[inline(always)]
     pub(super) fn write_values<V: Value>(&self, cutout: &Cutout, out: &mut [V]) -> bool {
         let mut are_exact = true;
@@ -133,7 +133,7 @@ impl BatchStar {
     }
 }
 
-/// What the pixels in use reach to.
+/// Lowest and highest of the pixels in use, their largest weight and their number.
 #[derive(Debug, Clone, Copy)]
 struct Reach {
     low: f64,
@@ -146,8 +146,8 @@ struct Reach {
 type Lanes = [f64; LANES];
 const LANES: usize = 8;
 
-/// Adds the pixels of a cutout and their weights to sums side by side. What fills up the last ones has
-/// no weight.
+/// Adds the pixels of a cutout and their weights to sums side by side. Numbers that fill up the last
+/// lanes have no weight.
 #[inline(always)]
 fn for_lanes(cutout: &Cutout, mut add: impl FnMut(&Lanes, &Lanes)) {
     let (data, last_data) = cutout.data.as_chunks();

@@ -1,7 +1,7 @@
 //! Pixels as they were read, in the smallest type that has them exactly.
 
-/// Values of pixels. Cameras give integers of 16 bits, what was calibrated mostly `f32`: a half or a
-/// quarter of the bytes to read for each fit.
+/// Values of pixels. Cameras give integers of 16 bits, calibration mostly `f32`: a quarter or a half of
+/// the bytes to read for each fit.
 #[derive(Debug, Clone)]
 pub(super) enum Values {
     Short(Vec<u16>),
@@ -30,7 +30,7 @@ macro_rules! with_values {
 pub(crate) use with_values;
 
 impl Values {
-    /// Those in these places.
+    /// The values in these places.
     pub(super) fn of(&self, places: std::ops::Range<usize>) -> ValuesOf<'_> {
         match self {
             Self::Short(values) => ValuesOf::Short(&values[places]),
@@ -39,7 +39,7 @@ impl Values {
         }
     }
 
-    /// Adds the pixels of a star, if need be after making all numbers larger.
+    /// Adds the pixels of a star, if need be after giving all values a larger type.
     pub(super) fn extend(&mut self, star: impl Iterator<Item = f64> + Clone) {
         loop {
             *self = match self {
@@ -65,11 +65,11 @@ impl Values {
 pub(crate) trait Value: Copy + Default + Into<f64> + Send + Sync {
     /// Whether `f32` has every number of this type.
     const IS_SINGLE: bool;
-    /// Whether it has this number exactly.
+    /// Whether the type has this number exactly.
     fn holds(value: f64) -> bool;
-    /// The number, rounded where it does not have it.
+    /// The number in this type, rounded where the type does not have it.
     fn of(value: f64) -> Self;
-    /// The number in `f32`, rounded where that does not have it.
+    /// The number in `f32`, rounded where `f32` does not have it.
     fn single(self) -> f32;
 }
 

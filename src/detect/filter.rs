@@ -7,12 +7,11 @@ use rayon::prelude::*;
 use crate::background::{Background, par_rows};
 use crate::memory::zeros;
 
-/// The kernel ends where it has fallen to exp(-8).
+/// Radius of the kernel, sigma: it ends where it has fallen to exp(-8).
 const RADIUS_SIGMA: f64 = 4.0;
-/// Where less than this part of the kernel (squared) falls on pixels, nothing is said.
+/// Least part of the squared kernel that must fall on pixels: with less there is no significance.
 const MIN_SUPPORT: f32 = 1e-3;
-/// Below this part of the noise of independent pixels the noise of the filtered image is not
-/// believed.
+/// Least noise of the filtered image that is believed, as a part of the noise of independent pixels.
 const MIN_NOISE: f64 = 0.25;
 
 /// A filtered image.
@@ -41,8 +40,7 @@ pub(super) fn significance(
         kernel,
         squared,
     };
-    // What is convolved across stays in the cache until it is convolved down; few rows are needed
-    // by two bands.
+    // Rows convolved across stay in the cache until they are convolved down; two bands share few rows.
     let band = 64.max(4 * filter.kernel.len());
     let mut value = zeros(height * width);
     value
@@ -71,7 +69,7 @@ pub(super) fn significance(
     }
 }
 
-/// What is the same for all rows.
+/// Image, background and kernel, the same for all rows.
 struct Filter<'a> {
     pixels: CowArray<'a, f64, Ix2>,
     background: &'a Background,

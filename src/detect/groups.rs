@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-/// What a pixel is to the groups.
+/// Relation of a pixel to the groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mark {
-    /// Part of none.
+    /// The pixel is part of no group.
     Outside,
-    /// Part of one.
+    /// The pixel is part of a group.
     Inside,
     /// The pixel is high enough for a group: without such a pixel there is none.
     Core,
@@ -21,9 +21,9 @@ pub(super) struct Run {
     pub(super) y: u32,
     /// First pixel.
     pub(super) start: u32,
-    /// After the last one.
+    /// Pixel after the last one.
     pub(super) end: u32,
-    /// Whether one of them is a core.
+    /// Whether one of the pixels is a core.
     has_core: bool,
 }
 
@@ -108,7 +108,7 @@ fn touching(runs: &[Run]) -> Vec<u32> {
     let mut parents: Vec<u32> = (0..runs.len() as u32).collect();
     let mut above = 0;
     for (index, run) in runs.iter().enumerate() {
-        // What ends before this run begins touches none of those that follow either.
+        // A run that ends before this one begins touches no later one either.
         while runs[above].y + 1 < run.y
             || (runs[above].y + 1 == run.y && runs[above].end < run.start)
         {

@@ -21,17 +21,18 @@ use crate::star::WORTH_A_CORE;
 
 use peaks::Peak;
 
-/// How much a peak must rise above the saddle to a brighter one, in sigma.
+/// Least rise of a peak above the saddle to a brighter one, in sigma.
 const PROMINENCE: f64 = 4.0;
-/// The most of the threshold that this may be: who asks for faint peaks gets them side by side too.
+/// Largest part of the threshold that the least rise may be: who asks for faint peaks gets them side by side
+/// too.
 const PROMINENCE_OF_THRESHOLD: f64 = 0.8;
-/// How much it must rise as a part of the height of the saddle: halos, spikes and plateaus are not smooth.
+/// Least rise of a peak as a part of the height of the saddle: halos, spikes and plateaus are not smooth.
 const RELATIVE_PROMINENCE: f64 = 0.05;
 /// Electrons to one sigma of the sky where the gain is unknown: about the least that cameras
 /// have, so that a star's own noise is rather over- than underestimated.
 const SKY_ELECTRONS: f64 = 10.0;
 
-/// What counts as a star.
+/// Options of the detection: they set what counts as a star.
 ///
 /// A detection is a local maximum of the filtered image above `threshold` that rises above the
 /// saddle to a brighter maximum by 4 sigma (0.8 times a threshold below 5), photon noise included,
@@ -73,9 +74,9 @@ pub struct Detection {
     /// The brightest pixel within one pixel of the peak, less the background, in units of the
     /// image.
     pub peak: f64,
-    /// Some pixels are saturated or, in the middle of a star, have no value.
+    /// Whether some pixels are saturated or, in the middle of a star, have no value.
     pub saturated: bool,
-    /// Less than one expected FWHM from the border of the image.
+    /// Whether the star is less than one expected FWHM from the border of the image.
     pub edge: bool,
 }
 
@@ -141,7 +142,7 @@ pub(crate) fn detect_in(
     detections
 }
 
-/// Where a peak is, to a fraction of a pixel.
+/// Position of a peak, to a fraction of a pixel.
 fn position(value: ArrayView2<'_, f32>, peak: &Peak) -> (f64, f64) {
     if let Some(middle) = peak.plateau {
         return middle;
@@ -169,7 +170,7 @@ fn vertex(before: f64, middle: f64, after: f64) -> f64 {
     }
 }
 
-/// The brightest pixel round a peak: above the background, and as it is.
+/// The brightest pixel round a peak: its value above the background, and as it is.
 fn brightest(pixels: ArrayView2<'_, f64>, peak: &Peak, background: &Background) -> (f64, f64) {
     let (height, width) = pixels.dim();
     let mut brightest = f64::NEG_INFINITY;

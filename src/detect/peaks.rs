@@ -11,7 +11,7 @@ use super::groups::{Mark, Run, groups};
 /// Part of the threshold that two peaks must be separated by.
 const SKY: f64 = 0.4;
 
-/// What a peak must be.
+/// Conditions of a peak.
 #[derive(Debug)]
 pub(super) struct Rule {
     /// Least height, sigma.
@@ -25,7 +25,7 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    /// How far down to flood: peaks that meet below are told apart by the sky.
+    /// Lowest level of the flood: peaks that meet below are told apart by the sky.
     fn lowest(&self) -> f32 {
         (SKY * self.threshold).max(0.5) as f32
     }
@@ -70,8 +70,8 @@ pub(super) fn find(
 ) -> Vec<Peak> {
     let (height, width) = value.dim();
     let lowest = rule.lowest();
-    // What is connected nowhere above the lowest level is flooded apart; most of it is noise that
-    // does not reach up to the threshold.
+    // Pixels that are connected nowhere above the lowest level are flooded apart; most are noise that does
+    // not reach up to the threshold.
     let least = lowest.max(rule.threshold as f32);
     let pixels = value.as_slice().unwrap_or_default();
     let groups = groups(value.dim(), |y, marks| {
@@ -125,7 +125,7 @@ fn is_first(value: ArrayView2<'_, f32>, (y, x): (usize, usize)) -> bool {
         Some(&near) => near < top || (near == top && (near_y, near_x) > (y, x)) || near.is_nan(),
         None => true,
     };
-    // Before the first row and column comes none: its number is beyond the last.
+    // Before the first row and column comes none: the number is beyond the last.
     let (above, left) = (y.wrapping_sub(1), x.wrapping_sub(1));
     // Of most pixels the one at its side or the one below is higher.
     is_after((y, left))

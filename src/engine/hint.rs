@@ -1,10 +1,10 @@
-//! A hint at what else the file of an image says of its pixels.
+//! A hint at the noise and masks that the file of an image has beside its pixels.
 
 use crate::io::fits::{Extension, FitsFile};
 use crate::planes::NoisePlane;
 
-/// Extensions beside the image that say its noise and its bad pixels, of those that are asked for:
-/// one line that names the options to type, where there are any.
+/// Extensions beside the image with its noise and its bad pixels, as far as these are asked for: one line
+/// that names the options to type, where there are any.
 pub(super) fn of_file(file: &FitsFile, wants_noise: bool, wants_mask: bool) -> Option<String> {
     let image = file.extension()?;
     if is_companion(&image.name) {
@@ -80,8 +80,8 @@ fn is_companion(name: &str) -> bool {
     noise_rank(name).is_some() || mask_rank(name).is_some()
 }
 
-/// What to give for `--mask-bits`: the names in the mask's header that make a pixel useless; of a
-/// data quality array in the manner of JWST the bit that says so; else nothing.
+/// Value for `--mask-bits`: the names in the mask's header that make a pixel useless; for a data quality
+/// array in the manner of JWST the bit of useless pixels; else nothing.
 fn bits(file: &FitsFile, mask: &Extension) -> Option<String> {
     const USELESS: [&str; 4] = ["BAD", "SAT", "CR", "NO_DATA"];
     if mask.names_bits {
@@ -91,7 +91,7 @@ fn bits(file: &FitsFile, mask: &Extension) -> Option<String> {
         let known: Vec<&str> = USELESS.into_iter().filter(is_known).collect();
         return (!known.is_empty()).then(|| known.join(","));
     }
-    // Those of other telescopes have other bits, Hubble's 16 of them.
+    // Arrays of other telescopes have other bits, Hubble's 16 of them.
     let mut cards = file.cards().chain(file.primary_cards());
     let telescope = cards.find(|(keyword, _)| *keyword == "TELESCOP");
     let is_other = telescope.is_some_and(|(_, name)| {

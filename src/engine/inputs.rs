@@ -19,47 +19,47 @@ use super::{Engine, HINT, Watcher, axes, hint};
 /// pixels.
 const IMAGES_AT_ONCE: usize = 8;
 
-/// What an input turned out to be.
+/// Result of an input, or of one image of it.
 #[derive(Debug)]
 pub enum Found<S> {
-    /// An image of it, with its rows and [what there is to say of them](Watcher::sum_up); more may follow.
+    /// An image of the input, with its rows and [their summary](Watcher::sum_up); more may follow.
     Image(Box<(ImageInfo, Measured, S)>),
-    /// It is a stack, which is measured when its turn comes.
+    /// A stack, which is measured when its turn comes.
     Stack(Box<(ImageInfo, StackFile, InputPlanes)>),
-    /// The catalogue has this image of it already; more may follow.
+    /// An image that the catalogue has already; more may follow.
     Done,
-    /// It cannot be read or measured.
+    /// An error: the input cannot be read or measured.
     Failed(Error),
-    /// It has no more images.
+    /// The end: the input has no more images.
     End,
 }
 
-/// What was found, and what there was to say of it.
+/// A result, with the messages about it.
 #[derive(Debug)]
 pub struct Message<S> {
-    /// What the [watcher](Watcher::take_said) has kept.
+    /// Messages that the [watcher](Watcher::take_said) has kept.
     pub said: Vec<u8>,
-    /// What was found.
+    /// The result.
     pub found: Found<S>,
 }
 
-/// What becomes of the inputs.
+/// Results of the inputs, in their order.
 #[derive(Debug)]
 pub struct Queues<S>(Vec<Receiver<Message<S>>>);
 
 impl<S> Queues<S> {
-    /// What becomes of the input of this number.
+    /// Results of the input of this number.
     pub fn of(&self, input: usize) -> &Receiver<Message<S>> {
         &self.0[input % self.0.len()]
     }
 }
 
-/// Nobody takes what is found any more.
+/// Error: nobody takes the results any more.
 struct Gone;
 
 impl Engine {
-    /// Starts to work on `inputs`. Every thread takes its share of them in their order, and waits with
-    /// each image until it is taken: that bounds what is in memory. An input that is none is left out.
+    /// Starts to work on `inputs`. Every thread takes its share of them in their order, and waits with each
+    /// image until it is taken, which bounds the memory in use. An input of `None` is left out.
     pub fn start<'scope, W: Watcher>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
@@ -127,7 +127,7 @@ impl Engine {
                     if beside.is_none() {
                         self.hint(&file);
                     }
-                    // Once for all planes, and not for those that are done.
+                    // Opened once for all planes, and not for planes that are done.
                     let opened = match beside.take() {
                         Some(opened) => Ok(opened),
                         None => self.planes.of(&name, Some(&file)),
@@ -141,8 +141,8 @@ impl Engine {
                             let sum = watcher.sum_up(&measured, image.wcs.as_ref());
                             let mut info = ImageInfo::new(&image);
                             info.assumed = measured.assumed;
-                            // To give the memory back takes a hundredth of what all the rest does, and nobody need
-                            // wait.
+                            // To give the memory back takes a hundredth of the time of all the rest, and
+                            // nobody need wait.
                             rayon::spawn(|| drop(image));
                             send(Found::Image(Box::new((info, measured, sum))))?;
                         }
@@ -204,8 +204,8 @@ impl Engine {
         Ok(Opened::Planes(Box::new(file), planes))
     }
 
-    /// Says what the file of an image has of its noise and its bad pixels, where the user has not
-    /// said where they are.
+    /// Names the noise and the bad pixels in the file of an image, where the user has not said where they
+    /// are.
     fn hint(&self, file: &FitsFile) {
         let (lacks_noise, lacks_mask) = self.planes.lack();
         let wants_noise = lacks_noise && self.settings.takes_noise();
@@ -214,7 +214,7 @@ impl Engine {
         }
     }
 
-    /// Measures an image whose reading began then.
+    /// Measures an image whose reading began at `start`.
     pub(super) fn image(
         &self,
         file: &FitsFile,
@@ -247,7 +247,7 @@ impl Engine {
     }
 }
 
-/// A stack of cutouts, with what is known of it.
+/// A stack of cutouts, with its source, size and header.
 fn opened_stack(stack: StackFile, source: Source, header: Header) -> Opened {
     let name = source.path.file_name().unwrap_or_default();
     let (_, height, width) = stack.dim();
@@ -267,6 +267,6 @@ fn opened_stack(stack: StackFile, source: Source, header: Header) -> Opened {
 #[derive(Debug)]
 pub(super) enum Opened {
     Stack(Box<(ImageInfo, StackFile)>),
-    /// These planes of a file are images.
+    /// A file and those of its planes that are images.
     Planes(Box<FitsFile>, std::ops::Range<usize>),
 }

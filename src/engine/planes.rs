@@ -18,7 +18,7 @@ pub use check::NoiseCheck;
 use check::SkySample;
 use file::{PlanesFile, Values, Variances, leave_out};
 
-/// What masks and noise of each pixel say of every input.
+/// Masks and noise of each pixel, for every input.
 #[derive(Debug)]
 pub(super) struct Planes {
     mask: Option<Place>,
@@ -50,7 +50,7 @@ impl Place {
         Ok(Self::File(Arc::new(file)))
     }
 
-    /// The planes of the input `name`, which is in that FITS file, if it is in one.
+    /// The planes of the input `name`, which is in the FITS file `input`, if it is in one.
     fn of(&self, name: &str, input: Option<&FitsFile>) -> Result<Arc<PlanesFile>> {
         let (hdu, option, values) = match self {
             Self::File(file) => return Ok(file.clone()),
@@ -77,11 +77,11 @@ impl Place {
 }
 
 impl Planes {
-    /// Opens what the settings name.
+    /// Opens the files that the settings name.
     ///
     /// # Errors
     ///
-    /// Those of reading these files.
+    /// The errors of reading these files.
     pub(super) fn open(settings: &Settings) -> Result<Self> {
         let mask = settings.mask.as_ref();
         let mask = mask.map(|(file, rule)| Place::open(file, "--mask", Values::Mask(rule.clone())));
@@ -94,12 +94,12 @@ impl Planes {
         })
     }
 
-    /// Whether nothing is said of the noise, and of bad pixels.
+    /// Whether there is no noise, and no mask of bad pixels.
     pub(super) fn lack(&self) -> (bool, bool) {
         (self.noise.is_none(), self.mask.is_none())
     }
 
-    /// What they say of the input `name`, which is in that FITS file, if it is in one.
+    /// Mask and noise of the input `name`, which is in the FITS file `input`, if it is in one.
     pub(super) fn of(&self, name: &str, input: Option<&FitsFile>) -> Result<InputPlanes> {
         let of = |place: &Option<Place>| place.as_ref().map(|place| place.of(name, input));
         Ok(InputPlanes {
@@ -109,7 +109,7 @@ impl Planes {
     }
 }
 
-/// What is said of the pixels of one input.
+/// Mask and noise of the pixels of one input.
 #[derive(Debug)]
 pub struct InputPlanes {
     mask: Option<Arc<PlanesFile>>,
@@ -117,8 +117,8 @@ pub struct InputPlanes {
 }
 
 impl InputPlanes {
-    /// Takes the bad pixels out of `image`, which is the plane `at` of so many of its file, and
-    /// gives it its variances.
+    /// Takes the bad pixels out of `image`, which is plane `at` of the `planes` of its file, and gives the
+    /// image its variances.
     pub(super) fn apply(&self, image: &mut Image, at: usize, planes: usize) -> Result<()> {
         let Image { name, pixels, .. } = image;
         if let Some(file) = &self.mask {
@@ -146,13 +146,13 @@ impl InputPlanes {
         self.noise.is_some()
     }
 
-    /// Sees what the planes say of a whole stack, before any of it is fitted, and refuses what
-    /// they cannot mean.
+    /// Checks the planes of a whole stack before any of it is fitted, and refuses planes that cannot be its
+    /// mask or noise.
     ///
     /// # Errors
     ///
-    /// Those of reading the stack and the planes; where the planes are of another shape, or of another kind than they
-    /// are given for.
+    /// The errors of reading the stack and the planes; an error where the planes are of another shape, or of
+    /// another kind than they are given for.
     pub fn check_stack(&self, name: &str, stack: &dyn CutoutSource) -> Result<()> {
         /// Pixels read at once.
         const PIXELS: usize = 1 << 21;
@@ -221,7 +221,7 @@ impl InputPlanes {
         })
     }
 
-    /// Takes the masked pixels out of some cutouts; the number of those.
+    /// Takes the masked pixels out of some cutouts; returns their number.
     fn mask_block(&self, pixels: &mut Array3<f64>, cutouts: Range<usize>) -> Result<usize> {
         let Some(file) = &self.mask else {
             return Ok(0);

@@ -1,4 +1,4 @@
-//! Stacks of cutouts, with what other files say of their pixels.
+//! Stacks of cutouts, with masks and noise from other files.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ use super::planes::InputPlanes;
 pub struct MaskedStack<'a> {
     /// The cutouts.
     pub stack: &'a dyn CutoutSource,
-    /// What other files say of their pixels.
+    /// Mask and noise of the cutouts' pixels, from other files.
     pub planes: &'a InputPlanes,
 }
 

@@ -1,4 +1,4 @@
-//! How a fit ended and what to know about it.
+//! How a fit ended, and flags of its star.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use std::fmt;
 pub enum FitStatus {
     /// The predicted decrease of chi-square fell below the tolerance.
     Converged,
-    /// The steps allowed were used up; the values are those of the last one.
+    /// The steps allowed were used up; the values are those of the last step.
     MaxIterations,
     /// The pixels do not determine the parameters.
     SingularCurvature,
@@ -42,7 +42,7 @@ impl FitStatus {
         }
     }
 
-    /// What it means, in a few words.
+    /// Meaning of the status, in a few words.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Converged => "no further step would make the fit better",
@@ -73,7 +73,7 @@ impl fmt::Display for FitStatus {
     }
 }
 
-/// What to know about a star, one bit each.
+/// Flags of a star, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Flags(pub u16);
 

@@ -15,25 +15,25 @@ pub(crate) struct CoordinateSystem {
     coordinates: Vec<Parameter>,
 }
 
-/// What the coordinates are.
+/// Kind of the coordinates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     /// The model's own, in which the problem is well conditioned.
     Model,
-    /// The columns of the catalogue, where the user fixes or bounds one that is no parameter: a
-    /// box in width and angle is no box in anything else.
+    /// The columns of the catalogue, where the user fixes or bounds a column that is no parameter: a
+    /// box in width and angle is no box in other coordinates.
     Columns(Axes),
 }
 
-/// How the lengths of an ellipse's axes are written. Where one of them is free, it is by the ratio
-/// of both, lest the major axis become the minor one and turn the angle.
+/// How the lengths of an ellipse's axes are written. The ratio of both replaces one that is free, lest
+/// the major axis become the minor one and turn the angle.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Axes {
-    /// As they are, or there are none.
+    /// Both axes as they are, or no axes at all.
     Both,
-    /// The major one, and the ratio at this place instead of the minor one.
+    /// The major axis, and the ratio at this place instead of the minor axis.
     Major { major: usize, ratio: usize },
-    /// The minor one, and the ratio at this place instead of the major one.
+    /// The minor axis, and the ratio at this place instead of the major axis.
     Minor { minor: usize, ratio: usize },
 }
 
@@ -80,13 +80,13 @@ impl CoordinateSystem {
         &self.coordinates
     }
 
-    /// Whether they are the model's own.
+    /// Whether the coordinates are the model's own.
     pub(crate) fn is_model(&self) -> bool {
         self.kind == Kind::Model
     }
 
-    /// Where among the coordinates there is a ratio of axes, and their angle, which means nothing where the ratio is
-    /// held at its highest value, 1: there the star is a circle.
+    /// Places of a ratio of axes and of their angle, where these are coordinates. The angle means
+    /// nothing where the ratio is held at its highest value, 1: there the star is a circle.
     pub(crate) fn dependent(&self) -> Option<(usize, usize)> {
         let ratio = match self.kind {
             Kind::Columns(Axes::Major { ratio, .. } | Axes::Minor { ratio, .. }) => Some(ratio),
@@ -97,7 +97,8 @@ impl CoordinateSystem {
     }
 
     /// Whether the first coordinate is the flux, which has the scale of the pixels, and the last the
-    /// background, which has their zero, and no other is either: a model is linear in these two.
+    /// background, which has their zero, and no other coordinate is one of these: a model is linear in
+    /// them.
     pub(crate) fn is_linear(&self) -> bool {
         let is_one = |role| matches!(role, Role::Flux | Role::Background);
         match &self.coordinates[..] {

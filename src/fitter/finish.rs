@@ -28,10 +28,10 @@ use information::Information;
 /// one keeps less, the star's sums are taken again in `f64`.
 const CLEAR_PIVOT: f64 = 1e-3;
 
-/// Largest leverage of a pixel for which `f32` sums give the error of a star whose noise is not known. Each
-/// of its terms is divided by the square of what the leverage leaves of 1, but the leverage is a mixture
-/// of the curvature a last step before the end and the derivatives at the end. In stars narrower than a pixel
-/// and a half it may well exceed 1.
+/// Largest leverage of a pixel for which `f32` sums give the error of a star whose noise is not known.
+/// Each term of the error is divided by the square of 1 less the leverage, but the leverage mixes the
+/// curvature before the last step with the derivatives after it. In stars narrower than a pixel and a
+/// half it may well exceed 1.
 const CLEAR_LEVERAGE: f64 = 0.75;
 
 /// Turns the last states of a chunk's stars into fits.
@@ -41,7 +41,7 @@ pub(crate) struct Finisher<'a> {
     pub(crate) model: &'static dyn Model,
     /// The coordinates of the states.
     pub(crate) system: &'a CoordinateSystem,
-    /// What a residual costs.
+    /// The estimator: the cost of a residual.
     pub(crate) estimator: Estimator,
     /// The stars.
     pub(crate) chunk: Chunk<'a>,
@@ -49,11 +49,12 @@ pub(crate) struct Finisher<'a> {
     pub(crate) level: Level,
     /// Whether all sums are to be taken in `f64`.
     pub(crate) exact: bool,
-    /// As [`CoordinateRules::dependent`](crate::solver::CoordinateRules::dependent).
+    /// Dependent coordinates, as
+    /// [`CoordinateRules::dependent`](crate::solver::CoordinateRules::dependent) has them.
     pub(crate) dependent: Option<(usize, usize)>,
 }
 
-/// What the end of a block's fits is computed in.
+/// Memory for the end of a block's fits.
 #[derive(Debug)]
 pub(crate) struct FinishSpace {
     parameters: ParameterRows,
@@ -75,7 +76,7 @@ impl Default for FinishSpace {
 }
 
 impl Finisher<'_> {
-    /// Writes the fits of neighbouring stars, those of a block.
+    /// Writes the fits of the stars of a block, which are neighbours.
     pub(crate) fn finish(
         &self,
         stars: Range<usize>,
@@ -93,8 +94,8 @@ impl Finisher<'_> {
         self.system
             .parameters_of_block(&state.parameters, &mut space.parameters);
 
-        // The curvature is that of the last evaluation, a last step of a hundredth of an error
-        // before the end, unless everything is asked for in f64.
+        // The curvature comes from the last evaluation, one step of a hundredth of an error before the
+        // end, unless everything is asked for in f64.
         self.inform(&mut space.information, state, &state.equations, CLEAR_PIVOT);
         let mut unclear = valued;
         if !self.exact {
@@ -104,7 +105,7 @@ impl Finisher<'_> {
             self.model
                 .residual_sums_of_block(level, pixels, &space.parameters, inverse, residuals);
             for lane in lanes_of(unit & valued) {
-                // What is not a number is not clear.
+                // A NaN is not clear.
                 let is_clear = residuals.leverage[lane] <= CLEAR_LEVERAGE;
                 unclear |= LaneMask::from(!is_clear) << lane;
             }
@@ -190,8 +191,8 @@ impl Finisher<'_> {
         chi2
     }
 
-    /// What `equations`, in the coordinates of the system, say at the solution, if every parameter
-    /// keeps more than the share `clear` of its information.
+    /// Fills `information` from `equations`, in the coordinates of the system, at the solution. A star
+    /// is clear if every parameter keeps more than the share `clear` of its information.
     fn inform(
         &self,
         information: &mut Information,

@@ -32,7 +32,7 @@ impl Footprint {
             if let Some(side) = self.side(parameter.role) {
                 let (low, high) = (part.splat(-0.5), part.splat(side as f64 - 0.5));
                 let value = part.load(row);
-                // What is not a number is not inside.
+                // A NaN is not inside.
                 inside &= value.simd_ge(low) & value.simd_le(high);
             }
         }

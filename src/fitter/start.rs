@@ -27,7 +27,7 @@ use crate::pixels::PixelBlock;
 /// no count is possible.
 const DARKEST: f64 = 1e-6;
 
-/// A star that has nearly no angle gets one from this ratio of its axes: the angle of a circle
+/// Ratio of axes that a nearly round star starts from, so that it has an angle: the angle of a circle
 /// moves nothing, and would never be found.
 const HARDLY_ROUND: f64 = 1.05;
 
@@ -97,7 +97,7 @@ impl<'a> Starter<'a> {
             for j in 0..n {
                 let (low, high) = (&block.low[j], &block.high[j]);
                 for (lane, value) in block.parameters[j].iter_mut().enumerate() {
-                    // Not clamp(): it panics on a box that is not one.
+                    // Not clamp(): it panics where the low bound is above the high one.
                     *value = value.max(low[lane]).min(high[lane]);
                 }
                 block.trial[j] = block.parameters[j];
@@ -111,7 +111,7 @@ impl<'a> Starter<'a> {
         }
     }
 
-    /// Sets the model's parameters of a block to those that its stars start from, in their cutouts.
+    /// Sets the model's parameters of a block to the start values of its stars, in their cutouts.
     fn place(&self, stars: &[BatchStar], pixels: &PixelBlock, block: &mut StarBlock) {
         let (model, parameters) = (self.system.model, &mut block.parameters);
         let moments = self.moments(stars, pixels);
@@ -129,7 +129,7 @@ impl<'a> Starter<'a> {
                         None => moments[lane],
                     };
                     if self.estimator == Estimator::Poisson {
-                        // A star that takes light away would leave pixels with less than none.
+                        // A star of negative flux would leave pixels with less than no light.
                         moments.flux = moments.flux.max(1e-3);
                     }
                     model.start(&moments)
@@ -152,12 +152,12 @@ impl<'a> Starter<'a> {
                 block.starts_outside |= part.bits(footprint.outside(part, parameters));
             }
         });
-        // A lane without a star has what was there before.
+        // A lane without a star keeps its old values.
         block.starts_outside &= present;
         footprint.center(block.starts_outside, parameters);
     }
 
-    /// The moments of the stars that start from theirs.
+    /// The moments of the stars whose fits start from moments.
     fn moments(&self, stars: &[BatchStar], pixels: &PixelBlock) -> [Moments; LANES] {
         let quarter = self.chunk.width.min(self.chunk.height) as f64 / 4.0;
         let mut expected = Expected::anywhere(quarter);
@@ -180,7 +180,7 @@ impl<'a> Starter<'a> {
         }
     }
 
-    /// Turns the parameters of a star into coordinates, as far as the user allows.
+    /// Turns the parameters of a star into coordinates, within the user's constraints.
     fn constrain(&self, lane: usize, star: &BatchStar, block: &mut StarBlock) {
         let system = self.system;
         let none = Constraints::default();
@@ -195,7 +195,7 @@ impl<'a> Starter<'a> {
         }
         let coordinates = system.coordinates_of(&columns);
         for j in 0..system.coordinates().len() {
-            // What is fixed is fixed at the start.
+            // A fixed coordinate is fixed at its start.
             if fixed >> j & 1 == 1 {
                 (low[j], high[j]) = (coordinates[j], coordinates[j]);
                 block.fixed[j] |= 1 << lane;
@@ -207,7 +207,7 @@ impl<'a> Starter<'a> {
     }
 }
 
-/// Narrows the box to what the user allows.
+/// Narrows the box to the user's bounds.
 fn narrow(
     low: &mut Parameters,
     high: &mut Parameters,
@@ -221,7 +221,7 @@ fn narrow(
         star.scale.to_scaled(columns, &constraints.high),
     );
     for (j, column) in columns.iter().enumerate() {
-        // In the model's own coordinates what is bound is a column too.
+        // In the model's own coordinates a bounded coordinate is a column too.
         if system.coordinates()[j].name == column.name {
             low[j] = low[j].max(lowest[j]);
             high[j] = high[j].min(highest[j]);
@@ -256,7 +256,7 @@ fn start_columns(
         }
     }
     if let Some(theta) = theta {
-        // An angle means the same half a turn on: the one that the bounds allow is meant.
+        // An angle means the same half a turn on: take the one within the bounds.
         let low = constraints.low[theta];
         if low.is_finite() {
             columns[theta] = low + (columns[theta] - low).rem_euclid(180.0);

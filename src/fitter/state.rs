@@ -1,11 +1,11 @@
-//! What a solver remembers of the stars of a block.
+//! State of a solver for the stars of a block.
 
 use crate::fit::FitStatus;
 use crate::numbers::lanes::{LANES, LaneMask, ParameterRows, Row, copy_bit, lanes_of, set_lane};
 use crate::numbers::matrix::{MAX_PACKED, MAX_PARAMETERS, Parameters};
 use crate::sums::NormalEquations;
 
-/// What a solver remembers of the stars of a block.
+/// State of a solver for the stars of a block.
 #[derive(Debug, Clone)]
 pub struct StarBlock {
     /// The best parameters so far.
@@ -74,7 +74,7 @@ impl StarBlock {
         statuses: [FitStatus::NotFinite; LANES],
     };
 
-    /// Takes all stars out. What the next ones bring before it is read is left as it is.
+    /// Takes all stars out. Fields that the next stars set before they are read are left as they are.
     pub fn clear(&mut self) {
         let Self {
             parameters: _,
@@ -119,8 +119,8 @@ impl StarBlock {
         self.running |= 1 << lane;
     }
 
-    /// The state of a star with `n` parameters, in lane `from` of another block, goes on in a lane
-    /// of this one.
+    /// Copies the state of a star with `n` parameters from lane `from` of another block into a lane of
+    /// this one.
     pub fn copy_lane(&mut self, n: usize, lane: usize, other: &Self, from: usize) {
         for j in 0..n {
             self.parameters[j][lane] = other.parameters[j][from];

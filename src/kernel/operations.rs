@@ -1,5 +1,4 @@
-//! How many floating-point operations a kernel takes: found by running its text on numbers that do
-//! nothing but count.
+//! Number of floating-point operations that a kernel takes: its code runs on numbers that only count.
 
 use std::cell::Cell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -55,7 +54,7 @@ operator_with_constant!(Add add, Sub sub, Mul mul);
 
 impl Neg for Counted {
     type Output = Self;
-    /// Part of the operation that follows.
+    /// Not counted: a sign is part of the operation that follows.
     fn neg(self) -> Self {
         self
     }

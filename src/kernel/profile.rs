@@ -17,14 +17,14 @@ pub trait Profile: Debug + Sync + Sized + 'static {
     /// The parameters that are fitted, in the order of every array of them: coordinates in which
     /// the problem is well conditioned, whatever the catalogue states.
     const PARAMETERS: &'static [Parameter];
-    /// How many they are.
+    /// Number of the parameters.
     const N: usize = Self::PARAMETERS.len();
     /// The parameters as columns of the catalogue, role for role: what users fix, bound and start from.
     const COLUMNS: &'static [Parameter];
-    /// What the [form](super::Form) of its sums wants of it in WGSL.
+    /// The model in WGSL, as the [form](super::Form) of its sums asks for it.
     const WGSL: &'static str;
 
-    /// How its sums are taken in registers.
+    /// Kernel that takes the sums of the model in registers.
     type Kernel: Kernel<Self>;
 
     /// Value of star and background at the centre of pixel (`x`, `y`), and its derivatives.
@@ -40,7 +40,7 @@ pub trait Profile: Debug + Sync + Sized + 'static {
     /// Undoes [`Profile::columns`].
     fn from_columns(columns: &Parameters<Dual>) -> Parameters<Dual>;
 
-    /// What else the catalogue states, by the name of its column.
+    /// Further quantities of the catalogue, with the names of their columns.
     fn derived(parameters: &Parameters<Dual>) -> Vec<(&'static str, Dual)>;
 }
 
@@ -49,9 +49,9 @@ pub trait Profile: Debug + Sync + Sized + 'static {
 pub struct Moments {
     /// Integral of the star.
     pub flux: f64,
-    /// Centroid, pixels from the centre of the cutout's first pixel.
+    /// Column of the centroid, pixels from the centre of the cutout's first pixel.
     pub x: f64,
-    /// As `x`.
+    /// Row of the centroid, pixels from the centre of the cutout's first pixel.
     pub y: f64,
     /// Variance of the star's light along the rows, as of a Gaussian, square pixels.
     pub xx: f64,
@@ -64,7 +64,7 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Those of a round star of this standard deviation.
+    /// Moments of a round star of this standard deviation.
     pub fn round(flux: f64, (x, y): (f64, f64), sigma: f64, background: f64) -> Self {
         Self {
             flux,
@@ -77,7 +77,7 @@ impl Moments {
         }
     }
 
-    /// Standard deviation of the light along an axis, the mean of all, pixels.
+    /// Standard deviation of the light along an axis, from the mean variance of all axes, pixels.
     pub fn sigma(&self) -> f64 {
         (0.5 * (self.xx + self.yy)).sqrt()
     }

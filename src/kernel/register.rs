@@ -1,4 +1,4 @@
-//! As many stars of a block as a register holds `f32`.
+//! Registers: as many stars of a block as one of them holds `f32`.
 
 use fearless_simd::prelude::*;
 
@@ -58,7 +58,7 @@ impl<S: Simd> Register<S> {
         all
     }
 
-    /// Its matrices, rounded.
+    /// The rows of the matrices of a model, rounded.
     #[inline(always)]
     pub(crate) fn narrow_packed<P: Profile>(self, rows: &Symmetric<Row>) -> Symmetric<Lanes<S>> {
         let mut all = [self.splat(0.0); MAX_PACKED];
@@ -85,7 +85,7 @@ impl<S: Simd> Register<S> {
         unroll!(J in P::N => { self.store(&mut rows[J], values[J]); });
     }
 
-    /// Writes its matrices into rows of `f64`.
+    /// Writes matrices of the parameters of a model into rows of `f64`.
     #[inline(always)]
     pub(crate) fn store_packed<P: Profile>(
         self,
@@ -104,7 +104,7 @@ pub struct RegisterPixels<'a, S: Simd> {
     pub(crate) width: usize,
     pub(crate) data: &'a [Row<f32>],
     weight: &'a [Row<f32>],
-    /// From one pixel's weight to the next: 0 where a star has one for all.
+    /// Distance from one pixel's weight to the next: 0 where a star has one weight for all pixels.
     stride: usize,
 }
 

@@ -38,9 +38,9 @@ pub trait Separable: Profile {
 pub struct Line<T> {
     /// Part of the light, per pixel.
     pub value: T,
-    /// Its derivative by the star's centre.
+    /// Derivative of the value by the star's centre.
     pub by_center: T,
-    /// Its derivative by the star's width.
+    /// Derivative of the value by the star's width.
     pub by_width: T,
 }
 
@@ -51,7 +51,7 @@ pub(crate) const Y: usize = 2;
 pub(crate) const WIDTH: usize = 3;
 pub(crate) const BACKGROUND: usize = 4;
 
-/// What [`Profile::evaluate`] is for these models.
+/// Implements [`Profile::evaluate`] for separable models.
 #[inline(always)]
 pub(crate) fn evaluate<P: Separable, T: Real>(
     p: &Parameters<T>,
@@ -69,7 +69,7 @@ pub(crate) fn evaluate<P: Separable, T: Real>(
     p[FLUX].mul_add(profile, p[BACKGROUND])
 }
 
-/// Rows or columns that need no memory from the heap.
+/// Most rows or columns that need no memory from the heap.
 const FEW: usize = 24;
 
 /// The profiles of all rows or all columns of a star.
@@ -81,7 +81,7 @@ impl<S: Simd> Lines<S> {
         Self(SmallVec::new())
     }
 
-    /// Those of `count` rows or columns. Filled where it stands: returned whole, it would be copied.
+    /// Fills in the profiles of `count` rows or columns. In place: a returned array would be copied.
     #[inline(always)]
     fn fill<P: Separable>(
         &mut self,
@@ -226,7 +226,7 @@ fn normal_equations<P: Separable, E: Estimate, S: Simd, const UNIFORM: bool>(
     sums
 }
 
-/// The sums of least squares where every star has one weight for all its pixels. That is a factor
+/// The sums of least squares where every star has one weight for all its pixels. The weight is a factor
 /// of all sums, and the products of every row are the same.
 #[inline(always)]
 fn weighted_once<P: Separable, S: Simd>(
@@ -272,8 +272,8 @@ fn products_of<S: Simd>(lines: &[Line<Lanes<S>>], weight: Lanes<S>) -> [Lanes<S>
     products
 }
 
-/// Adds chi-square and gradient of `R` rows, weights left out: two side by side, as the additions to
-/// one sum wait for each other.
+/// Adds chi-square and gradient of `R` rows, without weights. Two rows go side by side, as the
+/// additions to one sum wait for each other.
 #[inline(always)]
 fn add_rows<S: Simd, const R: usize>(
     register: Register<S>,
@@ -306,8 +306,8 @@ fn add_rows<S: Simd, const R: usize>(
     });
 }
 
-/// With a `SANDWICH` or without; `UNIFORM` where a star has one weight for all: a factor of every
-/// leverage and, twice, of the sandwich.
+/// The residual sums, with a `SANDWICH` or without; `UNIFORM` where a star has one weight for all: a
+/// factor of every leverage, and squared of the sandwich.
 #[inline(always)]
 fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool, const UNIFORM: bool>(
     pixels: &RegisterPixels<'_, S>,
@@ -338,9 +338,9 @@ fn residual_sums<P: Separable, S: Simd, const SANDWICH: bool, const UNIFORM: boo
         let across = products(row);
         let leverages = form_of_row(&leverages, &across);
         let mut along = [zero; PRODUCTS];
-        // A stage for many pixels, then the next: what a single pixel takes is a long chain of results
-        // that wait for each other, and a processor sees only so far ahead. What a stage keeps from
-        // pixel to pixel stays in registers.
+        // One stage for many pixels, then the next: the work on a single pixel is a long chain of
+        // results that wait for each other, and a processor sees only so far ahead. Numbers that a
+        // stage keeps from pixel to pixel stay in registers.
         for (first, columns) in (first..).step_by(FEW).zip(columns.chunks(FEW)) {
             let data = &pixels.data[first..][..columns.len()];
             let residuals = &mut residuals[..columns.len()];

@@ -1,4 +1,4 @@
-//! What is believed of a header.
+//! Gain, read noise and saturation of a header, as far as they are believed.
 
 use std::cmp::Ordering;
 
@@ -12,20 +12,20 @@ use crate::estimator::Estimator;
 use crate::fitter::Fitter;
 use crate::image::{Header, Image};
 
-/// Electrons for each unit: cameras have 0.01 to 30. A GAIN of 100 or 139 is a camera's setting,
-/// one of 0 is nothing.
+/// Whether a gain is plausible, electrons for each unit: cameras have 0.01 to 30. A GAIN of 100 or 139 is a
+/// camera's setting, one of 0 is nothing.
 fn is_plausible_gain(gain: f64) -> bool {
     (0.01..=30.0).contains(&gain)
 }
 
-/// How many times the square of its noise the sky may hold in electrons' worth of light: most of a raw
-/// frame's level may be a bias. An image scaled to 0..1 has ten thousands.
+/// Largest ratio of the sky's level to the square of its noise, both in electrons: most of a raw frame's
+/// level may be a bias. An image scaled to 0..1 has a ratio of ten thousands.
 const PEDESTAL: f64 = 200.0;
 
 /// The sky of an image, in its units.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SkyNoise {
-    /// Above the level without light, as far as that is known.
+    /// Level of the sky above a pixel without light, as far as the latter's level is known.
     pub(super) level: f64,
     pub(super) noise: f64,
 }
@@ -38,8 +38,8 @@ impl SkyNoise {
     }
 }
 
-/// What cards of a header say that the gain may be: the card, with what it is multiplied by, and electrons
-/// for each unit of the image. The most credible comes first.
+/// Gains by the cards of a header: the card, with its factor, and electrons for each unit of the image. The
+/// most credible gain comes first.
 fn stated_gains(header: &Header) -> Vec<(String, f64)> {
     let unit = header.unit.as_deref().unwrap_or_default();
     let unit: String = unit.to_lowercase().split_whitespace().collect();
@@ -60,7 +60,7 @@ fn stated_gains(header: &Header) -> Vec<(String, f64)> {
     let times = match (is_rate, exposure) {
         (false, _) => 1.0,
         (true, Some(time)) => time,
-        // Nobody says for how long it was counted.
+        // The header does not state the exposure time.
         (true, None) => return Vec::new(),
     };
     let by_time = |name: &str| match is_rate {
@@ -80,7 +80,7 @@ fn stated_gains(header: &Header) -> Vec<(String, f64)> {
                 .map(|gain| (by_time(&gain.keyword), gain.value * times))
                 .collect()
         }
-        // Calibrated units, such as MJy/sr, are no longer what the gain converts.
+        // Calibrated units, such as MJy/sr, are not converted by the gain.
         _ => Vec::new(),
     }
 }
@@ -88,23 +88,23 @@ fn stated_gains(header: &Header) -> Vec<(String, f64)> {
 /// A gain, and how it is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Gain {
-    /// By the user, or by a header that the noise does not contradict.
+    /// Stated by the user, or by a header that the noise does not contradict.
     Stated(f64),
-    /// By the noise of the image.
+    /// Found in the noise of the image.
     Found(FoundGain),
-    /// Not at all, and it need not be.
+    /// Unknown, and not needed.
     Hidden,
-    /// Not at all, and the errors of bright stars depend on it.
+    /// Unknown, and the errors of bright stars depend on it.
     Unclear,
 }
 
 impl Gain {
-    /// The gain that the user states, else the one that is believed; `photons` looks for it in the noise of the image, where
-    /// the fits need to know. `sky` is the level and noise of the sky, its bias included.
+    /// The gain that the user states, else the believed one; where the fits need it, `photons` looks for the
+    /// gain in the noise of the image. `sky` is the level and noise of the sky, its bias included.
     ///
     /// # Errors
     ///
-    /// From `photons`.
+    /// The errors of `photons`.
     pub(super) fn of_image(
         image: &Image,
         options: &MeasureOptions,
@@ -141,7 +141,7 @@ impl Gain {
     pub(super) fn stated(self) -> Option<f64> {
         match self {
             Self::Stated(gain) => Some(gain),
-            // It scales the noise well enough for weights, but counts are what they are.
+            // A gain found in the noise is good enough for weights, but not for counts.
             Self::Found(_) | Self::Hidden | Self::Unclear => None,
         }
     }
@@ -154,7 +154,7 @@ impl Gain {
         }
     }
 
-    /// Its standard error where it was found in the image.
+    /// Standard error of the gain where it was found in the image.
     pub(super) fn error(self) -> Option<f64> {
         match self {
             Self::Found(found) => Some(found.error),
@@ -226,7 +226,7 @@ fn believed_gain(name: &str, header: &Header, sky: SkyNoise, photons: PhotonNois
     }
 }
 
-/// `1.52 +- 0.07`.
+/// A value with its error, such as `1.52 +- 0.07`.
 fn with_error(value: f64, error: f64) -> String {
     format!("{} +- {}", rounded(value, error), rounded(error, error))
 }
@@ -237,7 +237,7 @@ fn rounded(value: f64, error: f64) -> String {
     format!("{value:.*}", digits.clamp(0, 12) as usize)
 }
 
-/// The gain that a header states where nothing can be held against it: that of ready cutouts.
+/// Gain of ready cutouts by their header, which no photon noise can contradict.
 pub(super) fn stated_gain(name: &str, header: &Header, sky: SkyNoise) -> Option<f64> {
     believed_gain(name, header, sky, PhotonNoise::Hidden).value()
 }
@@ -258,8 +258,8 @@ pub(super) fn stated_saturation(name: &str, header: &Header, sky: f64) -> Option
     Some(level)
 }
 
-/// The header's saturation where it can be, else the image's highest value where several pixels
-/// share it, as clipped ones do.
+/// The header's saturation where it is believed, else the image's highest value where several pixels share
+/// it, as clipped pixels do.
 pub(super) fn believed_saturation(image: &Image, background: &Background) -> f64 {
     let sky = background.median_level() + 10.0 * background.median_noise();
     if let Some(level) = stated_saturation(&image.name, &image.header, sky) {

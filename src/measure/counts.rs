@@ -1,4 +1,4 @@
-//! Whether pixels are counts, which the Poisson likelihood takes them for.
+//! Whether pixels are counts, as the Poisson likelihood assumes.
 
 use crate::cutout::Noise;
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ pub(super) struct Sky<'a> {
 /// and resampling change both, but not by so much.
 const LEEWAY: f64 = 4.0;
 
-/// The pixels as counts; an error where they are none, or too far from it.
+/// Noise of pixels that are counts; an error where the pixels are no counts, or too far from counts.
 pub(super) fn counts(sky: &Sky<'_>) -> Result<Noise> {
     let Some(gain) = sky.gain else {
         return Err(Error::Malformed {
@@ -42,7 +42,7 @@ pub(super) fn counts(sky: &Sky<'_>) -> Result<Noise> {
     };
     let counted = gain * (sky.level - sky.bias) + sky.read_noise.powi(2);
     let scatter = (gain * sky.noise).powi(2);
-    // A count or two is no evidence, and photon counters have skies of none.
+    // One or two counts prove nothing, and photon counters have skies without a count.
     let believable = scatter / LEEWAY - 1.0..=scatter * LEEWAY + 1.0;
     if believable.contains(&counted) {
         return Ok(Noise::counts(gain, sky.bias, sky.read_noise));

@@ -1,8 +1,8 @@
-//! What the neighbours of a star do to its fit: pixels where they shine are left out, and what is left of
-//! their light says by how much the flux is wrong.
+//! Effect of a star's neighbours on its fit: pixels where neighbours shine are left out, and the rest of
+//! their light tells the error of the flux.
 //!
-//! The light of a neighbour is taken for that of a Moffat profile as wide as the image's stars, whose wings
-//! are those of a real star rather than too faint.
+//! The light of a neighbour is taken to have a Moffat profile as wide as the image's stars, whose wings are
+//! as bright as those of a real star.
 
 use rayon::prelude::*;
 
@@ -15,25 +15,25 @@ use crate::model::FWHM_OF_SIGMA;
 use crate::neighbours::Neighbours;
 use crate::star::{Star, WORTH_A_CORE};
 
-/// Exponent of the profile: what seeing makes of stars is 2.5 to 4.5.
+/// Exponent of the profile: seeing gives stars an exponent of 2.5 to 4.5.
 const BETA: i32 = 3;
-/// Widths of a star within which a neighbour may matter: where a neighbour of 10,000 times the noise has
-/// fallen to it.
+/// Distance within which a neighbour may matter, in widths of a star: there a neighbour of 10,000 times the
+/// noise has fallen to the noise.
 const REACH: f64 = 4.0;
-/// Part of a star's own light beyond which that of a neighbour is too much.
+/// Most light of neighbours in a pixel, as a part of the star's own light there.
 const TOO_MUCH: f64 = 0.1;
-/// Widths from its middle within which a star keeps its pixels whatever its neighbours do: there are no
-/// others to fit it to.
+/// Distance from its middle, in widths, within which a star keeps its pixels whatever its neighbours do: the
+/// fit has no other pixels.
 const CORE: f64 = 0.6;
 
-/// A thing that shines into the cutouts of others.
+/// A source of light that shines into the cutouts of others.
 #[derive(Debug, Clone, Copy)]
 struct Light {
     x: f64,
     y: f64,
-    /// Above the sky, units of the image.
+    /// Height above the sky, units of the image.
     height: f64,
-    /// Whether it is a single pixel.
+    /// Whether the source is a single pixel.
     is_sharp: bool,
 }
 
@@ -44,11 +44,11 @@ pub(super) struct Crowd<'a> {
     neighbours: Neighbours<'a>,
     /// Full width at half maximum of a star, pixels.
     fwhm: f64,
-    /// What a squared distance is multiplied by in the profile.
+    /// Factor of a squared distance in the profile.
     scale: f64,
 }
 
-/// What neighbours have done to a cutout.
+/// Effect of neighbours on a cutout.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Contamination {
     /// Light of neighbours that a fit takes for the star's, units of flux.
@@ -70,7 +70,7 @@ impl<'a> Crowd<'a> {
             height,
             is_sharp,
         });
-        // To the corner of a cutout.
+        // Distance from the middle of a cutout to its corner.
         let corner = size as f64 / 2f64.sqrt();
         Self {
             lights: lights.collect(),
@@ -80,7 +80,7 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// Takes the weight from the pixels of the star of this number where neighbours shine.
+    /// Sets the weight to 0 in the pixels of the star of this number where neighbours shine.
     pub(super) fn leave_out(&self, star: usize, cutout: &mut Cutout, noise: f64) -> Contamination {
         let here = self.lights[star];
         let near: Vec<Light> = self
@@ -89,7 +89,7 @@ impl<'a> Crowd<'a> {
             .map(|other| self.lights[other])
             .filter(|other| other.height > 0.0)
             .filter(|other| {
-                // What does not reach the cutout at all.
+                // Only neighbours whose light reaches the cutout count.
                 let (dx, dy) = (other.x - here.x, other.y - here.y);
                 let half = cutout.width.max(cutout.height) as f64 / 2.0;
                 let distance = (dx.abs() - half).max(dy.abs() - half).max(0.0);
@@ -100,7 +100,7 @@ impl<'a> Crowd<'a> {
             return Contamination::default();
         }
         let height = here.height.max(noise);
-        // What the neighbours add at the star's own place is taken for its background.
+        // The fit takes the light of neighbours at the star's own place for background.
         let level = |other: &Light| {
             let distance = (other.x - here.x).powi(2) + (other.y - here.y).powi(2);
             other.height * self.profile(distance)
@@ -167,8 +167,8 @@ impl<'a> Crowd<'a> {
     }
 }
 
-/// Sums of a straight line through light as a function of a star's profile: its slope is what the fit of
-/// that profile on a free background takes for the star's light.
+/// Sums for a straight line through light as a function of a star's profile: a fit of the profile on a free
+/// background takes the slope for the star's light.
 #[derive(Debug, Default)]
 struct Sums {
     w: f64,
@@ -196,7 +196,7 @@ impl Sums {
 /// The light at a star.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Height {
-    /// Above the sky, units of the image.
+    /// Height above the sky, units of the image.
     pub(super) height: f64,
     /// Whether it is narrower than a star.
     pub(super) is_sharp: bool,

@@ -18,7 +18,7 @@ pub(super) struct Cutter<'a> {
 }
 
 impl Cutter<'_> {
-    /// The cutout of the star of this number, and what neighbours have done to it.
+    /// The cutout of the star of this number, and the effect of its neighbours.
     pub(super) fn cut(&self, star: usize) -> (Cutout, Contamination) {
         let place = self.positions[star];
         let mut cutout =

@@ -1,5 +1,5 @@
-//! How long stars are across a round model, which cannot say: from the second moments of their light
-//! in a round Gaussian window.
+//! Ellipticities of stars that are fitted with a round model: from the second moments of their light in a
+//! round Gaussian window.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -14,7 +14,7 @@ use crate::model::{FWHM_OF_SIGMA, Model};
 use crate::numbers::median;
 use crate::star::WORTH_A_CORE;
 
-/// Least S/N of a star with an ellipticity: noise makes one of about 2 / (S/N).
+/// Least S/N of a star with an ellipticity: noise alone makes an ellipticity of about 2 / (S/N).
 const LEAST_SNR: f64 = 20.0;
 
 /// Least FWHM, pixels: second moments of a star that is narrower are those of the grid.
@@ -23,14 +23,15 @@ const LEAST_FWHM: f64 = 1.5;
 /// How far the window reaches, in its standard deviations.
 const REACH: f64 = 3.0;
 
-/// Part of the square of the window's width beyond which a star is too long for its length to be told.
+/// Largest second moment of the light in the window, as a part of the square of the window's width: beyond,
+/// the length of a star is not known.
 const LONGEST: f64 = 0.95;
 
 /// Median ellipticity from which an image's stars are called elongated: a round model loses a few per cent
 /// of the flux of such stars. Good optics and guiding stay below half of it.
 const ELONGATED: f64 = 0.2;
 
-/// S/N of the stars that are asked, and how many there must be.
+/// Least S/N of the stars for the advice, and least number of these stars.
 const CLEAR_SNR: f64 = 50.0;
 const FEWEST: usize = 10;
 
@@ -46,14 +47,15 @@ const ELLIPTICITY: usize = position("ellipticity");
 pub(super) struct Light<'a> {
     pub(super) width: usize,
     pub(super) data: Cow<'a, [f64]>,
-    /// As [`Pixels::weight`](crate::pixels::Pixels::weight); `None`: what is a number is used.
+    /// Weights, as [`Pixels::weight`](crate::pixels::Pixels::weight) has them; `None`: each finite value is
+    /// used.
     pub(super) weight: Option<Cow<'a, [f64]>>,
     /// Pixels from this value on are not used.
     pub(super) saturation: f64,
 }
 
 impl Light<'_> {
-    /// A part of a row, if all of it is there and can be used.
+    /// A part of a row, if all its pixels are there and can be used.
     fn line(&self, row: i64, columns: &RangeInclusive<i64>) -> Option<&[f64]> {
         let row = usize::try_from(row).ok()?.checked_mul(self.width)?;
         let first = usize::try_from(*columns.start()).ok()?;
@@ -73,8 +75,8 @@ impl Light<'_> {
     }
 }
 
-/// Sets the ellipticity of rows that have none, of a round model, where it can be told: as
-/// [`RoundStar::ellipticity`] of the row of that number is.
+/// Sets the ellipticity of rows of a round model, which have none, where it can be told; `ellipticity` gives
+/// [`RoundStar::ellipticity`] for the row of a number.
 pub(super) fn set_ellipticities(
     rows: &mut [Row],
     ellipticity: impl Fn(usize, &RoundStar) -> Option<f64> + Sync,
@@ -98,7 +100,7 @@ pub(super) fn set_ellipticities(
     });
 }
 
-/// Whether the stars of an image are longer than a round model takes them for, and what to say then.
+/// Advice where the stars of an image are longer than a round model takes them for.
 pub(super) fn advice(rows: &[Row], model: &dyn Model) -> Option<String> {
     if model.columns().iter().any(|column| column.name == "theta") {
         return None;
@@ -123,7 +125,7 @@ pub(super) fn advice(rows: &[Row], model: &dyn Model) -> Option<String> {
     ))
 }
 
-/// What the fit of a round model says of a star.
+/// A star by the fit of a round model.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RoundStar {
     pub(super) x: f64,
@@ -137,9 +139,9 @@ impl RoundStar {
     /// `1 - minor / major` of the Gaussian that has the moments of the star's light; `None` where the window
     /// has a pixel that cannot be used.
     ///
-    /// The window is as wide as the fitted star; a Gaussian times a window has the inverse covariance of
-    /// both added. What noise adds to the square of the difference of the axes is taken away from it (J. F. C. Wardle
-    /// and P. P. Kronberg 1974, ApJ 194, 249).
+    /// The window is as wide as the fitted star; the inverse covariance of a Gaussian times a window is the
+    /// sum of both inverse covariances. The square of the difference of the axes is reduced by the part that
+    /// noise adds (J. F. C. Wardle and P. P. Kronberg 1974, ApJ 194, 249).
     pub(super) fn ellipticity(&self, light: &Light<'_>) -> Option<f64> {
         let window = self.fwhm / FWHM_OF_SIGMA;
         let weigh = |offset: f64| (-0.5 * (offset / window).powi(2)).exp();

@@ -11,8 +11,8 @@ use crate::image::Image;
 /// Significance at which the noise of any image has peaks.
 const NOISE_HAS_PEAKS: f64 = 2.0;
 
-/// Why no star was found in an image, in words; `assumed` is what was assumed of it. It looks at the
-/// pixels several times: that is for images without a star, which are rare.
+/// Why no star was found in an image, in words; `assumed` is what was assumed of the image. The pixels are
+/// read several times, which only images without a star cost, and these are rare.
 pub fn why_no_star(image: &Image, options: &MeasureOptions, assumed: &Assumptions) -> String {
     let values = image.pixels.as_standard_layout();
     let values = values.as_slice().unwrap_or_default();

@@ -1,9 +1,9 @@
-//! The gain as the noise of the image itself shows it: photons are counted in the scatter of the pixels
-//! of bright stars round their fits, and in that of a sky whose level varies.
+//! The gain as the noise of the image itself shows it: in the scatter of the pixels of bright stars round
+//! their fits, and in the noise of a sky whose level varies.
 //!
-//! In a pixel where a star stands `m` above the sky, the variance is that of the sky and `m / gain`; what
-//! the model misses of the star's shape goes as the square of `m`. A photon transfer curve (J. R.
-//! Janesick 2007, *Photon Transfer*) tells the two apart where stars differ in brightness.
+//! In a pixel where a star stands `m` above the sky, the variance is the sky's plus `m / gain`; the part of
+//! the star's shape that the model misses adds a term that goes as the square of `m`. A photon transfer curve
+//! (J. R. Janesick 2007, *Photon Transfer*) tells the two apart where stars differ in brightness.
 
 mod curve;
 
@@ -25,15 +25,15 @@ use crate::model::{EllipticalGaussian, EllipticalMoffat, Model};
 use crate::solver::LevenbergMarquardt;
 use curve::TransferCurve;
 
-/// Stars that are looked at, the brightest: they have nearly all that is to be known.
+/// Stars that are looked at, the brightest: they hold nearly all the information.
 const STARS: usize = 64;
-/// Relative error up to which a gain is one.
+/// Largest relative error of a gain that counts as found.
 const MOST_UNCERTAIN: f64 = 0.5;
 
-/// What the noise of an image says of photons.
+/// Result of the search for photon noise in an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum PhotonNoise {
-    /// So many electrons for each unit of the image.
+    /// Photon noise is seen, which gives the gain.
     Seen(FoundGain),
     /// No star is bright enough for its photons to matter beside the noise of the sky.
     Hidden,
@@ -46,9 +46,9 @@ pub(super) enum PhotonNoise {
 pub(super) struct FoundGain {
     /// Electrons for each unit of the image.
     pub(super) value: f64,
-    /// Its standard error, in the same unit.
+    /// Standard error of the gain, in its unit.
     pub(super) error: f64,
-    /// What it was found in.
+    /// Where the gain was found.
     pub(super) source: GainSource,
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for GainSource {
 }
 
 impl FoundGain {
-    /// From `photons`, the variance that a unit of light adds, in units of the image.
+    /// A gain from `photons`, the variance that a unit of light adds, in units of the image.
     fn new(photons: f64, error: f64, source: GainSource) -> Option<Self> {
         let value = photons.recip();
         let is_known = photons > 0.0 && value.is_finite() && error < MOST_UNCERTAIN * photons;
@@ -96,7 +96,7 @@ impl FoundGain {
 ///
 /// # Errors
 ///
-/// As for [`Fitter::fit`].
+/// The errors of [`Fitter::fit`].
 pub(super) fn photon_noise(
     image: &Image,
     background: &Background,
@@ -117,12 +117,12 @@ pub(super) fn photon_noise(
     Ok(in_sky(&background.cells(), pixels).map_or(of_stars, PhotonNoise::Seen))
 }
 
-/// Photon noise in the scatter of bright stars round their fits; `cut` makes the cutout of a star, weighted by
-/// a noise, and tells the noise of the sky there.
+/// Photon noise in the scatter of bright stars round their fits; `cut` makes the cutout of a star, weighted
+/// by a noise, and tells the noise of the sky there.
 ///
 /// # Errors
 ///
-/// As for [`Fitter::fit`].
+/// The errors of [`Fitter::fit`].
 pub(super) fn in_stars(
     survey: &Survey,
     cut: impl Fn(&Detection, Noise) -> (Cutout, f64),
@@ -132,7 +132,8 @@ pub(super) fn in_stars(
     let models: [&'static dyn Model; 2] = [&EllipticalMoffat, &EllipticalGaussian];
     let mut found = PhotonNoise::Hidden;
     let mut gain = None;
-    // The shape of a star is known best where its brightest pixels count no more than they are known to.
+    // The shape of a star is known best where its brightest pixels have no more weight than their noise
+    // allows.
     for _ in 0..2 {
         let noise = Noise::Known {
             gain,
@@ -175,12 +176,12 @@ pub(super) fn in_stars(
     Ok(found)
 }
 
-/// Photon noise in a sky whose level varies over the cells of a mesh, each with its level and noise and of so
-/// many pixels: the variance of a cell grows with its level.
+/// Photon noise in a sky whose level varies over the `cells` of a mesh, level and noise of each, of `pixels`
+/// pixels: the variance of a cell grows with its level.
 pub(super) fn in_sky(cells: &[(f64, f64)], pixels: f64) -> Option<FoundGain> {
     /// Cells that tell a line from something else.
     const FEWEST: usize = 30;
-    /// How clear the line must be, sigma, and how much more than the cells' own noise may scatter round it.
+    /// Least slope of the line, sigma, and most scatter round it, in units of the cells' own noise.
     const CLEAR: f64 = 8.0;
     const SCATTER: f64 = 2.0;
     let n = cells.len() as f64;

@@ -1,13 +1,13 @@
 //! Colour frames: images whose pixels have the filters of a Bayer mosaic.
 //!
-//! Sky and noise are those of each of the four phases of the pattern. Stars are detected in the mosaic
-//! without these skies, its colours weighted by what they tell of a typical star.
+//! Each of the four phases of the pattern has its own sky and noise. Stars are detected in the mosaic without
+//! these skies, its colours weighted by their information on a typical star.
 //!
-//! A star has one shape and place, and a flux and a level for each colour. That is the ordinary model on
-//! the *gray* star, whose pixels are `(d - level) / share` with weights `w share^2`, where `share` is the
-//! part of the star's light that the pixel's colour has: the fitter does the rest. At the shape
-//! found fluxes and levels are a linear problem for each colour, which gives the shares to fit with again. What
-//! this alternation leaves, and the covariance, are those of the joint normal equations in `f64`.
+//! A star has one shape and place, and a flux and a level for each colour. That is the ordinary model on the
+//! *gray* star, whose pixels are `(d - level) / share` with weights `w share^2`, where `share` is the part of
+//! the star's light that the pixel's colour has: the fitter does the rest. At the shape found fluxes and
+//! levels are a linear problem for each colour, which gives the shares to fit with again. The joint normal
+//! equations in `f64` make the last steps, and give the covariance.
 
 mod dense;
 mod fits;
@@ -52,14 +52,14 @@ pub(crate) use shown::Shown;
 use sky::Sky;
 use star::{Colors, Frame};
 
-/// Part of the width of most stars below which, by 3 errors, a detection is none.
+/// Part of the typical width of stars below which, by 3 errors, a detection is no star.
 const SHARP: f64 = 0.6;
 
 /// The mosaic of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mosaic {
     pattern: BayerPattern,
-    /// Else red and blue may be exchanged.
+    /// Whether the red pixels are known; else red and blue may be exchanged.
     is_red_known: bool,
 }
 
@@ -86,7 +86,7 @@ pub(super) fn mosaic_of(image: &Image, options: &MeasureOptions) -> Result<Optio
     pattern::mosaic_of(image, options)
 }
 
-/// Ready cutouts do not say which of their pixels are red.
+/// Refuses colours of ready cutouts, which do not say which of their pixels are red.
 ///
 /// # Errors
 ///
@@ -105,7 +105,7 @@ pub(super) fn refuse_cutouts(name: &str, options: &MeasureOptions) -> Result<()>
     })
 }
 
-/// As [`measure_image`](super::measure_image), of an image with a mosaic.
+/// Measures an image with a mosaic, as [`measure_image`](super::measure_image) does.
 pub(super) fn measure(
     image: &Image,
     mosaic: Mosaic,
@@ -153,7 +153,7 @@ pub(super) fn measure(
     let shares = gray.shares(&sky, pattern, &detection);
     tracing::debug!("{}: shares of the colours {shares:.3?}", image.name);
     let tells = tells(pattern, &sky, shares);
-    // Light is as bright in all pixels.
+    // Scaled such that a star is as bright in the pixels of all colours.
     let as_bright = tells.map(|tells| if tells > 0.0 { tells.recip() } else { 0.0 });
     gray.scale(as_bright);
     let survey = survey(
@@ -228,7 +228,7 @@ pub(super) fn measure(
         fitter,
     };
     let mut fits = Vec::with_capacity(stars.len());
-    // Less at once than of images without a mosaic: gray cutouts are no integers.
+    // Fewer stars at once than in images without a mosaic: gray cutouts are no integers.
     let at_once = stars_at_once(2 * scene.size().pow(2));
     for from in (0..stars.len()).step_by(at_once) {
         let some = from..stars.len().min(from + at_once);
@@ -308,7 +308,7 @@ fn photon_noise(frame: &Frame<'_>, survey: &Survey, typical: &Colors) -> Result<
     })
 }
 
-/// How much a pixel of each phase tells of a typical star: its light over the noise.
+/// Information of a pixel of each phase on a typical star: the star's light over the noise.
 fn tells(pattern: BayerPattern, sky: &Sky, shares: [f64; 3]) -> [f64; 4] {
     let noises = sky.median_noises();
     std::array::from_fn(|phase| {

@@ -1,8 +1,8 @@
 //! Whether a peak of an image is a star, or narrower than a star can be: a hot pixel or a cosmic ray.
 //!
-//! A fitted width does not tell: of light in a single pixel the width may be anything below half a
-//! pixel, so that its error is enormous. What does is how well a star of the image's own width explains
-//! the pixels, against how well something narrower does.
+//! A fitted width does not tell: light in a single pixel fits any width below half a pixel, so that the error
+//! of the width is enormous. The test is how well a star of the image's own width explains the pixels,
+//! against how well something narrower does.
 
 use std::iter;
 
@@ -17,13 +17,13 @@ use crate::model::FWHM_OF_SIGMA;
 const REACH: usize = 2;
 const SIDE: usize = 2 * REACH + 1;
 
-/// How much better than any star something narrower must explain the pixels: chi-square, 3 sigma.
+/// Least gain by which something narrower must explain the pixels better than any star: chi-square, 3 sigma.
 const CLEAR: f64 = 9.0;
-/// How much better it must do so where stars are hardly wider than a pixel, 1.4 sigma: a hot pixel of 10 sigma
-/// is at 16 for stars 1.5 pixels wide and at 4 for stars 1.2 pixels wide, and something narrower has fewer ways
-/// to be better by chance.
+/// Least gain where stars are hardly wider than a pixel, 1.4 sigma: a hot pixel of 10 sigma is at 16 for
+/// stars 1.5 pixels wide and at 4 for stars 1.2 pixels wide, and something narrower has fewer ways to be
+/// better by chance.
 const CLEAR_OF_NARROW: f64 = 2.0;
-/// Width below which stars are that narrow, pixels.
+/// Width below which stars are hardly wider than a pixel, pixels.
 const NARROW: f64 = 1.8;
 
 /// Significance at which the pixels round a peak have light of their own, sigma.
@@ -40,7 +40,7 @@ const FARTHEST: f64 = 0.6;
 /// The pixels round a peak, above the sky.
 #[derive(Debug, Clone)]
 pub(super) struct Peak {
-    /// 0 where there is none.
+    /// Values above the sky; 0 where there is none.
     data: [[f64; SIDE]; SIDE],
     /// Inverse variances; 0 where there is no pixel or no value.
     weight: [[f64; SIDE]; SIDE],
@@ -114,7 +114,7 @@ impl Peak {
         ]
     }
 
-    /// Whether all of its light may be in one pixel: its neighbours have none of their own.
+    /// Whether all light of the peak may be in one pixel: the neighbours of the pixel have none of their own.
     pub(super) fn is_single_pixel(&self) -> bool {
         let [Some(across), Some(down)] = self.sides() else {
             return false;
@@ -124,7 +124,7 @@ impl Peak {
         mean < HAS_LIGHT * 0.5 * self.noise || mean < SPILL * self.height()
     }
 
-    /// Whether it is narrower than a star.
+    /// Whether the peak is narrower than a star.
     pub(super) fn is_sharp(&self, shapes: &Shapes) -> bool {
         // Beside the brightest pixel of a star, wherever in that pixel its middle is, stands at least
         // this part of its light, on the mean of two sides. Many stars pass here.
@@ -196,23 +196,23 @@ impl Peak {
     }
 }
 
-/// Profile of a Gaussian along an axis, at each pixel for each of the places of its middle; a round one is the
-/// product of two.
+/// Profile of a Gaussian along an axis, at each pixel for each of the places of its middle; a round one is
+/// the product of two.
 type Shape = [[f64; PLACES]; SIDE];
 
-/// What a peak is held against.
+/// Shapes that a peak is compared with.
 #[derive(Debug, Clone)]
 pub(super) struct Shapes {
     stars: [Shape; 3],
     narrower: [Shape; 2],
     /// Least part of the light of a star's brightest pixel that stands beside it.
     beside: f64,
-    /// How much better something narrower must explain the pixels.
+    /// Least gain in chi-square by which something narrower must explain the pixels.
     clear: f64,
 }
 
 impl Shapes {
-    /// Stars of that width, and what is narrower.
+    /// Shapes of stars of that width, and of narrower peaks.
     pub(super) fn of(width: StarWidth) -> Self {
         let StarWidth {
             typical, narrowest, ..
@@ -250,8 +250,8 @@ struct Sums {
 }
 
 impl Sums {
-    /// Part of chi-square that a shape of the best height, not below 0, explains on the best level, from its weighted
-    /// sum and those of its products with the data and with itself.
+    /// Part of chi-square that a shape of the best height, not below 0, explains on the best level, from the
+    /// weighted sums of the shape, of its product with the data and of its square.
     #[inline(always)]
     fn explained(self, light: f64, both: f64, square: f64) -> f64 {
         let both = (self.weight * both - self.data * light).max(0.0);

@@ -1,5 +1,5 @@
-//! Which fits are worse than they should be: what a model misses of a star's shape counts the more the
-//! brighter the star is, so that a fit is held against those of the image's stars of like brightness.
+//! Fits that are worse than they should be: a misfit of a star's shape counts the more the brighter the star
+//! is, so that a fit is compared with those of the image's stars of like brightness.
 
 use crate::fit::{Fit, Flags};
 use crate::numbers::median;
@@ -7,9 +7,9 @@ use crate::numbers::median;
 /// Stars that are compared with each other, and the fewest that can be.
 const LIKE: usize = 40;
 const FEWEST: usize = 8;
-/// How much worse a poor fit is at least: below that its errors are right.
+/// Least chi-square of a poor fit over the expected one: below, the errors of the fit are right.
 const WORSE: f64 = 1.5;
-/// How much more a chi-square may be than expected, sigma of its own noise.
+/// Most that a chi-square may exceed the expected one, sigma of its own noise.
 const SIGMA: f64 = 5.0;
 
 /// The fit of one star, as far as it is compared.
@@ -21,12 +21,12 @@ pub(super) struct Quality {
     pub(super) reduced_chi2: f64,
     /// Degrees of freedom.
     pub(super) dof: f64,
-    /// Whether it says what to expect of others: a lone star, as far as anyone knows.
+    /// Whether the fit shows what to expect of others: of a lone star, as far as anyone knows.
     pub(super) is_typical: bool,
 }
 
 impl Quality {
-    /// That of a fit of a star of this height; `is_star`: as far as is known.
+    /// Quality of the fit of a star of this height; `is_star`: whether it is a star, as far as is known.
     pub(super) fn of(fit: &Fit, height: f64, is_star: bool) -> Self {
         let not_typical = Flags(
             Flags::SATURATED.0 | Flags::CROWDED.0 | Flags::POOR_FIT.0 | Flags::NEGATIVE_FLUX.0,
@@ -42,7 +42,7 @@ impl Quality {
     }
 }
 
-/// What chi-square is expected at a brightness.
+/// Chi-square that is expected at a brightness.
 #[derive(Debug, Clone, Copy)]
 struct Expected {
     brightness: f64,
@@ -51,18 +51,18 @@ struct Expected {
     scatter: f64,
 }
 
-/// What the fits of an image are held against.
+/// Standard that the fits of an image are compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Yardstick {
-    /// Each other: the noise is not known.
+    /// The other fits: the noise is not known.
     Stars,
-    /// Each other, or the noise where stars are too few to be compared.
+    /// The other fits, or the noise where stars are too few to be compared.
     StarsOrNoise,
-    /// The noise alone: what the fits miss is structure of the sky, of which each star has its own.
+    /// The noise alone: the misfits are structure of the sky, which differs from star to star.
     Noise,
 }
 
-/// Which of the fits are poor.
+/// Whether each of the fits is poor.
 pub(super) fn poor_fits(fits: &[Quality], yardstick: Yardstick) -> Vec<bool> {
     let expected = expected(fits, yardstick);
     let is_poor = |fit: &Quality| {
@@ -76,7 +76,7 @@ pub(super) fn poor_fits(fits: &[Quality], yardstick: Yardstick) -> Vec<bool> {
     fits.iter().map(is_poor).collect()
 }
 
-/// What to expect, from faint to bright.
+/// Expected chi-squares, from faint to bright.
 fn expected(fits: &[Quality], yardstick: Yardstick) -> Vec<Expected> {
     let is_usable =
         |fit: &&Quality| fit.is_typical && fit.brightness.is_finite() && fit.reduced_chi2 > 0.0;
@@ -111,7 +111,7 @@ fn expected(fits: &[Quality], yardstick: Yardstick) -> Vec<Expected> {
         .collect()
 }
 
-/// What to expect at a brightness, on the line between the nearest two.
+/// Chi-square to expect at a brightness, on the line between the nearest two.
 fn expected_at(expected: &[Expected], brightness: f64) -> Option<Expected> {
     let last = expected.len().checked_sub(1)?;
     let at = expected.partition_point(|expected| expected.brightness < brightness);

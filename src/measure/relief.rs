@@ -1,6 +1,6 @@
 //! Images whose sky is no plain: a nebula or a galaxy that fills many cells of the background's mesh with
-//! structure. There the mesh calls structure noise, in which stars drown. A finer mesh follows what is
-//! wider than a few stars, and is taken away before stars are looked for and fitted.
+//! structure. There the mesh calls structure noise, in which stars drown. A finer mesh follows structure
+//! wider than a few stars, and is subtracted before stars are looked for and fitted.
 
 use ndarray::Array2;
 use rayon::prelude::*;
@@ -9,13 +9,13 @@ use crate::background::Background;
 use crate::image::Image;
 use crate::numbers::median;
 
-/// How much larger the noise of a cell is than that of its neighbouring pixels where it is structure, beside
-/// where the sky is plain; and how much it is there at most.
+/// Least ratio of the noise of a cell with structure to the noise of its neighbouring pixels, in units of the
+/// ratio where the sky is plain; and the most that the latter ratio is taken to be.
 const STRUCTURE: f64 = 4.0;
 const MOST_ALIKE: f64 = 2.5;
 /// Part of an image's cells that have structure where it is worth a finer mesh.
 const MANY: f64 = 0.25;
-/// Rows of a cell of which one is looked at.
+/// One in so many rows of a cell is looked at.
 const ROWS: usize = 16;
 /// Side of a fine cell in widths of a star: it has more sky than star.
 const FINE: f64 = 4.0;
@@ -24,16 +24,16 @@ const BELOW: f64 = 0.3;
 /// Value of saturated pixels in a flat image, and their level of saturation there.
 pub(super) const SATURATED: f64 = 1e30;
 
-/// An image without what is wider than its stars.
+/// An image without structure wider than its stars.
 #[derive(Debug)]
 pub(super) struct Flat {
     /// The image less `relief`; saturated pixels are [`SATURATED`].
     pub(super) image: Image,
-    /// What was taken away.
+    /// Background that was subtracted.
     pub(super) relief: Background,
 }
 
-/// The image without what is wider than stars of this width, if it is full of that.
+/// The image without structure wider than stars of this width, if it is full of such structure.
 pub(super) fn flattened(
     image: &Image,
     background: &Background,
@@ -71,7 +71,7 @@ fn is_structured(image: &Image, background: &Background) -> bool {
     let places: Vec<(usize, usize)> = (0..height / side)
         .flat_map(|row| (0..width / side).map(move |column| (row * side, column * side)))
         .collect();
-    // How much larger the noise of a cell is than that of its neighbouring pixels.
+    // Ratio of the noise of a cell to the noise of its neighbouring pixels.
     let ratio = |&(y, x): &(usize, usize)| {
         let middle = (x as f64 + 0.5 * side as f64, y as f64 + 0.5 * side as f64);
         let own = pixel_noise(&image.pixels, (y, x), side)?;
@@ -88,8 +88,8 @@ fn is_structured(image: &Image, background: &Background) -> bool {
     structured as f64 > MANY * ratios.len() as f64
 }
 
-/// Noise of a pixel beside its neighbours on a row: of `a - 2 b + c` it is the root of 6 times as large, and
-/// nothing that is smooth is in it.
+/// Noise of a pixel against its neighbours on a row: `a - 2 b + c` has the root of 6 times this noise, and
+/// nothing that is smooth.
 fn pixel_noise(pixels: &Array2<f64>, (y, x): (usize, usize), side: usize) -> Option<f64> {
     let mut bends: Vec<f64> = (y..y + side)
         .step_by(ROWS)

@@ -1,4 +1,5 @@
-//! What the user fixes, bounds and starts from, by the names of columns, as constraints of a star.
+//! Constraints of a star from the fixed values, bounds and start values that the user gives by the names of
+//! columns.
 
 use std::sync::Arc;
 
@@ -11,11 +12,11 @@ use crate::star::{Star, StarList};
 /// Cutouts, as far as constraints depend on them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame<'a> {
-    /// What messages call the image; empty before there is one.
+    /// Name of the image in messages; empty before there is one.
     pub(super) name: &'a str,
     /// The longer side of the cutouts, pixels.
     pub(super) side: f64,
-    /// The level that their pixels have lost.
+    /// Level that was subtracted from the pixels of the cutouts.
     pub(super) bias: f64,
 }
 
@@ -23,16 +24,16 @@ pub(super) struct Frame<'a> {
 pub(super) struct Resolver<'a> {
     model: &'static dyn Model,
     frame: Frame<'a>,
-    /// What holds for all stars.
+    /// Constraints of all stars.
     common: Constraints,
     list: Option<&'a StarList>,
-    /// For each column of the model the places of its start value, lowest and highest in the list.
+    /// Places in the list of the start value, lowest and highest value of each column of the model.
     places: Vec<[Option<usize>; 3]>,
     /// The place in the list of a width that stands for both axes.
     round_fwhm: Option<usize>,
-    /// Subtracted from what the user says, by column.
+    /// Offsets to subtract from the user's values, by column.
     offsets: Vec<f64>,
-    /// What the model allows.
+    /// Limits by the model, of each column.
     limits: Vec<(f64, f64)>,
 }
 
@@ -57,7 +58,7 @@ impl<'a> Resolver<'a> {
         };
         let limit = |column: &Parameter| match column.role {
             Role::Shape => (column.bounds)(frame.side),
-            // The rest depends on where the cutout is.
+            // Limits of other columns depend on the place of the cutout.
             _ => (f64::NEG_INFINITY, f64::INFINITY),
         };
         let mut resolver = Self {
@@ -119,7 +120,7 @@ impl<'a> Resolver<'a> {
         Ok(j)
     }
 
-    /// What to do about a name that the model has no parameter of.
+    /// Advice on a name that is no parameter of the model.
     fn advice_on(&self, name: &str) -> Option<String> {
         let has = |model: &dyn Model, name| model.columns().iter().any(|c| c.name == name);
         if name == "fwhm" && has(self.model, "fwhm_major") {
@@ -152,7 +153,7 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    /// What the list calls a star.
+    /// Name of a star in the list.
     pub(super) fn name_of(&self, star: &Star) -> Option<&Arc<str>> {
         self.list?.name(star.id)
     }
@@ -170,7 +171,7 @@ impl<'a> Resolver<'a> {
                 (!value.is_nan()).then_some(value)
             };
             let [start, low, high] = self.places[j].map(given);
-            // The position is where to look; held is what is asked to be held.
+            // A listed position is where to look for the star; it is held only where the user asks so.
             let start = match column.role {
                 Role::X if constraints.is_fixed(j) => Some(star.x),
                 Role::Y if constraints.is_fixed(j) => Some(star.y),
@@ -198,7 +199,7 @@ impl<'a> Resolver<'a> {
         Ok(Some(constraints))
     }
 
-    /// Whether values and bounds go together: those of a listed star, or what holds for all.
+    /// Checks that values and bounds go together, for a listed star or for all stars.
     fn check(&self, constraints: &Constraints, star: Option<(&StarList, &Star)>) -> Result<()> {
         /// Values that went through a catalogue may be off by a digit.
         const SLACK: f64 = 1e-9;
@@ -268,7 +269,7 @@ impl<'a> Resolver<'a> {
                 // The same angle half a turn on.
                 start = low + (start - low).rem_euclid(180.0);
             }
-            // Where a listed star is looked for is where it starts.
+            // A listed star starts at the place where it is looked for.
             if let Some((_, star)) = star.filter(|_| start.is_nan()) {
                 match column.role {
                     Role::X => start = star.x,

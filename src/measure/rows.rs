@@ -40,9 +40,9 @@ pub(super) fn rows(
     rows.into_iter().collect()
 }
 
-/// Gives back what the user said to the last digit, where a parameter is fixed or at its bound: the
-/// coordinates of the fit cost one. A value at a bound has its flag, even where chi-square is so flat that no slope
-/// holds it there.
+/// Sets a parameter that is fixed or at its bound to the user's value: the coordinates of the fit cost its
+/// last digit. A value at a bound has its flag, even where chi-square is so flat that no slope holds it
+/// there.
 fn round_to(row: &mut Row, constraints: &Constraints, model: &dyn Model) {
     for (j, column) in model.columns().iter().enumerate() {
         let Some(value) = row.get(column.name) else {
@@ -129,20 +129,20 @@ fn set_sky(row: &mut Row, fit: &Fit, model: &dyn Model, wcs: &Wcs) {
     }
 }
 
-/// What is known of a star of an image beside its fit.
+/// Facts about a star of an image beside its fit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Seen {
-    /// Whether it is narrower than a star.
+    /// Whether its light is narrower than a star.
     pub(super) is_sharp: bool,
     /// Light of neighbours that a fit takes for the star's, units of flux.
     pub(super) foreign_flux: f64,
-    /// Whether its fit is worse than those of stars as bright.
+    /// Whether the fit is worse than those of stars as bright.
     pub(super) is_poor: bool,
 }
 
 /// The flags that compare a star with the others of its image.
 pub(super) fn flag_image(rows: &mut [Row], seen: &[Seen], width: StarWidth) {
-    // Rows without a fit are nowhere.
+    // Rows without a fit have no place.
     let ends: Vec<(f64, f64)> = rows
         .iter()
         .map(|row| match row.status.has_values() {

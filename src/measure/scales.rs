@@ -19,8 +19,8 @@ use crate::neighbours::Neighbours;
 use crate::numbers::lanes::LANES;
 use crate::numbers::median;
 
-/// Pixels along a side that are taken together, the coarsest first: a ring is one spot there, and many arcs
-/// at finer scales.
+/// Pixels along a side that are taken together, the coarsest first: a ring is one spot at a coarse scale, and
+/// many arcs at finer ones.
 const FACTORS: [usize; 4] = [16, 8, 4, 2];
 
 /// Least side of a coarse image.
@@ -41,9 +41,9 @@ const DIP: f64 = 0.7;
 /// Stars that are wide.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Wide {
-    /// Their median full width at half maximum, as of Gaussians with their second moments, pixels.
+    /// Median full width at half maximum of the stars, as of Gaussians with their second moments, pixels.
     pub(super) fwhm: f64,
-    /// Whether most of them are darker in the middle.
+    /// Whether most of the stars are darker in the middle.
     pub(super) are_rings: bool,
 }
 
@@ -61,9 +61,9 @@ impl fmt::Display for Wide {
     }
 }
 
-/// The wide stars of an image, of which there must be a few that are alike: a nebula's lumps and the unevenness
-/// of a flat field are not. `narrow` is the width of what finer filters take for stars, if they do: it must be
-/// parts of the wide ones.
+/// The wide stars of an image, of which there must be a few that are alike: a nebula's lumps and the
+/// unevenness of a flat field are not. `narrow` is the width of the stars that finer filters find, if any:
+/// these must be parts of the wide stars.
 pub(super) fn wide_stars(
     image: &Image,
     background: &Background,
@@ -99,8 +99,8 @@ pub(super) fn wide_stars(
     Ok(None)
 }
 
-/// Whether most of what a filter of the width `narrow` finds is inside the stars at `places`, which are `fwhm`
-/// wide, but not in the middle, where the core of a star with a halo is.
+/// Whether most detections of a filter of the width `narrow` are inside the stars at `places`, which are
+/// `fwhm` wide, but not in the middle, where the core of a star with a halo is.
 fn are_parts(
     image: &Image,
     background: &Background,
@@ -108,7 +108,7 @@ fn are_parts(
     places: &[(f64, f64)],
     fwhm: f64,
 ) -> bool {
-    /// From the middle, in widths.
+    /// Distances from the middle, in widths.
     const INSIDE: std::ops::Range<f64> = 0.2..1.0;
     const MOST: f64 = 0.7;
     let options = DetectOptions {
@@ -126,8 +126,8 @@ fn are_parts(
     clear.iter().filter(is_part).count() as f64 >= MOST * clear.len() as f64
 }
 
-/// Means of the deviations from the background in squares of `factor` by `factor` pixels; NaN where less
-/// than half of one can be used.
+/// Means of the deviations from the background in squares of `factor` by `factor` pixels; NaN where less than
+/// half of a square can be used.
 fn binned(image: &Image, background: &Background, factor: usize) -> Array2<f64> {
     let (height, width) = (image.height() / factor, image.width() / factor);
     let mut coarse = Array2::from_elem((height, width), f64::NAN);

@@ -1,4 +1,4 @@
-//! What is assumed of an image, with or without a mosaic, and the way of its stars from there to rows.
+//! Assumptions about an image, with or without a mosaic, and the way of its stars to rows of the catalogue.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ pub(super) struct Scene<'a> {
     /// Level and noise of the sky.
     pub(super) level: f64,
     pub(super) noise: f64,
-    /// Infinity where no pixel is saturated.
+    /// Value from which pixels are saturated; infinity where none is.
     pub(super) saturation: f64,
     pub(super) width: StarWidth,
 }
@@ -37,7 +37,7 @@ pub(super) struct Scene<'a> {
 pub(super) struct Targets {
     pub(super) stars: Vec<Star>,
     pub(super) positions: Vec<(f64, f64)>,
-    /// Where no list gives them.
+    /// Detections, where no list gives the stars.
     found: Option<Vec<Detection>>,
 }
 
@@ -59,7 +59,7 @@ impl<'a> Scene<'a> {
         self.options.size.unwrap_or_else(|| size_for(self.fwhm()))
     }
 
-    /// What the user says of the parameters of each star.
+    /// Constraints of the user on the parameters of each star.
     pub(super) fn constraints(&self) -> Result<Resolver<'a>> {
         let frame = Frame {
             name: &self.image.name,
@@ -86,7 +86,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// What the noise of a pixel is made of.
+    /// Noise of a pixel, as the weights take it.
     pub(super) fn pixel_noise(&self) -> Result<Noise> {
         let (options, gain) = (self.options, self.gain);
         Ok(match (self.fitter.estimator, options.weighted) {
@@ -130,7 +130,8 @@ impl<'a> Scene<'a> {
         )
     }
 
-    /// What is told of the image: it was measured from `start` on, and fitted once all was `detected`.
+    /// Rows, assumptions and times of the image: it was measured from `start` on, and fitted from `detected`
+    /// on.
     pub(super) fn measured(
         &self,
         mut rows: Vec<Row>,

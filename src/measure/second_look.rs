@@ -18,7 +18,7 @@ use crate::star::{Star, WORTH_A_CORE};
 const MOST_MOVED: f64 = 0.75;
 /// Widths of a star round it that are looked at again.
 const WINDOW: f64 = 1.5;
-/// Least radius of that window, pixels: a star of five parameters wants pixels enough.
+/// Least radius of the window, pixels: a star of five parameters wants pixels enough.
 const LEAST_WINDOW: f64 = 3.0;
 /// How much narrower than most a star may be.
 const NARROWEST: f64 = 0.5;
@@ -26,27 +26,28 @@ const NARROWEST: f64 = 0.5;
 const DISTURBED: f64 = 1.5;
 /// How far a hot pixel stands above its neighbours, or one that is to be left out above the model, sigma.
 const HOT: f64 = 6.0;
-/// Part of what a star has beside its brightest pixel that one beside it may be off for other reasons.
+/// Leeway of the ratio of a star's brightest pixel to the mean of those beside it, for other reasons than a
+/// hot pixel.
 const ROUGH: f64 = 1.3;
-/// Part of chi-square that is left of it where something was in the way.
+/// Part of its chi-square that a poor fit keeps at most once the thing in its way is left out.
 const MUCH_BETTER: f64 = 0.5;
 
-/// What is wrong with a fit, or may be.
+/// Fault that a fit has, or may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// It is somewhere else than its star.
+    /// The fit is somewhere else than its star.
     Moved,
-    /// It is much wider than the image's stars.
+    /// The fit is much wider than the image's stars.
     Wide,
     /// A pixel beside its star is hot.
     Hot,
-    /// It is worse than those of stars as bright: because of one pixel,
+    /// The fit is worse than those of stars as bright, because of one pixel.
     Outlier,
-    /// or of what is round the star.
+    /// The fit is worse than those of stars as bright, because of the surroundings of its star.
     Disturbed,
 }
 
-/// What is known of the stars of an image for a second look at some of them.
+/// The stars of an image, with all that a second look at some of them needs.
 pub(super) struct SecondLook<'a> {
     pub(super) stars: &'a [Star],
     /// Whether each star is where it was seen, and not where a list expects it.
@@ -66,9 +67,9 @@ struct Trial {
 }
 
 impl SecondLook<'_> {
-    /// Fits the stars again that have left their place, are much too wide or have a hot pixel beside them. A fit
-    /// that was mended has the flag `masked` where pixels were left out and `crowded` where it is one of the
-    /// star's close surroundings alone; one that stays away from its star has `poor_fit`.
+    /// Fits the stars again that have left their place, are much too wide or have a hot pixel beside them. A
+    /// mended fit has the flag `masked` where pixels were left out, and `crowded` where only the star's close
+    /// surroundings were fitted; a fit that stays away from its star has `poor_fit`.
     pub(super) fn of_strays(&self, fits: &mut [Fit]) -> Result<()> {
         let strays = fits.par_iter().enumerate().with_min_len(WORTH_A_CORE);
         let trials: Result<Vec<_>> = strays
@@ -111,7 +112,7 @@ impl SecondLook<'_> {
     }
 
     /// Fits the stars again whose fits are poor: without the pixel that is the furthest above the model, and
-    /// in the star's close surroundings alone. What is much better replaces what was.
+    /// in the star's close surroundings alone. A fit that is much better replaces the poor one.
     pub(super) fn of_poor(&self, fits: &mut [Fit], poor: &[bool]) -> Result<()> {
         let poor: Vec<usize> = (0..fits.len()).filter(|&index| poor[index]).collect();
         let trials: Result<Vec<_>> = poor
@@ -149,7 +150,7 @@ impl SecondLook<'_> {
         Ok(trials)
     }
 
-    /// Fits what is to be tried, and takes what is better.
+    /// Fits the `trials`, and takes those that are better.
     fn adopt(&self, fits: &mut [Fit], trials: Vec<Trial>) -> Result<()> {
         if trials.is_empty() {
             return Ok(());
@@ -190,7 +191,7 @@ impl SecondLook<'_> {
         (self.stars[index].x, self.stars[index].y)
     }
 
-    /// What is wrong with the fit of a star, as far as its numbers tell.
+    /// Fault of the fit of a star, as far as its numbers tell.
     fn fault(&self, index: usize, fit: &Fit) -> Option<Fault> {
         if !fit.status.has_values() {
             return None;
@@ -209,7 +210,7 @@ impl SecondLook<'_> {
         (reduced(fit) > DISTURBED).then_some(Fault::Hot)
     }
 
-    /// Takes the weight from the pixel that is the furthest above the model, if it is that clearly.
+    /// Sets the weight to 0 of the pixel that is the furthest above the model, if it is so clearly.
     fn leave_out_outlier(&self, cutout: &mut Cutout, fit: &Fit) -> bool {
         let mut worst = (HOT, None);
         for (at, (&data, &weight)) in cutout.data.iter().zip(&cutout.weight).enumerate() {
@@ -229,7 +230,7 @@ impl SecondLook<'_> {
         true
     }
 
-    /// Takes the weight from the pixels that are not round the star.
+    /// Sets the weight to 0 of the pixels that are not close to the star.
     fn close(&self, cutout: &mut Cutout, index: usize) {
         let (x, y) = self.place(index);
         let radius = (WINDOW * self.width.typical).max(LEAST_WINDOW);
@@ -271,8 +272,8 @@ impl SecondLook<'_> {
         })
     }
 
-    /// Takes the weight from single pixels that stand further above the sky than those round them than any pixel
-    /// of a star does; whether there are any.
+    /// Sets the weight to 0 of single pixels that stand out of the pixels round them more than any pixel of a
+    /// star does; returns whether there are any.
     fn leave_out_hot_pixels(&self, cutout: &mut Cutout, index: usize) -> bool {
         let is_weighted = cutout.weighting == Weighting::InverseVariance;
         let (width, height) = (cutout.width, cutout.height);
@@ -303,14 +304,14 @@ impl SecondLook<'_> {
         !hot.is_empty()
     }
 
-    /// The brightest pixel of a star over the mean of the two on either side of it is this at most.
+    /// Largest ratio of a star's brightest pixel to the mean of the two on either side of it.
     fn most_of_star(&self) -> f64 {
         let sigma = self.width.narrowest / FWHM_OF_SIGMA;
         ROUGH * (0.5 / (sigma * sigma)).exp()
     }
 
-    /// What the user allows, as far as it is near where the star was found and as wide as a star; `None` where
-    /// nothing is.
+    /// The user's constraints, narrowed to places near the star's detection and to the widths of stars;
+    /// `None` where nothing is left.
     fn near(&self, index: usize, mut constraints: Constraints) -> Option<Constraints> {
         let (x, y) = self.place(index);
         let StarWidth {
@@ -336,7 +337,7 @@ impl SecondLook<'_> {
     }
 }
 
-/// Whether a fit is somewhere else than its star, which was found there.
+/// Whether a fit is somewhere else than the place (`x`, `y`) where its star was found.
 pub(super) fn has_moved(
     model: &dyn Model,
     fit: &Fit,
@@ -347,12 +348,12 @@ pub(super) fn has_moved(
     (at("x") - x).hypot(at("y") - y) > most_moved(width)
 }
 
-/// How far a fit may be from where its star was found, pixels.
+/// Largest distance of a fit from the place where its star was found, pixels.
 fn most_moved(width: StarWidth) -> f64 {
     (MOST_MOVED * width.typical).max(1.0)
 }
 
-/// What a fit has for a column of the model.
+/// Value of a fit for a column of the model.
 fn value_of(model: &dyn Model, fit: &Fit, name: &str) -> Option<f64> {
     let mut names = model.columns().iter();
     let at = names.position(|column| column.name == name)?;
@@ -364,8 +365,8 @@ fn reduced(fit: &Fit) -> f64 {
     fit.chi2 / fit.dof().max(1) as f64
 }
 
-/// Whether a pixel, all above the sky, stands further above those on either side of it than `most` times their
-/// mean, and that clearly.
+/// Whether a pixel is more than `most` times the mean of those on either side of it, and clearly so; all
+/// values are above the sky.
 #[inline(always)]
 fn is_spike(here: f64, across: (f64, f64), down: (f64, f64), most: f64, noise: f64) -> bool {
     let beside = (0.5 * (across.0 + across.1)).max(0.5 * (down.0 + down.1));

@@ -34,13 +34,13 @@ use crate::star::{Positions, Star, StarList};
 /// Ready cutouts, each with its star somewhere near the middle.
 #[derive(Debug, Clone, Copy)]
 pub struct Cutouts<'a> {
-    /// What messages call them.
+    /// Name of the cutouts in messages.
     pub name: &'a str,
-    /// (n, height, width).
+    /// Pixels: (n, height, width).
     pub pixels: &'a Array3<f64>,
     /// Variance of each pixel, of the same shape, where the user gives one.
     pub variance: Option<ArrayView3<'a, f64>>,
-    /// What their header says.
+    /// Header of the cutouts.
     pub header: &'a Header,
 }
 
@@ -56,14 +56,14 @@ pub trait CutoutSource: Sync {
     ///
     /// # Errors
     ///
-    /// Those of the file that they are in; [`Error::Option`] for cutouts that there are not.
+    /// The errors of the file of the cutouts; [`Error::Option`] for numbers without a cutout.
     fn read(&self, cutouts: Range<usize>) -> Result<CutoutBlock>;
 }
 
 /// Neighbouring cutouts of a stack.
 #[derive(Debug, Clone)]
 pub struct CutoutBlock {
-    /// (n, height, width).
+    /// Pixels: (n, height, width).
     pub pixels: Array3<f64>,
     /// Variance of each pixel, of the same shape or (1, height, width) for all, where
     /// [`CutoutSource::has_variance`].
@@ -90,15 +90,15 @@ impl CutoutSource for Cutouts<'_> {
     }
 }
 
-/// What is known of ready cutouts beside their pixels.
+/// Facts about ready cutouts beside their pixels.
 #[derive(Debug, Clone, Copy)]
 pub struct StackInfo<'a> {
-    /// What messages call them.
+    /// Name of the cutouts in messages.
     pub name: &'a str,
-    /// What their header says.
+    /// Header of the cutouts.
     pub header: &'a Header,
-    /// Cutouts at once; `None`: as many as a fit takes well, and the memory. The rows are the same
-    /// whatever it is, if it is a multiple of 1024.
+    /// Cutouts at once; `None`: as many as suit the fit and the memory. Every multiple of 1024 gives the same
+    /// rows.
     pub block: Option<usize>,
 }
 
@@ -109,10 +109,9 @@ pub struct StackInfo<'a> {
 ///
 /// # Errors
 ///
-/// [`Error::Malformed`] for cutouts of more than a million pixels, a list of another length, or
-/// `poisson` where the pixels are no counts; [`Error::Option`] where fixed values, bounds and start
-/// values contradict each other or the model, or the cutouts have no pixel; those of the fitter's
-/// backend.
+/// [`Error::Malformed`] for cutouts of more than a million pixels, a list of another length, or `poisson`
+/// where the pixels are no counts; [`Error::Option`] where fixed values, bounds and start values contradict
+/// each other or the model, or the cutouts have no pixel; the errors of the fitter's backend.
 pub fn measure_stack(
     cutouts: &Cutouts<'_>,
     list: Option<&StarList>,
@@ -133,15 +132,15 @@ pub fn measure_stack(
     Ok(measured)
 }
 
-/// Measures ready cutouts as [`measure_stack`] does, but hands what is assumed and their rows to
-/// `take`, block after block in their order; the result has none. A few blocks are in memory at once: a block is read
+/// Measures ready cutouts as [`measure_stack`] does, but hands the assumptions and the rows to `take`, block
+/// after block in their order; the result has no rows. A few blocks are in memory at once: a block is read
 /// and cut while the one before is fitted, and the one before that is with `take`.
 ///
-/// All that can be seen to be wrong without a fit is an error before the first call of `take`.
+/// A fault that shows without a fit is an error before the first call of `take`.
 ///
 /// # Errors
 ///
-/// Those of [`measure_stack`], `cutouts` and `take`.
+/// The errors of [`measure_stack`], `cutouts` and `take`.
 pub fn measure_blocks<E: From<Error>>(
     cutouts: &dyn CutoutSource,
     info: &StackInfo<'_>,
@@ -171,7 +170,7 @@ pub fn measure_blocks<E: From<Error>>(
         .step_by(block)
         .map(|from| from..n.min(from.saturating_add(block)));
     thread::scope(|scope| {
-        // Nothing waits between two stages: what is ready is held by the one that made it.
+        // Nothing waits between two stages: each stage holds its result until the next takes it.
         let (cut, ready) = sync_channel(0);
         let (fitted, done) = sync_channel(0);
         let job = &job;
@@ -214,7 +213,7 @@ pub fn measure_blocks<E: From<Error>>(
     })
 }
 
-/// What is the same for all blocks.
+/// Job of fitting a stack: all that its blocks share.
 struct StackJob<'a> {
     cutouts: &'a dyn CutoutSource,
     list: Option<&'a StarList>,
@@ -230,7 +229,7 @@ struct StackJob<'a> {
 }
 
 impl<'a> StackJob<'a> {
-    /// Sees to all that is about the whole stack.
+    /// Checks the whole stack, and works out all that its blocks share.
     fn new(
         cutouts: &'a dyn CutoutSource,
         info: &StackInfo<'a>,
@@ -408,7 +407,7 @@ impl<'a> StackJob<'a> {
     }
 }
 
-/// Level and noise of the sky in ready cutouts: the medians of those of some rims.
+/// Level and noise of the sky in ready cutouts: medians over the rims of some of them.
 fn sky_of(cutouts: &dyn CutoutSource) -> Result<(f64, f64)> {
     const SAMPLE: usize = 1000;
     let (n, height, width) = cutouts.dim();

@@ -31,16 +31,16 @@ const DEFAULT_FWHM: f64 = 3.0;
 /// the detection proper.
 const STRIP: usize = 64;
 const EVERY: usize = 8;
-/// Stars in these strips that tell the width as well as those of the whole image: their median is
-/// known to an eighth of what one of them is.
+/// Stars in these strips that tell the width as well as those of the whole image: the error of their median
+/// is an eighth of that of one star.
 const ENOUGH: usize = 100;
 
-/// What a first look at an image tells of its stars.
+/// Result of a first look at the stars of an image.
 #[derive(Debug, Clone)]
 pub(super) struct Survey {
-    /// How wide they are.
+    /// Width of the stars.
     pub(super) width: StarWidth,
-    /// Whether there were stars to tell that.
+    /// Whether there were stars to measure the width of.
     pub(super) is_measured: bool,
     /// Isolated, unsaturated stars that stand out well, the brightest first; of a large image those of
     /// some of its rows.
@@ -57,15 +57,15 @@ impl Survey {
     }
 }
 
-/// Looks at the isolated, unsaturated stars of an image that stand out well. Peaks of a single pixel
-/// are none.
+/// Looks at the isolated, unsaturated stars of an image that stand out well. Peaks of a single pixel are no
+/// stars.
 pub(super) fn survey(
     image: &Image,
     background: &Background,
     options: &DetectOptions,
 ) -> Result<Survey> {
     const PASSES: usize = 3;
-    // One or two may be a galaxy or a cosmic ray.
+    // One or two stars may be a galaxy or a cosmic ray.
     const FEWEST_MEASURED: usize = 3;
     let mut survey = Survey {
         width: StarWidth::about(DEFAULT_FWHM),
@@ -86,7 +86,7 @@ pub(super) fn survey(
             if sample.widths.len() >= ENOUGH || strips.len() == 1 {
                 break sample;
             }
-            // As many more as it takes to have a third more than enough.
+            // As many strips as it takes to have a third more stars than enough.
             every = 3 * every * sample.widths.len() / (4 * ENOUGH);
         };
         survey.stars = sample.stars;

@@ -1,20 +1,21 @@
-//! Which of many widths are those of stars.
+//! The width of stars among many widths.
 
 use crate::numbers::median;
 
-/// Ratio of two widths that are those of one class at most.
+/// Largest ratio of two widths of one class.
 const CLASS: f64 = 1.25;
-/// How many more are in the densest class than about the median where the median is of something else.
+/// Ratio of the number in the densest class to that about the median above which the median is not that of
+/// stars.
 const DENSER: f64 = 1.5;
 
 /// Width of an image's stars.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct StarWidth {
-    /// What most stars have, pixels.
+    /// Width that most stars have, pixels.
     pub(super) typical: f64,
-    /// What hardly a star is below, pixels.
+    /// Width that hardly a star is below, pixels.
     pub(super) narrowest: f64,
-    /// What hardly a star is above, pixels.
+    /// Width that hardly a star is above, pixels.
     pub(super) widest: f64,
 }
 
@@ -40,16 +41,16 @@ impl StarWidth {
     }
 }
 
-/// The narrowest stars of an image are at least this part of the typical width, however much the widths
-/// scatter, and at most the other part, however little.
+/// Bounds of the width of an image's narrowest stars, as parts of the typical width, however much or little
+/// the widths scatter.
 const LEAST_NARROW: f64 = 0.7;
 const MOST_NARROW: f64 = 0.9;
-/// The widest stars are at least this part of it, and at most the other: bright stars of a photographic plate are
-/// three times as wide.
+/// Bounds of the width of the widest stars, as parts of the typical width: bright stars of a photographic
+/// plate are three times as wide.
 const LEAST_WIDE: f64 = 1.6;
 const MOST_WIDE: f64 = 3.0;
 
-/// The width of the stars among things of many widths, which are sorted; `None` of none.
+/// The width of the stars among things of many widths, which are sorted here; `None` without any.
 ///
 /// Stars of an image share a width. Galaxies, lumps of a nebula and cosmic rays are of all widths, so
 /// that stars are the densest class though they may be the fewer: where the median of all is not in this

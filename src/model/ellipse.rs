@@ -132,7 +132,7 @@ pub(super) fn from_columns(columns: &Parameters<Dual>) -> Parameters<Dual> {
     p
 }
 
-/// What else the catalogue states.
+/// Further quantities of the catalogue, with the names of their columns.
 pub(super) fn derived(p: &Parameters<Dual>, peak: Dual) -> Vec<(&'static str, Dual)> {
     let columns = columns(p);
     let ln_area = p[LN_WIDTH_X] + p[LN_WIDTH_Y];

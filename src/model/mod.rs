@@ -68,11 +68,11 @@ pub trait Model: Debug + Sync {
     fn parameters(&self) -> &'static [Parameter];
     /// The parameters as columns of the catalogue, role for role: what users fix, bound and start from.
     fn columns(&self) -> &'static [Parameter];
-    /// What its [form](Model::form) wants of it in WGSL.
+    /// The model in WGSL, as the [form](Model::form) of its sums asks for it.
     fn wgsl(&self) -> &'static str;
-    /// How its sums are taken.
+    /// How the sums of the model are taken.
     fn form(&self) -> Form;
-    /// What the assembler of shaders puts into its WGSL.
+    /// Parts that the assembler of shaders puts into the model's WGSL.
     fn shader_parts(&self) -> ShaderParts;
     /// Value at the centre of pixel (`x`, `y`), and its derivatives.
     fn evaluate(&self, parameters: &Parameters, x: f64, y: f64) -> (f64, Parameters);
@@ -84,9 +84,9 @@ pub trait Model: Debug + Sync {
     fn parameters_at(&self, columns: &Parameters) -> Parameters<Dual> {
         self.parameters_of(&Dual::variables(columns))
     }
-    /// The parameters of columns that depend on something themselves.
+    /// The parameters of columns that have derivatives of their own.
     fn parameters_of(&self, columns: &Parameters<Dual>) -> Parameters<Dual>;
-    /// What the catalogue states of these parameters.
+    /// Quantities of the catalogue at these parameters.
     fn quantities(&self, parameters: &Parameters) -> Vec<Quantity>;
     /// Sums over the pixels of one star, in `f64`.
     fn normal_equations(
@@ -104,7 +104,7 @@ pub trait Model: Debug + Sync {
         parameters: &ParameterRows,
         sums: &mut NormalEquations<Row>,
     );
-    /// Floating-point operations that this takes for each star.
+    /// Floating-point operations that the normal equations of one star take.
     fn operations(&self, estimator: Estimator, work: &Work) -> u64;
     /// Sums over the residuals of one star at the solution; see [`kernel::residual_sums`].
     fn residual_sums(

@@ -1,9 +1,9 @@
 //! Moffat's profile: a core like a Gaussian's and wings that fall as a power (A. F. J. Moffat
 //! 1969, A&A 3, 455).
 //!
-//! `flux (beta - 1) / (pi gamma^2) (1 + r^2 / gamma^2)^-beta + background` at the centre of each
-//! pixel. It is fitted in its height, the logarithm of its width at half maximum and `1 / beta`:
-//! gamma and beta are correlated by 0.99, and the flux follows whatever beta says of the wings.
+//! `flux (beta - 1) / (pi gamma^2) (1 + r^2 / gamma^2)^-beta + background` at the centre of each pixel.
+//! The fit moves in the height, the logarithm of the width at half maximum and `1 / beta`: gamma and
+//! beta are correlated by 0.99, and the flux depends on the wings that beta gives.
 
 use std::f64::consts::{LN_2, PI};
 
@@ -24,14 +24,14 @@ const LN_FWHM: usize = 3;
 const BETA_INVERSE: usize = 4;
 const BACKGROUND: usize = 5;
 
-/// The profile against the squared distance `rho` from the centre, in units of the half width at
-/// half maximum, and what its derivatives are made of.
+/// The profile against the squared distance `rho` from the centre, in units of the half width at half
+/// maximum, and the parts of its derivatives.
 pub(super) struct Radial<T> {
     /// `(1 + kappa rho)^-beta` with `kappa = 2^(1 / beta) - 1`.
     pub(super) value: T,
-    /// Minus the derivative of its logarithm by `rho`.
+    /// Minus the derivative of the profile's logarithm by `rho`.
     pub(super) slope: T,
-    /// The derivative of its logarithm by `1 / beta`.
+    /// The derivative of the profile's logarithm by `1 / beta`.
     pub(super) by_inverse_beta: T,
 }
 

@@ -1,7 +1,7 @@
-//! What a parameter is. Those that several models share are written here once.
+//! Parameters and their roles. Parameters that several models share are written here once.
 
-/// What a parameter is, which says how it goes over from a cutout scaled to order 1 to the
-/// image's units and coordinates.
+/// Role of a parameter: says how it goes over from a cutout scaled to order 1 to the image's units and
+/// coordinates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Integral of the star over the plane, or its height; scales with the pixel values, and the
@@ -13,7 +13,7 @@ pub enum Role {
     Y,
     /// Level under the star; scales with the pixel values and moves with their pedestal.
     Background,
-    /// Width, orientation, wings: the same in both.
+    /// Width, orientation, wings: the same in cutout and image.
     Shape,
 }
 
@@ -21,11 +21,11 @@ pub enum Role {
 /// one that makes a star vanish or flood its cutout leaves nothing to fit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reach {
-    /// As far as it likes.
+    /// No limit.
     Any,
-    /// By this at most.
+    /// This difference at most.
     Difference(f64),
-    /// By this factor at most, up or down; for positive parameters.
+    /// This factor at most, up or down; for positive parameters.
     Factor(f64),
 }
 
@@ -45,34 +45,34 @@ impl Reach {
 /// 167, and with 1.2 other images lose more.
 const WIDEST_STEP: f64 = 1.5;
 
-/// Its logarithm.
+/// Logarithm of [`WIDEST_STEP`].
 const LN_WIDEST_STEP: f64 = 0.405_465_108_108_164_4;
 
 /// One parameter of a model.
 #[derive(Debug, Clone, Copy)]
 pub struct Parameter {
-    /// Name; that of a catalogue column, unless it is one that only the fit sees.
+    /// Name; of a catalogue column, unless only the fit sees the parameter.
     pub name: &'static str,
     /// Unit in FITS spelling; empty for a pure number.
     pub unit: &'static str,
-    /// What it is.
+    /// Role of the parameter.
     pub role: Role,
-    /// Lowest and highest value allowed in a cutout of that side in pixels: its width for
-    /// [`Role::X`], its height for [`Role::Y`], the longer of both for the rest.
+    /// Lowest and highest value allowed in a cutout of this `side` in pixels: the width for
+    /// [`Role::X`], the height for [`Role::Y`], the longer of both for the rest.
     pub bounds: fn(side: f64) -> (f64, f64),
-    /// Factor of its step in gradient descent, relative to the learning rate.
+    /// Factor of the parameter's step in gradient descent, relative to the learning rate.
     pub rate: f64,
-    /// How far one step of Levenberg-Marquardt may move it.
+    /// How far one step of Levenberg-Marquardt may move the parameter.
     pub reach: Reach,
-    /// Where it starts from unless told.
+    /// Source of the start value unless the user gives one.
     pub start: &'static str,
     /// One line for people.
     pub description: &'static str,
 }
 
 impl Parameter {
-    /// Whether a parameter that ended at this value says no more than that a star has no wings: it is
-    /// the exponent of a Moffat profile which is as good as a Gaussian. That is no fault of the fit.
+    /// Whether a parameter that ended at this value only says that the star has no wings: the exponent
+    /// of a Moffat profile that is as good as a Gaussian. The fit is not at fault.
     pub(crate) fn is_wingless(&self, value: f64) -> bool {
         if self.name == BETA.name {
             value >= INVERSE_BETA.0.recip()
@@ -126,8 +126,8 @@ pub const FLUX: Parameter = Parameter {
     description: "integral of the star over the plane",
 };
 
-/// The height of a Moffat's centre: its flux reaches to infinity with its wings, and that of a
-/// profile with beta near 1 is infinite, however well the pixels say what its core is.
+/// Height of a Moffat's centre. The flux reaches to infinity with the wings, and tends to infinity as
+/// beta nears 1, however well the pixels determine the core.
 pub const PEAK: Parameter = Parameter {
     name: "peak",
     unit: "adu/pix",
@@ -166,15 +166,15 @@ pub const BACKGROUND: Parameter = Parameter {
     unit: "adu/pix",
     role: Role::Background,
     bounds: unbounded,
-    // The post has no background. Its curvature is 1 in scaled data, some hundred times that of
-    // the flux, so that with a rate of 1 descent at learning rate 2 diverges.
+    // The blog post has no background. The background's curvature is 1 in scaled data, some hundred
+    // times the flux's: with a rate of 1, descent at learning rate 2 diverges.
     rate: 0.1,
     reach: Reach::Any,
     start: "median of the rim",
     description: "level under the star",
 };
 
-/// The post's parameter of the width.
+/// Standard deviation of a Gaussian: the blog post's parameter of the width.
 pub const SIGMA: Parameter = Parameter {
     name: "sigma",
     unit: "pix",
@@ -262,8 +262,8 @@ pub const LN_FWHM: Parameter = Parameter {
     description: "logarithm of the full width at half maximum",
 };
 
-/// Logarithm of the full width along the row through the centre. With it, the shear and the width across
-/// the rows an ellipse has no angle, which would mean nothing where it is a circle.
+/// Logarithm of the full width along the row through the centre. Written by this, the shear and the
+/// width across the rows, an ellipse has no angle, which would mean nothing for a circle.
 pub const LN_WIDTH_X: Parameter = Parameter {
     name: "ln_width_x",
     description: "logarithm of the full width along the row through the centre",
@@ -271,7 +271,7 @@ pub const LN_WIDTH_X: Parameter = Parameter {
     ..LN_FWHM
 };
 
-/// How far rows are shifted against each other.
+/// Shift of the rows against each other.
 pub const SHEAR: Parameter = Parameter {
     name: "shear",
     // An ellipse 16 times as long as it is wide, at the worst angle, has a shear of 8.
@@ -289,8 +289,8 @@ pub const LN_WIDTH_Y: Parameter = Parameter {
     ..LN_FWHM
 };
 
-/// beta itself and the width are correlated by 0.99 and beta runs away to infinity, which is a
-/// Gaussian and here is 0.
+/// `1 / beta` of a Moffat profile: beta itself and the width are correlated by 0.99, and beta runs away
+/// to infinity, a Gaussian, which is 0 here.
 pub const BETA_INVERSE: Parameter = Parameter {
     name: "inverse_beta",
     unit: "",

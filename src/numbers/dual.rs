@@ -10,7 +10,7 @@ use crate::numbers::matrix::{MAX_PARAMETERS, Parameters};
 pub struct Dual {
     /// The value.
     pub value: f64,
-    /// Its derivatives.
+    /// Derivatives of the value by the parameters.
     pub gradient: Parameters,
 }
 

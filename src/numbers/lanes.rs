@@ -70,7 +70,7 @@ pub(crate) fn lane_bits(masks: &Parameters<LaneMask>, lane: usize) -> u8 {
     bits.fold(0, |all, (j, mask)| all | ((mask >> lane & 1) as u8) << j)
 }
 
-/// As many stars of a block as a register holds `f64`: a view for vector arithmetic.
+/// Part of a block, as many stars as a register holds `f64`: a view for vector arithmetic.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part<S: Simd> {
     pub(crate) simd: S,
@@ -163,7 +163,7 @@ impl<S: Simd> Part<S> {
     }
 }
 
-/// Sets the bit of one star to that of a star in another mask.
+/// Sets the bit of one star to the bit of a star in another mask.
 pub(crate) fn copy_bit(mask: &mut LaneMask, lane: usize, other: LaneMask, from: usize) {
     *mask = *mask & !(1 << lane) | (other >> from & 1) << lane;
 }

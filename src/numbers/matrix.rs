@@ -6,7 +6,8 @@ pub const MAX_PARAMETERS: usize = 8;
 /// Numbers in the packed lower triangle of a matrix of [`MAX_PARAMETERS`] rows.
 pub const MAX_PACKED: usize = MAX_PARAMETERS * (MAX_PARAMETERS + 1) / 2;
 
-/// A value for each parameter, in the order of [`Model::parameters`](crate::model::Model::parameters); the rest is 0.
+/// A value for each parameter, in the order of [`Model::parameters`](crate::model::Model::parameters);
+/// the rest is 0.
 pub type Parameters<T = f64> = [T; MAX_PARAMETERS];
 
 /// Lower triangle of a symmetric matrix, row after row.

@@ -25,7 +25,7 @@ pub trait Real:
     fn exp(self) -> Self;
     /// `ln(1 + self)`, exact for small `self` too; finite at -1.
     fn ln_1p(self) -> Self;
-    /// The error function; `bell` is `exp(-self^2)`, which whoever needs the one needs too.
+    /// The error function; `bell` is `exp(-self^2)`, which callers need too.
     fn erf(self, bell: Self) -> Self;
     /// `(1 + self) ln(1 + self) - self` for `self` of -1 or more, without cancellation near 0.
     fn deviance(self) -> Self;
@@ -77,7 +77,7 @@ impl Real for f64 {
     }
 }
 
-/// Where `exp` of a register, and of a shader, ends.
+/// Smallest exponent that `exp` of a register, and of a shader, takes.
 pub(crate) const SMALLEST_EXPONENT: f64 = -36.0;
 
 /// A register of `f32`, one lane a star.
@@ -145,13 +145,13 @@ macro_rules! operator_with_constant {
 }
 operator_with_constant!(Add add, Sub sub, Mul mul);
 
-/// Good to 2 ulp: by the reciprocal, from an approximate one and Newton's steps, which is several
-/// times as fast as a division. What is divided by must be neither 0 nor infinite.
+/// Good to 2 ulp: multiplies by the reciprocal, an approximate one improved by Newton's steps, which is
+/// several times as fast as a division. The divisor must be neither 0 nor infinite.
 impl<S: Simd> Div for Lanes<S> {
     type Output = Self;
     #[inline(always)]
     fn div(self, other: Self) -> Self {
-        /// Each doubles the digits: of 11 on x86, of 8 on Arm.
+        /// Newton's steps. Each doubles the digits, which are 11 on x86 and 8 on Arm at first.
         const STEPS: usize = if cfg!(target_arch = "aarch64") { 2 } else { 1 };
         let mut reciprocal = Self(other.0.approximate_recip());
         for _ in 0..STEPS {
@@ -170,7 +170,7 @@ impl<S: Simd> Neg for Lanes<S> {
     }
 }
 
-/// `1 + x = 2^k (1 + f)` with `1 + f` between the root of 1/2 and that of 2.
+/// `1 + x = 2^k (1 + f)` with `1 + f` between the roots of 1/2 and 2.
 struct Reduced<S: Simd> {
     /// `k`.
     exponent: Lanes<S>,
@@ -233,8 +233,8 @@ impl<S: Simd> Real for Lanes<S> {
         Self(self.0.mul_add(a.0, b.0))
     }
 
-    /// 0 where it would be 2e-16 or less: far below the rounding of a sum, and products of such
-    /// numbers are denormal, which processors take a hundred times as long for.
+    /// 0 where the result would be 2e-16 or less: far below the rounding of a sum. Products of such
+    /// numbers are denormal, and processors take a hundred times as long for them.
     ///
     /// Branch-free: `x = (n + f) ln 2` with |f| <= 1/2, a polynomial for `2^f`, and `n` added to
     /// the exponent bits. Adding 1.5 * 2^23 rounds to an integer that then stands in the lowest
@@ -292,8 +292,8 @@ impl<S: Simd> Real for Lanes<S> {
         self.if_positive(erf, -erf)
     }
 
-    /// With `1 + x = 2^k (1 + f)` it is `2^k` times that of `f`, and
-    /// `(1 + x) k ln 2 + 1 - 2^k`, which vanishes where `k` does. That of `f` is `f^2` times a
+    /// With `1 + x = 2^k (1 + f)` the deviance is `2^k` times the deviance of `f`, plus
+    /// `(1 + x) k ln 2 + 1 - 2^k`, which is 0 where `k` is. The deviance of `f` is `f^2` times a
     /// polynomial: nothing cancels near 0.
     #[inline(always)]
     fn deviance(self) -> Self {

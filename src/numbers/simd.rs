@@ -1,8 +1,9 @@
 //! Which instructions the machine has.
 
-/// Evaluates `$body` with `$simd` standing for the best registers of the machine. As
-/// `fearless_simd::dispatch`, but for three kinds of x86 processors, not four: every kind compiles
-/// every model again, and the one left out, SSE4.2 without AVX2, has not been built since 2013.
+/// Evaluates `$body` with `$simd` standing for the best registers of the machine. On x86-64 there are
+/// three levels: AVX-512, AVX2, and SSE2 for all other processors (some without AVX2, such as Atoms and
+/// Pentiums, were built until about 2020). `fearless_simd::dispatch` also has SSE4.2, but every level
+/// compiles every model again.
 macro_rules! vectorized {
     ($level:expr, $simd:ident => $body:expr) => {{
         let level: fearless_simd::Level = $level;

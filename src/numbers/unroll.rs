@@ -1,11 +1,17 @@
-//! Loops that are unrolled before the compiler sees them: what they index by a constant stays in
-//! registers, where an array that is indexed by a variable would live in memory. (The compiler
-//! unrolls no nested loops for certain.)
+//! Loops that are unrolled before the compiler sees them: an array that is indexed by constants stays
+//! in registers, one that is indexed by a variable lives in memory. (The compiler does not unroll
+//! nested loops for certain.)
 
-/// Repeats a block for every value of a constant below a constant bound; one above 8 does not compile.
+/// Does not compile in a constant where a block is to be repeated more often than [`unroll`] does.
+pub(crate) const fn check_times(n: usize) {
+    assert!(n <= 8, "unroll! repeats a block eight times at most");
+}
+
+/// Repeats a block for every value of a constant below a constant bound; a bound above 8 does not
+/// compile.
 macro_rules! unroll {
     ($index:ident in $n:expr => $body:block) => {{
-        const { assert!($n <= 8, "unroll! repeats a block eight times at most") };
+        const { crate::numbers::unroll::check_times($n) };
         crate::numbers::unroll::unroll!(@ $index, $n, $body, 0 1 2 3 4 5 6 7)
     }};
     (@ $index:ident, $n:expr, $body:block, $($value:literal)*) => {{

@@ -29,10 +29,10 @@ impl Scene {
             .collect()
     }
 
-    /// Cramer-Rao bound: the inverse of the information that pixels of these expected values hold
-    /// on the parameters. `None` where they do not determine them.
+    /// Cramer-Rao bound: the inverse of the information that pixels of these expected values hold on the
+    /// parameters. `None` where the pixels do not determine the parameters.
     ///
-    /// That the variances depend on the parameters too is left out, as in every weighted fit.
+    /// The dependence of the variances on the parameters is left out, as in every weighted fit.
     fn covariance(&self, parameters: &Parameters, expected: &[f64]) -> Option<Symmetric> {
         let weight: Vec<f64> = expected
             .iter()
@@ -55,14 +55,14 @@ impl Scene {
         Truth::new(self.model, parameters, covariance)
     }
 
-    /// The star, otherwise as in `parameters`, whose flux has the ratio `snr` to its own bound;
-    /// `None` where there is none within reason.
+    /// The star, otherwise as in `parameters`, whose flux has the ratio `snr` to its own bound; `None` where
+    /// no such star is within reason.
     pub(super) fn star_of_snr(&self, parameters: &Parameters, snr: f64) -> Option<Truth> {
         let background = get(self.model, parameters, Role::Background);
         let mut star = *parameters;
         set(self.model, &mut star, Role::Background, 0.0);
         set(self.model, &mut star, Role::Flux, 1.0);
-        // What the parameter of the brightness is of a star of flux 1.
+        // The parameter of the brightness, of a star of flux 1.
         let unit = 1.0 / brightness(self.model, &star).value;
         set(self.model, &mut star, Role::Flux, unit);
         let profile = self.expected(&star);

@@ -40,7 +40,7 @@ pub struct StarField {
     pub image: Image,
     /// The stars.
     pub truth: Vec<Truth>,
-    /// What was asked for.
+    /// Options that were asked for.
     pub options: SimulationOptions,
 }
 
@@ -318,7 +318,7 @@ fn wcs_cards(width: usize, height: usize) -> Vec<Card> {
     ]
 }
 
-/// What [`wcs_cards`] say.
+/// The WCS of the [`wcs_cards`].
 fn wcs(width: usize, height: usize) -> Option<Wcs> {
     let cards = wcs_cards(width, height);
     let value = |keyword: &str| {

@@ -26,7 +26,7 @@ const MAX_PIXELS: usize = 1 << 30;
 pub struct Stack {
     /// The stars' model.
     pub model: &'static dyn Model,
-    /// Where the noise comes from.
+    /// Camera that the noise comes from.
     pub camera: Camera,
     /// Pixels, adu: (n, height, width).
     pub pixels: Array3<f32>,
@@ -164,7 +164,7 @@ impl Stack {
     ///
     /// # Errors
     ///
-    /// Those of [`StackFormat::from_path`]; [`Error::Io`].
+    /// The errors of [`StackFormat::from_path`]; [`Error::Io`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let format = StackFormat::from_path(path)?;

@@ -1,4 +1,4 @@
-//! What a simulated star is, and how it is written down.
+//! The truth about a simulated star, and how it is written down.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -100,7 +100,7 @@ fn error_column(column: &str) -> Option<&'static str> {
     names.find(|name| name.strip_suffix("_err") == Some(column))
 }
 
-/// Where the truth about an output stands: `m13.fits.truth.csv` beside `m13.fits`.
+/// Path of the truth about an output: `m13.fits.truth.csv` beside `m13.fits`.
 pub fn truth_path(output: impl AsRef<Path>) -> PathBuf {
     let mut path = output.as_ref().as_os_str().to_owned();
     path.push(".truth.csv");

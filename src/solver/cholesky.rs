@@ -41,7 +41,7 @@ pub(crate) use with_constant;
 
 /// A matrix as `L D L^T`: Cholesky's factors without his square roots.
 pub(crate) struct Factor<S: Simd> {
-    /// Below the diagonal.
+    /// Elements of `L` below the diagonal.
     lower: Symmetric<S::f64s>,
     inverse_diagonal: Parameters<S::f64s>,
     /// Stars whose matrix is positive definite, as far as the smallest pivot says.
@@ -91,8 +91,8 @@ impl<S: Simd> Factor<S> {
         factor
     }
 
-    /// Takes what the first `PIVOTS` pivots account for out of a row, which becomes that of `L` there and
-    /// stays that of `L D` beyond. Returns what is left of its diagonal.
+    /// Eliminates the first `PIVOTS` pivots from a row: up to there it becomes a row of `L`, beyond it
+    /// stays a row of `L D`. Returns the rest of its diagonal.
     #[inline(always)]
     fn eliminate<const ROW: usize, const PIVOTS: usize>(
         &mut self,

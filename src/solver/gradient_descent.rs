@@ -1,4 +1,4 @@
-//! The blog post's gradient descent, its faults mended.
+//! The blog post's gradient descent, with its faults mended.
 
 use fearless_simd::Level;
 use fearless_simd::prelude::*;
@@ -19,11 +19,11 @@ use crate::sums::NormalEquations;
 /// Gradient descent with a fixed rate for each parameter: `theta -= rate * mean over pixels of
 /// (model - data) * gradient`, on data scaled to a range of 1.
 ///
-/// The post took a fixed number of steps and hoped. Here it ends as Levenberg-Marquardt does:
-/// where a Newton step promises a decrease of chi-square below the tolerance. That last step is
-/// not taken, since descent should give what descent found.
+/// The post took a fixed number of steps and hoped. Here it ends as Levenberg-Marquardt does: where a
+/// Newton step promises a decrease of chi-square below the tolerance. The Newton step is not taken:
+/// descent should give its own result.
 ///
-/// A step onto which the model has no light where there must be some is halved, not taken.
+/// A step to a model without light where there must be some is halved, not taken.
 #[derive(Debug, Clone, Copy)]
 pub struct GradientDescent {
     /// Learning rate common to all parameters.

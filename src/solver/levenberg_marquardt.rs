@@ -32,21 +32,21 @@ impl Default for LevenbergMarquardt {
     }
 }
 
-/// Steps in a row without a gain after which there is none to be had.
+/// Steps in a row without a gain after which a fit ends.
 const IDLE_STEPS: f64 = 3.0;
 
-/// Part of what the step before promised that a step promises at least where there is no minimum to
-/// converge on.
+/// Least decrease that a step promises where there is no minimum to converge on, over the decrease that
+/// the step before promised.
 const IDLE_CONTRACTION: f64 = 0.9;
 
-/// Square of the way that may be left, in units of the tolerance and of a pixel's share of chi-square: with the
-/// default tolerance that is three thousandths of a standard error.
+/// Square of the way to the minimum that may be left, in units of the tolerance and of a pixel's share
+/// of chi-square: with the default tolerance three thousandths of a standard error.
 const WAY_LEFT: f64 = 9.0;
 
-/// Below this damping is none.
+/// Smallest damping, as good as none.
 const MIN_DAMPING: f64 = 1e-12;
 
-/// Above this no step is long enough to change a parameter: the fit is stuck.
+/// Damping above which no step is long enough to change a parameter: the fit is stuck.
 const MAX_DAMPING: f64 = 1e12;
 
 impl LevenbergMarquardt {
@@ -68,8 +68,8 @@ impl Solver for LevenbergMarquardt {
         rules: &CoordinateRules<'_>,
     ) {
         let n = rules.coordinates.len();
-        // Phase by phase, not part by part: while a division of one part is under way, a processor
-        // that finds the same phase of the next in its window goes on with that.
+        // Phase by phase, not part by part: while a division of one part is under way, a processor that
+        // has the same phase of the next part in its window goes on there.
         vectorized!(level, simd => with_constant!(n, N => {
             for part in Part::with(simd, block.running) {
                 self.judge::<_, N>(part, block, sums, stop, rules);
@@ -102,7 +102,7 @@ impl<S: Simd> Damping<S> {
         part.store(&mut block.damping_growth, self.growth);
     }
 
-    /// More of it, for the stars of a mask: each time in a row twice as much more.
+    /// Raises the damping of the stars of a mask, by a factor that doubles each time in a row.
     #[inline(always)]
     fn grow(&mut self, mask: S::mask64s) {
         self.value = mask.select(self.value * self.growth, self.value);
@@ -280,14 +280,14 @@ fn step<S: Simd, const N: usize>(
     part.store_all::<N>(&mut block.trial, &trial);
 }
 
-/// Whether no step is worth another look after the next, by the decrease that it promises and the part of
-/// the one before that this is; both are kept.
+/// Whether the next step can be the last, by the decrease that it promises and the ratio of this to the
+/// decrease before; both are stored.
 ///
-/// Newton's steps shrink ever faster where the residuals are small. Where they are not, as under a star
-/// narrower than its pixels, each is the same part of the one before, and those after the last one add up:
-/// with a part `r` of the decrease, the way left is `sqrt(r) / (1 - sqrt(r))` of a step. The next part is the
-/// last one, or less where that was less than the one before. The way is measured in standard errors, which
-/// a pixel's share of chi-square is the square of.
+/// Newton's steps shrink ever faster where the residuals are small. Where they are large, as under a
+/// star narrower than its pixels, each step is the same part of the one before, and the steps after the
+/// last one add up: with a ratio `r` of the decreases, the way left is `sqrt(r) / (1 - sqrt(r))` of a
+/// step. The next ratio is the last one, or less where the last was less than the one before. The way
+/// is measured in standard errors, whose square is a pixel's share of chi-square.
 #[inline(always)]
 fn is_last<S: Simd>(
     part: Part<S>,
@@ -308,9 +308,9 @@ fn is_last<S: Simd>(
     promised.simd_le(limit) | (next.simd_lt(one) & (promised * next).simd_le(limit * rest))
 }
 
-/// Where a damped step leads within bounds and reach, what it promises, and for which of the
-/// `wanting` stars there is one. What would go further goes as far as it may and the others take the
-/// step that is best with that: merely cut short, a step may lead uphill.
+/// End of a damped step within bounds and reach, the decrease that it promises, and the `wanting` stars
+/// that have one. A parameter that would go further goes as far as it may, and the others take the step
+/// that is best with that: merely cut short, a step may lead uphill.
 #[inline(always)]
 fn bounded_trial<S: Simd, const N: usize>(
     part: Part<S>,

@@ -1,9 +1,9 @@
 //! Flux and background without steps: chi-square is a parabola in them, so that the sums at one trial
-//! tell where along both it is lowest, and the sums there.
+//! tell at which values of both it is lowest, and the sums there.
 //!
-//! This is variable projection (G. H. Golub and V. Pereyra 1973, SIAM J. Numer. Anal. 10, 413) at no
-//! evaluation: what steps are left to find is the shape and the place, and the next one starts from a
-//! flux that fits them. From 10 % off it saves one evaluation of four.
+//! This is variable projection (G. H. Golub and V. Pereyra 1973, SIAM J. Numer. Anal. 10, 413) without
+//! an evaluation: steps only have to find shape and place, and the next step starts from a flux that
+//! fits these. From 10 % off it saves one evaluation of four.
 
 use fearless_simd::prelude::*;
 
@@ -17,31 +17,32 @@ use crate::sums::NormalEquations;
 /// Where the flux stands among the coordinates; the background is the last.
 const FLUX: usize = 0;
 
-/// Share of its information that each of the two must keep from the other. A star wider than its
+/// Share of its information that flux or background must keep from the other. A star wider than its
 /// cutout is nearly a constant itself: far from the true shape the two would run away from each other.
 const LEAST_SHARE: f64 = 1e-2;
 
-/// Largest factor of the flux, and one over the smallest: the derivatives by the shape grow with it,
-/// and the rounding of their sums.
+/// Largest factor of the flux, and one over the smallest: the derivatives by the shape grow with the
+/// factor, as does the rounding of their sums.
 const FURTHEST: f64 = 1e4;
 
-/// What of a decrease may be rounding, in units of what chi-square is known to. No less is worth a
-/// move, and it is not counted: a chi-square that is too low would have every further trial refused.
+/// Part of a decrease that may be rounding, in units of the rounding of chi-square. A smaller decrease
+/// is not worth a move, and this part of a larger one is not counted: a chi-square that is too low
+/// would have every further trial refused.
 const ROUNDING: f64 = 100.0;
 
-/// What the flux and background that fit best with the shape of a trial change.
+/// Move to the flux and background that fit best with the shape of a trial.
 pub(super) struct Move<S: Simd> {
-    /// Of the flux.
+    /// Factor of the flux.
     factor: S::f64s,
-    /// What is added to the flux, and to the background.
+    /// Number added to the flux, and to the background.
     up: S::f64s,
     raise: S::f64s,
-    /// What chi-square is lower by.
+    /// Decrease of chi-square.
     decrease: S::f64s,
 }
 
 impl<S: Simd> Move<S> {
-    /// Everything stays.
+    /// A move that changes nothing.
     #[inline(always)]
     pub(super) fn none(part: Part<S>) -> Self {
         let zero = part.splat(0.0);
@@ -53,8 +54,8 @@ impl<S: Simd> Move<S> {
         }
     }
 
-    /// That of the stars in `mask` whose sums at their trials are `here`, where both are free and it is
-    /// within bounds.
+    /// The best move of the stars in `mask`, whose sums at their trials are `here`, where flux and
+    /// background are free and the move is within bounds.
     #[inline(always)]
     pub(super) fn best<const N: usize>(
         part: Part<S>,
@@ -88,7 +89,7 @@ impl<S: Simd> Move<S> {
                 & !part.mask(block.fixed[j])
         };
         let size = factor.abs();
-        // What is not a number is in no range.
+        // A NaN is in no range.
         let moves = mask
             & determinant.simd_gt(square * level * LEAST_SHARE)
             & size.simd_lt(part.splat(FURTHEST))
@@ -162,8 +163,7 @@ const fn is_linear<const N: usize>(j: usize) -> bool {
     j == FLUX || j == N - 1
 }
 
-/// Writes trials and the sums there, both after a move, into what is best so far, for the stars in
-/// `mask`.
+/// Writes trials and the sums there, both after a move, as the best so far, for the stars in `mask`.
 #[inline(always)]
 pub(super) fn accept<S: Simd, const N: usize>(
     part: Part<S>,
@@ -194,7 +194,7 @@ pub(super) fn accept<S: Simd, const N: usize>(
     }
 }
 
-/// Writes them as `store` does.
+/// Writes trials and sums with `store`.
 #[inline(always)]
 fn write<S: Simd, const N: usize>(
     store: impl Fn(S::f64s, &mut Row),

@@ -1,8 +1,8 @@
 //! Solvers: from the normal equations of stars to their next trial parameters.
 //!
-//! They see sums and parameters only, on the host in `f64`; models, pixels and devices are not
-//! their business. The stars of a [`StarBlock`] are solved side by side: what one of them needs and
-//! the others do not is done for all and kept where a mask says so.
+//! Solvers see sums and parameters only, on the host in `f64`; models, pixels and devices are not their
+//! business. The stars of a [`StarBlock`] are solved side by side: work that only some of them need is
+//! done for all and kept where a mask says so.
 
 pub mod cholesky;
 mod gradient_descent;
@@ -34,15 +34,15 @@ pub struct StopRule {
     pub epsilon: f64,
 }
 
-/// What fits move in, for all stars of a batch.
+/// Coordinates that the fits of a batch move in, with their rules.
 #[derive(Debug, Clone, Copy)]
 pub struct CoordinateRules<'a> {
     /// The coordinates: how fast descent may move them, and how far one step.
     pub coordinates: &'a [Parameter],
     /// Two coordinates, of which the second means nothing where the first is held at its highest value.
     pub dependent: Option<(usize, usize)>,
-    /// Whether chi-square is a parabola in the first coordinate and the last, and the derivatives by the others are
-    /// proportional to the first.
+    /// Whether chi-square is a parabola in the first coordinate and the last, and the derivatives by
+    /// the others are proportional to the first.
     pub is_linear: bool,
     /// Whether there are coordinates at which no sums exist: chi-square is
     /// [`REFUSED`](crate::estimator::REFUSED) or more there.
@@ -54,9 +54,8 @@ pub trait Solver: Debug + Sync {
     /// Name on the command line.
     fn name(&self) -> &'static str;
 
-    /// Takes the sums at [`StarBlock::trial`] of the stars that are running and
-    /// for each either sets the next trial, within its bounds, or ends the fit: then
-    /// [`StarBlock::parameters`] are final.
+    /// Takes the sums at [`StarBlock::trial`] of the stars that are running and for each either sets
+    /// the next trial, within its bounds, or ends the fit: then [`StarBlock::parameters`] are final.
     fn update(
         &self,
         level: Level,

@@ -33,7 +33,7 @@ impl<'a, S: Simd> Quadratic<'a, S> {
         }
     }
 
-    /// What is best so far.
+    /// The best parameters so far, with the sums there.
     #[inline(always)]
     pub(super) fn best(part: Part<S>, block: &'a StarBlock) -> Self {
         Self::new(part, &block.parameters, &block.equations)
@@ -65,8 +65,8 @@ impl<'a, S: Simd> Quadratic<'a, S> {
         self.part.load_all::<N>(self.parameters)
     }
 
-    /// Stars of which every sum is a number and no pixel was refused. No element of the curvature is
-    /// larger than the mean of two on its diagonal.
+    /// Stars of which every sum is a number and no pixel was refused. The diagonal of the curvature is
+    /// enough: no element is larger than the mean of two on it.
     #[inline(always)]
     pub(super) fn is_finite<const N: usize>(&self) -> S::mask64s {
         // Infinity and NaN times 0 are NaN; NaN is not below either.
@@ -103,8 +103,8 @@ impl<'a, S: Simd> Quadratic<'a, S> {
         sum
     }
 
-    /// The step to the minimum, damped, where what is `held` moves by what `right` and it are made
-    /// for; and for which stars there is one.
+    /// The damped step to the minimum of the parameters that are not `held`, and the stars that have
+    /// one. `right` already takes account of a move of the held ones.
     #[inline(always)]
     pub(super) fn step<const N: usize>(
         &self,
@@ -146,9 +146,9 @@ impl<'a, S: Simd> Quadratic<'a, S> {
         (step, factor.regular & zero.simd_eq(part.splat(0.0)))
     }
 
-    /// What the step with this damping promises, where nothing but what is held has kept it short: for
-    /// such a step `C d` is `g` less the damping, and `2 g^T d - d^T C d` needs no more of `C` than its
-    /// diagonal.
+    /// Decrease that the step with this damping promises, where only held parameters have kept it
+    /// short: for such a step `C d` is `g` less the damping, and `2 g^T d - d^T C d` needs only the
+    /// diagonal of `C`.
     #[inline(always)]
     pub(super) fn decrease_of_step<const N: usize>(
         &self,
@@ -164,8 +164,9 @@ impl<'a, S: Simd> Quadratic<'a, S> {
         decrease
     }
 
-    /// The undamped step, the decrease of chi-square that it promises, and for which stars there is
-    /// one. A function of its own, not inlined: it is called from several places.
+    /// The undamped step, the decrease of chi-square that it promises, and the stars that have one. The
+    /// body is a vectorized closure, a function that is compiled once for each level and called from
+    /// several places.
     #[inline(always)]
     pub(super) fn newton_step<const N: usize>(
         &self,
@@ -186,8 +187,8 @@ impl<'a, S: Simd> Quadratic<'a, S> {
         )
     }
 
-    /// Rounding error of chi-square summed with the relative precision `epsilon`: that of the sum,
-    /// and that of residuals known no better than the data that they are the difference of.
+    /// Rounding error of chi-square summed with the relative precision `epsilon`: of the sum itself,
+    /// and of the residuals, which are known no better than the data.
     #[inline(always)]
     pub(super) fn rounding(&self, epsilon: f64, block: &StarBlock) -> S::f64s {
         let (power, per_pixel) = (
@@ -222,7 +223,7 @@ impl<'a, S: Simd> Bounds<'a, S> {
         self.part.load(&self.block.high[j])
     }
 
-    /// The nearest parameters inside.
+    /// Moves the parameters to the nearest ones inside the box.
     #[inline(always)]
     pub(super) fn project<const N: usize>(&self, parameters: &mut Parameters<S::f64s>) {
         unroll!(J in N => {

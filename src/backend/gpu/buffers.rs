@@ -30,8 +30,8 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    /// Rounded up, so that chunks of nearly the same size have the same; no binding holds more
-    /// than `most`.
+    /// These sizes rounded up, so that chunks of nearly the same size have equal ones; no binding holds
+    /// more than `most`.
     fn class(self, most: u64) -> Self {
         let round = |bytes: u64| bytes.next_power_of_two().min(most).max(bytes);
         Self {
@@ -49,7 +49,7 @@ impl Sizes {
     }
 }
 
-/// What a chunk has on a device.
+/// Buffers of a chunk on a device.
 #[derive(Debug)]
 pub(super) struct Buffers {
     sizes: Sizes,
@@ -60,9 +60,9 @@ pub(super) struct Buffers {
     pub(super) indices: Buffer,
     pub(super) parameters: Buffer,
     pub(super) sums: Buffer,
-    /// Where the host reads: the times when a kernel began and ended, then its `sums`.
+    /// Buffer that the host reads: the times when a kernel began and ended, then its `sums`.
     pub(super) staging: Buffer,
-    /// What takes these times, where the device has a clock.
+    /// Clock that takes these times, where the device has one.
     pub(super) clock: Option<Clock>,
 }
 
@@ -116,7 +116,7 @@ impl Buffers {
     }
 }
 
-/// Buffers that nobody uses: to make new ones is to have the driver clear as much memory.
+/// Buffers that are not in use: for new ones the driver would clear as much memory.
 #[derive(Debug, Default)]
 pub(super) struct Pool(Mutex<Vec<Buffers>>);
 
@@ -132,8 +132,8 @@ impl Pool {
         }
     }
 
-    /// Keeps `buffers`, and of the others those of their size only: no more than were in use at
-    /// once.
+    /// Keeps `buffers`, and of the other idle ones only those of the same size: no more than were in
+    /// use at once.
     pub(super) fn give_back(&self, buffers: Buffers) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|other| other.sizes == buffers.sizes);

@@ -10,14 +10,14 @@ use crate::error::{Error, Result};
 /// Longest wait for one submission: drivers give up on a kernel after seconds.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What there is on this machine.
+/// An adapter of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdapterSummary {
     /// Name by which `--device` finds it.
     pub name: String,
     /// Vulkan, Metal or DX12, with the driver.
     pub driver: String,
-    /// Whether it runs on the CPU.
+    /// Whether the adapter runs on the CPU.
     pub is_software: bool,
 }
 

@@ -27,10 +27,10 @@ pub(super) struct GpuEvaluator<'a> {
     height: u32,
     /// Places to evaluate, whole blocks.
     stars: usize,
-    /// Until they go back to the pool.
+    /// Buffers of the chunk, until they go back to the pool.
     buffers: Option<Buffers>,
     bind_group: wgpu::BindGroup,
-    /// What goes up at a step.
+    /// Parameters that go up at a step: the first of each star, then the second.
     columns: Vec<f32>,
 }
 
@@ -169,7 +169,7 @@ fn upload<T: Pod>(
     Ok(())
 }
 
-/// By what an integer pixel of a star is multiplied, and what is added then.
+/// Factor of an integer pixel of a star, and the number added then.
 fn scale_of(star: &BatchStar) -> [f32; 2] {
     let Scale {
         pedestal, range, ..
@@ -203,7 +203,7 @@ fn upload_integers(
         let cells = cells.chunks_exact(CELL).zip(out.chunks_exact_mut(CELL));
         for ((cell, out), (range, above)) in cells.zip(scales.iter().cycle()) {
             for (&value, out) in cell.iter().zip(out) {
-                // Saturates: what only fills up a row may be anything.
+                // Saturates: pixels that only fill up a row may be anything.
                 *out = (f64::from(value) * range + above).round() as u16;
             }
         }
@@ -223,7 +223,7 @@ fn write_cells(rows: &[Row<f32>], width: usize, out: &mut [f32]) {
     }
 }
 
-/// The time between two of a clock whose ticks last that many nanoseconds.
+/// Time between two readings of a clock; `tick` is in nanoseconds.
 fn ticks(begin: u64, end: u64, tick: f32) -> Duration {
     let nanoseconds = end.saturating_sub(begin) as f64 * f64::from(tick);
     Duration::from_nanos(nanoseconds as u64)
@@ -253,7 +253,7 @@ impl Evaluator for GpuEvaluator<'_> {
         let model = self.kernel.variant.model;
         let (n, terms) = (model.parameters().len(), shader::terms(model));
         let stars = self.stars;
-        // They go back to the pool only from a step that went well: others may be mapped still.
+        // Buffers go back to the pool only from a step that went well: others may still be mapped.
         let Some(buffers) = self.buffers.take() else {
             return Err(self.gpu.error("an earlier step has failed"));
         };
@@ -297,7 +297,7 @@ impl Evaluator for GpuEvaluator<'_> {
         let (sender, receiver) = mpsc::channel();
         let staging = buffers.staging.slice(..TIMES + bytes);
         staging.map_async(wgpu::MapMode::Read, move |result| {
-            // Nobody listens any more only where the wait below has failed.
+            // The receiver is gone only where the wait below has failed.
             let _ = sender.send(result);
         });
         self.gpu.wait(submission)?;

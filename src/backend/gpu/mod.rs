@@ -29,21 +29,21 @@ use device::Gpu;
 #[derive(Debug)]
 pub struct GpuBackend {
     gpu: Gpu,
-    /// In place of those that suit the adapter.
+    /// Lanes to a star, in place of the number that suits the adapter.
     lanes: Option<LanesPerStar>,
-    /// In place of what suits the adapter.
+    /// Whether pixels go up as integers, in place of the choice that suits the adapter.
     integers: Option<bool>,
-    /// In place of what suits the adapter.
+    /// Whether lanes add up in subgroups, in place of the choice that suits the adapter.
     subgroups: Option<bool>,
     /// Whether invocations can be numbered by subgroups, once that was asked.
     are_numbered: OnceLock<bool>,
-    /// Those compiled so far.
+    /// Kernels compiled so far.
     kernels: Mutex<Vec<Arc<Kernel>>>,
-    /// Those of chunks that are done.
+    /// Buffers of chunks that are done.
     pool: Pool,
 }
 
-/// A pipeline and what it was made for.
+/// A pipeline and the variant that it was made for.
 #[derive(Debug)]
 struct Kernel {
     variant: Variant,
@@ -84,8 +84,8 @@ impl GpuBackend {
         self
     }
 
-    /// The backend with lanes that add up in subgroups where the adapter has them, or not, whatever it
-    /// is.
+    /// The backend with lanes that add up in subgroups where the adapter has them, or not, whatever the
+    /// adapter.
     #[must_use]
     pub fn with_subgroups(mut self, subgroups: bool) -> Self {
         self.subgroups = Some(subgroups);

@@ -1,4 +1,4 @@
-//! Repeats lines of a shader, so that what they index has constant places and stays in registers.
+//! Repeats lines of a shader, so that the arrays in them have constant indices and stay in registers.
 
 use crate::kernel::Repeats;
 use crate::model::Model;
@@ -18,7 +18,7 @@ pub(super) const CELL: usize = 4;
 /// | `q in CELLS` | the cells of a row |
 /// | `i in CELL` | the pixels of a cell |
 ///
-/// and for what the [kernel](Model::shader_parts) of the model names.
+/// and for the repeats that the [kernel](Model::shader_parts) of the model names.
 pub(super) fn repeated(text: &str, model: &dyn Model, columns: usize) -> String {
     let mut out = String::new();
     let mut lines = text.lines();

@@ -14,7 +14,7 @@ use super::repeat::{CELL, repeated};
 /// Widest cutouts whose columns are unrolled: three registers a column, and seconds to compile.
 const MOST_COLUMNS: usize = 24;
 
-/// Invocations to a workgroup: what every adapter has at least, and enough to hide latency.
+/// Invocations to a workgroup: as many as every adapter has at least, and enough to hide latency.
 pub const WORKGROUP_SIZE: u32 = 64;
 
 /// How many invocations share the pixels of a star; must be a power of two that divides
@@ -26,15 +26,15 @@ impl LanesPerStar {
     /// One lane: as fast as it gets where there are more stars than invocations, and the only fast
     /// way on a software driver, where every barrier is a loop over the workgroup.
     pub const SINGLE: Self = Self(1);
-    /// As many as leave a workgroup one block of stars: ten thousand stars alone would not fill a
-    /// GPU.
+    /// Several lanes, one block of stars to a workgroup: ten thousand stars of one lane would not fill
+    /// a GPU.
     pub const SEVERAL: Self = Self(WORKGROUP_SIZE / LANES as u32);
     /// A whole workgroup.
     pub const WORKGROUP: Self = Self(WORKGROUP_SIZE);
-    /// What the tests cover.
+    /// Numbers of lanes that the tests cover.
     pub const TESTED: [Self; 4] = [Self::SINGLE, Self(2), Self::SEVERAL, Self::WORKGROUP];
 
-    /// What suits an adapter and cutouts of so many `pixels`: the first of these that applies.
+    /// Lanes that suit an adapter and cutouts of so many `pixels`: the first row that applies.
     ///
     /// | adapter | pixels | lanes | why |
     /// |---|---|---|---|
@@ -42,8 +42,8 @@ impl LanesPerStar {
     /// | software | any | [`SINGLE`](Self::SINGLE) | a lane is a place in a register, and there are few of these |
     /// | hardware | any | [`SEVERAL`](Self::SEVERAL) | latency is hidden by more invocations than a chunk has stars |
     ///
-    /// Where hardware has subgroups of as many lanes or more, these add up in them, else through the
-    /// memory of the workgroup with one barrier.
+    /// Where hardware has subgroups of as many lanes or more, the lanes add up in them, else through
+    /// the memory of the workgroup with one barrier.
     pub fn for_adapter(is_software: bool, pixels: usize) -> Self {
         let lanes = if is_software {
             Self::SINGLE
@@ -53,7 +53,7 @@ impl LanesPerStar {
         lanes.for_pixels(pixels)
     }
 
-    /// These, or a whole workgroup for cutouts of very many pixels.
+    /// These lanes, or a whole workgroup for cutouts of very many pixels.
     pub fn for_pixels(self, pixels: usize) -> Self {
         const MOST_ROUNDS: usize = 1 << 15;
         if pixels / self.0 as usize > MOST_ROUNDS {
@@ -74,12 +74,12 @@ const LOCAL: &str = include_str!("../../../shaders/invocation/local.wgsl");
 /// How invocations are numbered where those of a star are to share a subgroup.
 pub(super) const SUBGROUP: &str = include_str!("../../../shaders/invocation/subgroup.wgsl");
 
-/// What a kernel is made for.
+/// Variant of a kernel: everything that its text depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Variant {
     /// The model.
     pub model: &'static dyn Model,
-    /// What a residual costs.
+    /// The estimator: the cost of a residual.
     pub estimator: Estimator,
     /// Invocations to a star.
     pub lanes: LanesPerStar,
@@ -94,8 +94,8 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// For cutouts `width` pixels wide, whose pixels are numbers with a weight each, and lanes that add
-    /// up through the memory of a workgroup.
+    /// A variant for cutouts `width` pixels wide, whose pixels are numbers with a weight each, and
+    /// lanes that add up through the memory of a workgroup.
     pub fn new(
         model: &'static dyn Model,
         estimator: Estimator,

@@ -10,9 +10,9 @@ use super::shader::WORKGROUP_SIZE;
 /// Workgroups to look at.
 const GROUPS: u32 = 64;
 
-/// Whether every invocation of a workgroup has a number of its own in what `numbering` says, as it
-/// has where all subgroups are full. The language promises neither; every driver that is known does
-/// it, but sums of one that does not would be wrong.
+/// Whether `numbering` gives every invocation of a workgroup a number of its own, as it does where all
+/// subgroups are full. The language promises neither; every known driver does it, but on one that does
+/// not the sums would be wrong.
 pub(super) fn are_numbered(gpu: &Gpu, numbering: &str) -> bool {
     let device = &gpu.device;
     let constants = format!("const WORKGROUP_SIZE: u32 = {WORKGROUP_SIZE}u;\n");
@@ -58,7 +58,7 @@ pub(super) fn are_numbered(gpu: &Gpu, numbering: &str) -> bool {
     let submission = gpu.queue.submit([encoder.finish()]);
     let (sender, receiver) = mpsc::channel();
     staging.map_async(wgpu::MapMode::Read, .., move |result| {
-        // Nobody listens any more only where the wait below has failed.
+        // The receiver is gone only where the wait below has failed.
         let _ = sender.send(result);
     });
     let arrived = gpu.wait(submission).is_ok() && matches!(receiver.recv(), Ok(Ok(())));

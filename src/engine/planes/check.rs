@@ -1,5 +1,5 @@
-//! Whether planes of noise are what they are given for: the sky's noise before the fit of a stack
-//! and after that of an image, chi-square after both.
+//! Checks of planes of noise: the sky's noise before the fit of a stack and after the fit of an image,
+//! chi-square after both.
 
 use crate::catalog::Row;
 use crate::error::Result;
@@ -21,7 +21,7 @@ pub(in crate::engine) struct SkySample {
 }
 
 impl SkySample {
-    /// Of a stack of `n` cutouts.
+    /// An empty sample for a stack of `n` cutouts.
     pub(super) fn new(n: usize) -> Self {
         const SAMPLE: usize = 1000;
         Self {
@@ -32,7 +32,7 @@ impl SkySample {
         }
     }
 
-    /// Takes cutouts, of which the first has this number.
+    /// Takes cutouts; `first` is the number of the first one.
     pub(super) fn add(
         &mut self,
         first: usize,
@@ -71,7 +71,7 @@ impl SkySample {
 /// The variance of the sky of an image that has variances: their median over some of its pixels
 /// without a star.
 fn sky_variance(image: &Image, level: f64, noise: f64) -> Option<f64> {
-    /// Pixels that are looked at.
+    /// Number of pixels that are looked at.
     const SAMPLE: usize = 40_000;
     let variance = image.variance.as_ref()?.as_standard_layout();
     let pixels = image.pixels.as_standard_layout();
@@ -101,7 +101,7 @@ impl InputPlanes {
     ///
     /// # Errors
     ///
-    /// Where the planes are of another kind than they are given for.
+    /// An error where the planes are of another kind than they are given for.
     pub(in crate::engine) fn check_image(&self, image: &Image, measured: &Measured) -> Result<()> {
         let Some(file) = &self.noise else {
             return Ok(());
@@ -144,7 +144,7 @@ pub struct NoiseCheck(Vec<f64>);
 impl NoiseCheck {
     /// Takes rows of the input.
     pub fn add(&mut self, rows: &[Row]) {
-        /// As many say what all do.
+        /// Most rows that are taken: as many tell as much as all.
         const MOST: usize = 10_000;
         // A bright star shows any flaw of the model, and a faint one may be none. Where quality bits
         // mask a hundredth of all pixels, hardly a cutout has none of them.
@@ -161,7 +161,7 @@ impl NoiseCheck {
             .extend(clean.filter_map(|row| row.get("reduced_chi2")).take(room));
     }
 
-    /// Their median, where they are enough to tell.
+    /// Median of the chi-squares, where they are enough to tell.
     fn typical(mut self) -> Option<f64> {
         const FEWEST: usize = 8;
         if self.0.len() < FEWEST {

@@ -1,4 +1,4 @@
-//! A file of planes: one for each plane or cutout of an input, or one for all.
+//! A file of planes: one plane for each plane or cutout of an input, or one for all.
 
 use std::ops::Range;
 
@@ -20,14 +20,14 @@ pub(crate) struct PlanesFile {
     one: Option<Array3<f64>>,
 }
 
-/// What the values are.
+/// Meaning of the values of a file.
 #[derive(Debug, Clone, Copy)]
 enum Meaning {
     Mask(BadPixels),
     Noise(NoisePlane),
 }
 
-/// What the user says that values are.
+/// Meaning of the values of a file, as the user states it.
 #[derive(Debug)]
 pub(crate) enum Values {
     Mask(MaskRule),
@@ -63,14 +63,14 @@ impl PlanesFile {
         self.stack.dim().0
     }
 
-    /// Whether it says which pixels are bad.
+    /// Whether the file says which pixels are bad.
     #[cfg(feature = "report")]
     pub(crate) fn is_mask(&self) -> bool {
         matches!(self.meaning, Meaning::Mask(_))
     }
 
-    /// Whether a pixel is left out where the plane has this value: of a mask as it is, of noise
-    /// as a variance.
+    /// Whether a pixel is left out where the plane has this value: a mask's value as it is, a noise's as a
+    /// variance.
     pub(crate) fn is_bad(&self, value: f64) -> bool {
         match self.meaning {
             Meaning::Mask(bad) => bad.has(value),
@@ -78,7 +78,7 @@ impl PlanesFile {
         }
     }
 
-    /// The plane for the plane `at` of so many of the input `name`: a mask, or variances.
+    /// The mask or the variances for plane `at` of the `planes` of the input `name`.
     pub(crate) fn plane(
         &self,
         name: &str,
@@ -166,7 +166,7 @@ impl PlanesFile {
         })
     }
 
-    /// Says how many of all pixels of an input are left out.
+    /// Reports how many of all pixels of an input are left out.
     pub(super) fn report(&self, name: &str, bad: usize, all: usize) {
         let (option, path) = (self.option, &self.path);
         let advice = match self.meaning {
@@ -196,7 +196,7 @@ impl PlanesFile {
                 format!("{} of {name}", self.option),
                 format!("{kind} of 0 or more"),
                 match kind {
-                    // The lowest has the variance next to 0.
+                    // The lowest value has the variance next to 0.
                     NoisePlane::InverseVariance => format!("{pixels} below 0"),
                     _ => format!("{pixels} below 0, the lowest {lowest}"),
                 },
@@ -222,12 +222,12 @@ impl PlanesFile {
         Ok(())
     }
 
-    /// Holds the noise of the sky by the planes, one sigma, against the noise that is `seen`;
-    /// whether it differs, which is said.
+    /// Holds the noise of the sky by the planes, one sigma, against the noise that is `seen`; returns whether
+    /// they differ, with a message if so.
     ///
     /// # Errors
     ///
-    /// Where the planes are of another kind than they are given for.
+    /// An error where the planes are of another kind than they are given for.
     pub(super) fn judge(&self, name: &str, sigma: f64, seen: SkyNoise) -> Result<bool> {
         let Meaning::Noise(given) = self.meaning else {
             return Ok(false);
@@ -289,7 +289,7 @@ impl PlanesFile {
     }
 }
 
-/// So many pixels, in words.
+/// A number of pixels, in words.
 fn count(pixels: usize) -> String {
     match pixels {
         1 => "1 pixel".into(),
@@ -301,7 +301,7 @@ fn is_no_variance(variance: f64) -> bool {
     !(variance > 0.0 && variance.is_finite())
 }
 
-/// Takes the value from each pixel where the plane says so; the number of those.
+/// Takes the value from each pixel where the plane says so; returns the number of these pixels.
 pub(super) fn leave_out<D: Dimension>(
     pixels: &mut Array<f64, D>,
     plane: ArrayView<'_, f64, D>,
@@ -317,13 +317,13 @@ pub(super) fn leave_out<D: Dimension>(
     bad
 }
 
-/// What variances are.
+/// Count of the variances that are negative, and whether any is useful.
 #[derive(Debug, Default)]
 pub(super) struct Variances {
-    /// Those below 0, of pixels that have a value.
+    /// Number of variances below 0, of pixels that have a value.
     negative: usize,
     lowest: f64,
-    /// Whether one is a variance.
+    /// Whether at least one value is above 0 and finite.
     pub(super) is_useful: bool,
 }
 

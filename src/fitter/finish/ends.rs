@@ -15,7 +15,7 @@ use crate::numbers::unroll::{unroll, unroll_packed};
 use crate::solver::cholesky::sandwich;
 use crate::sums::ResidualSums;
 
-/// What is known of a block's stars at the solution, in units of the scaled pixels.
+/// A block's stars at the solution, in units of the scaled pixels.
 #[derive(Debug)]
 pub(super) struct Solution<'a> {
     pub(super) state: &'a StarBlock,
@@ -64,12 +64,12 @@ impl Default for Ends {
 }
 
 impl Ends {
-    /// Takes the masks back, to which every part adds.
+    /// Clears the masks, to which every part adds.
     pub(super) fn clear(&mut self) {
         (self.finite, self.outside, self.negative) = (0, 0, 0);
     }
 
-    /// Those of a part of a solution, where there are `N` parameters.
+    /// Fills in the ends of a part of a solution with `N` parameters.
     #[inline(always)]
     pub(super) fn fill<S: Simd, const N: usize>(
         &mut self,
@@ -126,7 +126,7 @@ impl Ends {
         });
     }
 
-    /// Writes the fit of a star in a lane. Number by number: a whole one would be made elsewhere and
+    /// Writes the fit of a star in a lane. Number by number: a whole fit would be made elsewhere and
     /// copied.
     pub(super) fn write(
         &self,
@@ -179,7 +179,7 @@ impl Ends {
         });
         flags.set(Flags::NEAR_BOUND, faults);
         *parameters = lane_of(&self.parameters, lane);
-        // Else what is held is a column; it has no variance, which says the same.
+        // In other coordinates a column is held: it has no variance, which says the same.
         *held = if system.is_model() { at_bound } else { 0 };
         *n_pixels = star.n_pixels;
         *free = !(fixed | at_bound) & (u8::MAX >> (MAX_PARAMETERS - system.coordinates().len()));

@@ -1,4 +1,4 @@
-//! What the curvature says of the parameters at the solution.
+//! Information on the parameters at the solution, from the curvature.
 
 use fearless_simd::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::solver::cholesky::{Factor, hold};
 use crate::solver::held_of_part;
 use crate::sums::NormalEquations;
 
-/// What the pixels say about the parameters of a block's stars at the solution.
+/// Information of the pixels on the parameters of a block's stars at the solution.
 #[derive(Debug)]
 pub(super) struct Information {
     /// Coordinates that are fixed or ended at a bound.
@@ -32,8 +32,8 @@ impl Default for Information {
 }
 
 impl Information {
-    /// What `equations` say of a part; every parameter must keep more than the share `clear` of its
-    /// information.
+    /// Fills in a part from `equations`; in a clear star every parameter keeps more than the share
+    /// `clear` of its information.
     #[inline(always)]
     pub(super) fn fill<S: Simd, const N: usize>(
         &mut self,
@@ -65,7 +65,7 @@ impl Information {
         self.clear |= part.bits(factor.regular & finite.simd_eq(part.splat(0.0)));
     }
 
-    /// Takes over what `other` says of the stars in `mask`.
+    /// Takes over the information of `other` on the stars in `mask`.
     pub(super) fn merge(&mut self, other: &Self, mask: LaneMask) {
         self.clear = self.clear & !mask | other.clear & mask;
         for (held, other) in self.held.iter_mut().zip(other.held) {

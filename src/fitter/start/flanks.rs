@@ -1,10 +1,10 @@
-//! Where the fit of a star starts whose core is missing: clipped, or a hole.
+//! Start of the fit of a star whose core is missing: clipped, or a hole.
 //!
-//! Moments of such a star are those of its flanks, which are wider than the star and lower. But a
-//! Gaussian is a parabola in its logarithm, flanks and all: `ln(light)` against the coordinates is a
-//! linear problem (R. A. Caruana et al. 1986, Anal. Chem. 58, 1162). Each pixel is weighted by the square of
-//! its light, first as it is and then as the parabola has it (H. Guo 2011, IEEE Signal Process.
-//! Mag. 28 (5), 134), as the logarithm of a faint one is hardly known.
+//! Moments of such a star are moments of its flanks: wider than the star, and lower. But a Gaussian is
+//! a parabola in its logarithm, flanks and all: `ln(light)` against the coordinates is a linear problem
+//! (R. A. Caruana et al. 1986, Anal. Chem. 58, 1162). Each pixel is weighted by the square of its
+//! light, first as it is and then as the parabola has it (H. Guo 2011, IEEE Signal Process. Mag. 28
+//! (5), 134), as the logarithm of a faint one is hardly known.
 
 mod missing;
 
@@ -17,20 +17,20 @@ use missing::{Core, lowest, neighbours, noise_of};
 /// Flanks end at this part of the light of the brightest of their pixels.
 const FAINTEST: f64 = 0.02;
 
-/// Standard deviations of its noise that the light of a pixel must have.
+/// Least light of a pixel, in standard deviations of its noise.
 const CLEAR: f64 = 3.0;
 
-/// Light that a pixel may have more than the one before it on the way out, as a part of it.
+/// Part by which a pixel may be brighter than the one before it on the way out.
 const RIPPLE: f64 = 0.1;
 
 /// Rounds of a background for the flanks, and flanks for the background.
 const ROUNDS: usize = 3;
 
-/// Longest and shortest axis of a star's light over each other, squared.
+/// Largest ratio of the axes of a star's light, squared.
 const LONGEST: f64 = 25.0;
 
-/// The moments that a star whose core is missing has as its flanks say, in the units of its pixels and
-/// the coordinates of its cutout; `None` where no core is missing, or it is not that star's.
+/// Moments of a star whose core is missing, from its flanks, in the units of its pixels and the
+/// coordinates of its cutout; `None` where no core is missing, or the core is another star's.
 pub(crate) fn moments_of_flanks(cutout: &Cutout, start: &Start) -> Option<Moments> {
     let Start::Moments { position, fwhm } = *start else {
         return None;
@@ -65,7 +65,7 @@ struct Flank {
     inverse_variance: f64,
 }
 
-/// The pixels that light has which falls from the edge of the core.
+/// The pixels whose light falls outwards from the edge of the core.
 struct Flanks(Vec<Flank>);
 
 impl Flanks {
@@ -83,7 +83,7 @@ impl Flanks {
             }
         };
         let light = |at: usize| cutout.data[at] - background;
-        // Downhill from the core: what is beyond a valley is another star's.
+        // Downhill from the core: light beyond a valley is another star's.
         let mut reached = core.is_in.clone();
         let mut queue = core.ring(cutout);
         for &at in &queue {
@@ -147,7 +147,7 @@ impl Flanks {
             return None;
         }
         let covariance = [yy / determinant, -xy / determinant, xx / determinant];
-        // Of the larger axis over the smaller, squared: (mean + root) / (mean - root).
+        // The larger axis over the smaller, squared, is (mean + root) / (mean - root).
         let mean = 0.5 * (xx + yy);
         let is_long = mean * mean > determinant * (1.0 + LONGEST).powi(2) / (4.0 * LONGEST);
         let x = covariance[0] * slope[0] + covariance[1] * slope[1];
@@ -230,7 +230,8 @@ fn with_light(cutout: &Cutout, shape: &Moments) -> Option<Moments> {
     })
 }
 
-/// The solution of a symmetric, positive definite system, by Cholesky's factors; `None` where it is not.
+/// The solution of a symmetric, positive definite system, by Cholesky's factors; `None` where the
+/// matrix is not positive definite.
 fn solved<const N: usize>(mut matrix: [[f64; N]; N], mut right: [f64; N]) -> Option<[f64; N]> {
     /// Share of itself that each diagonal element must keep.
     const LEAST: f64 = 1e-12;

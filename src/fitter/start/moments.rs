@@ -18,9 +18,9 @@ const RECENTERINGS: usize = 3;
 /// Where the stars of a block are expected.
 #[derive(Debug, Clone)]
 pub struct Expected {
-    /// Pixels from the centre of the first one; NaN: at the brightest spot.
+    /// Column of the centre, pixels from the centre of the first pixel; NaN: at the brightest spot.
     pub x: Row,
-    /// As `x`.
+    /// Row of the centre, pixels from the centre of the first pixel; NaN: at the brightest spot.
     pub y: Row,
     /// Full width at half maximum, pixels.
     pub fwhm: Row,
@@ -66,10 +66,10 @@ struct Cutouts<'a, S: Simd> {
 /// Pixels that need no memory from the heap.
 const FEW: usize = 256;
 
-/// Rows or columns that need none.
+/// Rows or columns that need no memory from the heap.
 const FEW_LINES: usize = 32;
 
-/// Part of a neighbourhood of 3 x 3 pixels that one is.
+/// Part of one pixel in a neighbourhood of 3 x 3 pixels.
 const NINTH: f64 = 1.0 / 9.0;
 
 impl<'a, S: Simd> Cutouts<'a, S> {
@@ -99,8 +99,8 @@ impl<'a, S: Simd> Cutouts<'a, S> {
     }
 
     /// The pixel whose 3 x 3 neighbourhood is brightest: a single hot pixel does not win against a
-    /// star. A pixel that is not used, such as those of a saturated core, is as bright as those
-    /// round it. There is no light beyond the cutout; where there is none at all it is the middle.
+    /// star. An unused pixel, as in a saturated core, is as bright as the pixels round it. Beyond the
+    /// cutout there is no light; without any light the middle pixel is taken.
     #[inline(always)]
     fn brightest(&self) -> (Lanes<S>, Lanes<S>) {
         match self.pixels.has_uniform_weights() {
@@ -109,7 +109,7 @@ impl<'a, S: Simd> Cutouts<'a, S> {
         }
     }
 
-    /// As [`brightest`](Self::brightest); `ALL` where every pixel is used.
+    /// The pixel that [`brightest`](Self::brightest) gives; `ALL` where every pixel is used.
     #[inline(always)]
     fn brightest_of<const ALL: bool>(&self) -> (Lanes<S>, Lanes<S>) {
         let register = self.pixels.register;
@@ -144,7 +144,8 @@ impl<'a, S: Simd> Cutouts<'a, S> {
         place
     }
 
-    /// Light of a pixel and of those above and below, and what part of nine is not used of them.
+    /// Light of a pixel and of the pixels above and below, and the unused among these, as a part of
+    /// nine.
     #[inline(always)]
     fn column<const ALL: bool>(&self, x: usize, y: usize) -> (Lanes<S>, Lanes<S>) {
         let (mut light, mut unused) = self.pixel::<ALL>(x, y);
@@ -159,7 +160,7 @@ impl<'a, S: Simd> Cutouts<'a, S> {
         (light, unused)
     }
 
-    /// Light of one pixel, and whether it is unused.
+    /// Light of one pixel, and a ninth if it is unused, else 0.
     #[inline(always)]
     fn pixel<const ALL: bool>(&self, x: usize, y: usize) -> (Lanes<S>, Lanes<S>) {
         let at = y * self.pixels.width + x;
@@ -310,8 +311,8 @@ impl<S: Simd> Sums<S> {
         (dx, dy, Lanes(finite.select(exists.0, zero.0)))
     }
 
-    /// Variances of the light along the rows, of both, along the columns, without the window of the
-    /// variance `square`; within the limits.
+    /// Variance of the light along the rows, covariance, variance along the columns, without the window
+    /// of the variance `square`; within the limits.
     #[inline(always)]
     fn variances(&self, square: Lanes<S>, (low, high): (Lanes<S>, Lanes<S>)) -> [Lanes<S>; 3] {
         let (zero, one) = (self.light.constant(0.0), self.light.constant(1.0));

@@ -1,5 +1,5 @@
 //! The derivatives of a model that is a product, as terms: functions of the column times functions of
-//! the row. What of them is summed along a row, and what becomes of that.
+//! the row. Here are their sums along a row, and the way from these to sums of the parameters.
 
 use super::{BACKGROUND, FLUX, Line, WIDTH, X, Y};
 use crate::numbers::matrix::{MAX_PACKED, Parameters, Symmetric, packed_index};
@@ -13,7 +13,7 @@ pub(super) const BY_CENTER: usize = 1;
 pub(super) const BY_WIDTH: usize = 2;
 pub(super) const ONE: usize = 3;
 
-/// Products of two of them.
+/// Products of two functions of the basis.
 pub(super) const PRODUCTS: usize = BASIS * (BASIS + 1) / 2;
 
 /// The model's derivatives: each term is the derivative by a parameter, made of a function of the
@@ -27,7 +27,7 @@ pub(super) const TERMS: [(usize, usize, usize); 6] = [
     (BACKGROUND, ONE, ONE),
 ];
 
-/// What [`TERMS`] are multiplied by.
+/// Multipliers of [`TERMS`]: the flux or 1.
 #[inline(always)]
 pub(super) fn scales<T: Real>(flux: T) -> [T; TERMS.len()] {
     let one = flux.constant(1.0);
@@ -74,8 +74,8 @@ pub(super) fn products<T: Real>(line: &Line<T>) -> [T; PRODUCTS] {
 /// Pairs of terms.
 pub(super) const PAIRS: usize = TERMS.len() * (TERMS.len() + 1) / 2;
 
-/// Adds to the sum of each pair of terms what a row has, from the products of the basis along it and
-/// those of its own functions.
+/// Adds a row to the sum of each pair of terms: `along` has the products of the basis, summed along the
+/// row, `across` those of the row's own functions.
 #[inline(always)]
 pub(super) fn add_pairs<T: Real>(
     pairs: &mut [T; PAIRS],
@@ -110,7 +110,7 @@ pub(super) fn matrix_of_pairs<T: Real>(flux: T, pairs: &[T; PAIRS]) -> Symmetric
     matrix
 }
 
-/// A quadratic form of the parameters' derivatives as one of the terms.
+/// A quadratic form of the parameters' derivatives as a form of the terms.
 #[inline(always)]
 pub(super) fn form_of_pairs<T: Real>(flux: T, matrix: &Symmetric<T>) -> [T; PAIRS] {
     let scales = scales(flux);
@@ -125,7 +125,7 @@ pub(super) fn form_of_pairs<T: Real>(flux: T, matrix: &Symmetric<T>) -> [T; PAIR
     form
 }
 
-/// Such a form in one row, as a form of the basis.
+/// A form of the terms in one row, as a form of the basis.
 #[inline(always)]
 pub(super) fn form_of_row<T: Real>(form: &[T; PAIRS], across: &[T; PRODUCTS]) -> [T; PRODUCTS] {
     let mut row = [form[0].constant(0.0); PRODUCTS];

@@ -1,4 +1,5 @@
-//! The photon transfer curve: how the scatter of pixels round the fits of bright stars grows with their light.
+//! The photon transfer curve: how the scatter of pixels round the fits of bright stars grows with their
+//! light.
 
 use super::{FoundGain, GainSource, PhotonNoise};
 use crate::cutout::Cutout;
@@ -7,11 +8,11 @@ use crate::model::{Model, Role};
 use crate::numbers::matrix::quadratic_form;
 use crate::numbers::median;
 
-/// Fewer tell nothing of how their shapes differ from the model.
+/// Fewest stars: fewer tell nothing of how their shapes differ from the model.
 const FEWEST_STARS: usize = 3;
 /// Pixels that a bin of the transfer curve has at least.
 const FEWEST_PIXELS: usize = 24;
-/// Part of the sky's variance that photons may add where nobody need know of them.
+/// Part of the sky's variance below which photons do not matter.
 const HARDLY_ANY: f64 = 0.3;
 /// Noise of the median of squares over that of their mean, for normal deviates.
 const MEDIAN_OF_SQUARES: f64 = 1.64;
@@ -22,14 +23,14 @@ const MEDIAN_SQUARE: f64 = 0.454_936;
 #[derive(Debug, Default)]
 pub(super) struct TransferCurve {
     points: Vec<Point>,
-    /// Stars that are in it.
+    /// Number of the stars in the curve.
     stars: usize,
 }
 
 /// A pixel on the photon transfer curve, in units of the sky's variance.
 #[derive(Debug, Clone, Copy)]
 struct Point {
-    /// Number of its star.
+    /// Number of the star of the pixel.
     star: usize,
     /// Light above the sky.
     light: f64,
@@ -49,7 +50,7 @@ impl TransferCurve {
     ) {
         /// Light below this part of the sky's noise says nothing.
         const LEAST_LIGHT: f64 = 0.5;
-        /// Where the fit takes more of the noise with it, its model counts as much as the noise.
+        /// Largest leverage of a pixel: beyond, the fit follows the noise too closely.
         const MOST_LEVERAGE: f64 = 0.7;
         let bad = Flags(Flags::SATURATED.0 | Flags::CENTROID_OUTSIDE.0 | Flags::NEGATIVE_FLUX.0);
         let is_good = fit.status == FitStatus::Converged && fit.flags.0 & bad.0 == 0 && noise > 0.0;
@@ -85,8 +86,8 @@ impl TransferCurve {
         self.stars += 1;
     }
 
-    /// How badly a model misses the shape of the stars, beside another: the mean square of the residuals, of
-    /// bright pixels as of faint ones.
+    /// Misfit of the stars' shapes, to compare models: the mean square of the residuals, in which bright and
+    /// faint pixels count alike.
     pub(super) fn misfit(&self) -> f64 {
         let terms = self
             .points
@@ -95,12 +96,12 @@ impl TransferCurve {
         terms.sum::<f64>() / (self.points.len() as f64 - 1.0).max(0.0)
     }
 
-    /// Whether the noise of most stars is that of the curve: what a model misses of their shapes differs from
-    /// star to star.
+    /// Whether the noise of most stars follows the curve: misfits of shape differ from star to star.
     fn is_alike(&self, slope: &Slope) -> bool {
-        /// Stars that may have another noise.
+        /// Part of the stars that may have another noise.
         const FEW: f64 = 0.25;
-        /// How far the mean square of a star's pixels may be from that of the curve, sigma and beside that.
+        /// Most that the mean square of a star's pixels, relative to the curve, may differ from 1: sigma, and
+        /// a constant.
         const SIGMA: f64 = 3.0;
         const AS_WELL: f64 = 0.25;
         let last = self
@@ -129,7 +130,7 @@ impl TransferCurve {
     pub(super) fn judge(&mut self) -> PhotonNoise {
         /// Parts of the stars that are left out in turn.
         const PARTS: usize = 8;
-        /// The sky round stars may have so much of the variance that it has elsewhere.
+        /// Most variance of the sky round stars, in units of its variance elsewhere.
         const SMOOTH: f64 = 2.0;
         let Some(brightest) = self.points.iter().map(|point| point.light).reduce(f64::max) else {
             return PhotonNoise::Hidden;
@@ -189,8 +190,8 @@ struct Bin {
     pixels: f64,
 }
 
-/// Pixels of like light together, which are sorted from faint to bright, a factor of 1.5 to a bin or as far as it takes to
-/// have pixels enough.
+/// Bins of the `curve`, which is sorted from faint to bright: each spans a factor of 1.5 in light, or more
+/// where it takes more to have pixels enough.
 fn bins(curve: &[Point]) -> Vec<Bin> {
     let mut bins = Vec::new();
     let mut from = 0;
@@ -215,7 +216,7 @@ fn bins(curve: &[Point]) -> Vec<Bin> {
     bins
 }
 
-/// How the transfer curve begins.
+/// Level and slope of the transfer curve at faint light.
 #[derive(Debug, Clone, Copy)]
 struct Slope {
     /// Variance without light, in units of the sky's.
@@ -226,11 +227,11 @@ struct Slope {
     error: f64,
 }
 
-/// How the transfer curve begins.
+/// Level and slope of the transfer curve at faint light.
 fn slope(bins: &[Bin]) -> Option<Slope> {
-    /// The sky's noise round stars is that of the mesh to this part, if nothing else is known.
+    /// Relative error of the sky's variance round stars, before the fit.
     const SKY: f64 = 0.5;
-    /// Times that the weights follow the curve.
+    /// Times that the weights are computed from the curve.
     const ROUNDS: usize = 6;
     if bins.is_empty() {
         return None;
@@ -244,7 +245,7 @@ fn slope(bins: &[Bin]) -> Option<Slope> {
         for terms in [3, 2] {
             let mut matrix = [[0.0; 3]; 3];
             let mut right = [0.0; 3];
-            // What is known of the sky.
+            // The sky as known before.
             matrix[0][0] = SKY.powi(-2);
             right[0] = SKY.powi(-2);
             let mut chi2 = 0.0;

@@ -1,4 +1,4 @@
-//! Symmetric systems of the twelve coordinates that a star of three colours has at most.
+//! Symmetric systems of up to twelve coordinates, as many as a star of three colours has.
 
 use crate::numbers::matrix::MAX_PARAMETERS;
 use crate::solver::cholesky::SMALLEST_PIVOT;

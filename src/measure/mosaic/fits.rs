@@ -37,7 +37,7 @@ pub(super) struct Work<'a> {
     pub(super) fitter: &'a Fitter,
 }
 
-/// Where a star is between two passes.
+/// State of a star between two passes.
 #[derive(Debug, Clone)]
 struct State {
     colors: Colors,
@@ -52,13 +52,13 @@ impl Work<'_> {
         pixels
     }
 
-    /// Light that a fit takes for that of the star of a number, in units of the gray image.
+    /// Light of neighbours that a fit takes for the star's, in units of the gray image.
     pub(super) fn contamination(&self, star: &Star, index: usize) -> f64 {
         let mut raw = self.frame.cut((star.x, star.y)).raw;
         self.crowd.leave_out(index, &mut raw, NOISE).flux
     }
 
-    /// How long a star is, as if all its light were in each pixel.
+    /// Ellipticity of a star, from pixels as if all its light were in each.
     pub(super) fn ellipticity(
         &self,
         fitted: &RoundStar,
@@ -95,7 +95,7 @@ impl Work<'_> {
             self.check(constraints)?;
         }
         let system = CoordinateSystem::new(model, constraints.iter().flatten());
-        // A step at the end does what is left to do, where no bound is in its way.
+        // A step at the end finishes the fit, where no bound is in its way.
         let is_box = |constraints: &Constraints| {
             let bounds = constraints.low.iter().chain(&constraints.high);
             bounds.into_iter().any(|bound| bound.is_finite())
@@ -180,8 +180,8 @@ impl Work<'_> {
         }
     }
 
-    /// What the user says of a star in terms of the gray one, whose flux is the sum of all and
-    /// whose sky has no level. Where there is a fit it starts from that.
+    /// Constraints of a star for its gray star, whose flux is the sum of all colours and whose sky has no
+    /// level. Where there is a fit before, the next one starts from it.
     fn of_gray(&self, constraints: Constraints, before: &Option<Fit>) -> Constraints {
         let mut gray = constraints;
         for (j, column) in self.fitter.model.columns().iter().enumerate() {
@@ -193,7 +193,7 @@ impl Work<'_> {
         gray
     }
 
-    /// Refuses to hold what is three numbers.
+    /// Refuses to fix or bound flux and background, which each colour has of its own.
     fn check(&self, constraints: &Constraints) -> Result<()> {
         for (j, column) in self.fitter.model.columns().iter().enumerate() {
             let is_several = matches!(column.role, Role::Flux | Role::Background);
@@ -257,7 +257,7 @@ impl Work<'_> {
         Ok(fits.into_iter().map(of).collect())
     }
 
-    /// Cutouts for least squares, whatever the estimator is.
+    /// Frame of cutouts for least squares, whatever the estimator is.
     fn guide(&self) -> Frame<'_> {
         let noise = match self.frame.noise {
             Noise::Counts { gain, .. } => Noise::Known {
@@ -272,7 +272,7 @@ impl Work<'_> {
         }
     }
 
-    /// The pixels of one colour, and where their fit starts.
+    /// The pixels of one colour, and the start of their fit.
     fn of_channel(
         &self,
         pixels: &StarPixels,

@@ -24,7 +24,7 @@ pub(super) struct Gray {
     pub(super) sky: Background,
     /// Saturated pixels have this value and above, others less.
     pub(super) saturation: f64,
-    /// By what pixels of each phase were multiplied.
+    /// Factors by which the pixels of each phase were multiplied.
     factors: [f64; 4],
 }
 
@@ -88,7 +88,7 @@ impl Gray {
             false => [1.0; 4],
         };
         let before = self.saturation;
-        // What tells nothing stays 0.
+        // Phases without information stay 0.
         let by: [f64; 4] = std::array::from_fn(|phase| match self.factors[phase] > 0.0 {
             true => factors[phase] / self.factors[phase],
             false => 0.0,
@@ -109,7 +109,7 @@ impl Gray {
         (self.saturation, self.factors) = (after, factors);
     }
 
-    /// Electrons to a unit of this image, where the raw one has that gain.
+    /// Electrons to a unit of this image, where the raw image has the given gain.
     pub(super) fn gain(&self, gain: Option<f64>, sky: &Sky, pattern: BayerPattern) -> Option<f64> {
         let noises = sky.median_noises();
         let green = pattern
@@ -120,8 +120,8 @@ impl Gray {
         (gain.is_finite() && gain > 0.0).then_some(gain)
     }
 
-    /// Light of all colours to a unit of this image, whose pixels are scaled to be as bright for a star of
-    /// these shares.
+    /// Light of all colours to a unit of this image, whose pixels are scaled such that a star of these shares
+    /// is as bright in all.
     pub(super) fn unit(&self, sky: &Sky, pattern: BayerPattern, shares: [f64; 3]) -> f64 {
         let noises = sky.median_noises();
         let units = (0..4)
@@ -132,10 +132,10 @@ impl Gray {
         units.fold(0.0, f64::max)
     }
 
-    /// What is found in it, and what is found in the green pixels alone and nowhere near that.
+    /// Detections in the image, and those in the green pixels alone that are near none of the former.
     pub(super) fn detect(&self, pattern: BayerPattern, options: &DetectOptions) -> Vec<Detection> {
-        /// Where the filter is narrower it sees one pixel, whose noise is that of its colour and not the
-        /// mean of all that significance is in units of.
+        /// Least width of the filter: a narrower one sees one pixel, with the noise of its colour, while
+        /// significance is in units of the mean noise.
         const NARROWEST: f64 = 2.0;
         let options = &DetectOptions {
             fwhm: options.fwhm.max(NARROWEST),
@@ -153,10 +153,10 @@ impl Gray {
             }
         });
         let green = detect_in(green.view(), &self.sky, options);
-        // Nearer than that they would be one star.
+        // Detections nearer than this are one star.
         let apart = 1.5 * options.fwhm;
         let is_new = |star: &Detection| {
-            // They are sorted by y.
+            // Detections are sorted by y.
             let first = found.partition_point(|other| other.y < star.y - apart);
             let near = found[first..].iter().take_while(|o| o.y <= star.y + apart);
             !near
@@ -169,8 +169,8 @@ impl Gray {
         found
     }
 
-    /// The part of the light of typical stars that each colour has, in the order of
-    /// [`Color::ALL`]; their sum is 1. Of an image in units of noise.
+    /// The part of the light of typical stars that each colour has, in the order of [`Color::ALL`]; their sum
+    /// is 1. The image is in units of noise.
     pub(super) fn shares(
         &self,
         sky: &Sky,
@@ -274,7 +274,7 @@ fn shares_of(
     (total > 0.0 && shares.iter().all(|share| share.is_finite())).then_some(shares)
 }
 
-/// Shares whose sum is 1, none of them too small to divide by; of no star a third each.
+/// Shares whose sum is 1, none of them too small to divide by; without a star, a third each.
 pub(super) fn normalized(fluxes: [f64; 3]) -> [f64; 3] {
     let total: f64 = fluxes.iter().map(|flux| flux.max(0.0)).sum();
     if !(total > 0.0 && total.is_finite()) {

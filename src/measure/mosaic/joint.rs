@@ -20,7 +20,7 @@ pub(super) struct ColorFit {
     pub(super) colors: ByColor,
 }
 
-/// What a fit has found of each colour, in the order of [`Color::ALL`].
+/// Results of a fit for each colour, in the order of [`Color::ALL`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ByColor {
     /// Flux and its error; NaN where there is none.
@@ -30,7 +30,7 @@ pub(super) struct ByColor {
 }
 
 impl ByColor {
-    /// Where nothing is known of them.
+    /// Colours of which nothing is known.
     pub(super) const NONE: Self = Self {
         fluxes: [(f64::NAN, f64::NAN); 3],
         light: None,
@@ -47,8 +47,8 @@ impl ColorFit {
     }
 }
 
-/// The places of a coordinate system's coordinates among those of a joint fit: the light of the three colours, then
-/// their levels, then what they share.
+/// The places of a coordinate system's coordinates among those of a joint fit: the light of the three
+/// colours, then their levels, then what they share.
 struct Layout {
     n: usize,
     light: usize,
@@ -79,7 +79,7 @@ impl Layout {
         }
     }
 
-    /// The places of the coordinates that make up one of the sum of all colours.
+    /// The places of the joint coordinates that make up a coordinate of the sum of all colours.
     fn places(&self, j: usize) -> impl Iterator<Item = usize> + Clone + use<> {
         let range = match j {
             j if j == self.light => 0..3,
@@ -93,14 +93,14 @@ impl Layout {
     }
 }
 
-/// A star's pixels by colour, and where its joint fit is.
+/// A star's pixels by colour, and the coordinates of its joint fit.
 struct Joint<'a> {
     model: &'static dyn Model,
     system: &'a CoordinateSystem,
     layout: Layout,
     width: usize,
     data: Vec<f64>,
-    /// 0 in the pixels of the other colours.
+    /// Weights for each colour; 0 in the pixels of the other colours.
     weights: [Vec<f64>; 3],
     free: Vec<bool>,
 }
@@ -112,8 +112,8 @@ struct Sums {
     curvature: Matrix,
 }
 
-/// Takes a fit of the gray star, whose shape is right but for the last digits, to the joint optimum, with
-/// the covariance there. `steps` says whether no bound is in the way of these digits.
+/// Takes a fit of the gray star, whose shape is right but for the last digits, to the joint optimum, with the
+/// covariance there. `steps` says whether steps are made: no bound is in their way.
 pub(super) fn finish(
     star: &StarPixels,
     fit: &Fit,
@@ -354,8 +354,8 @@ impl Joint<'_> {
         ColorFit { fit, colors }
     }
 
-    /// Sets the residuals in units in which the catalogue divides them by the sum of the fluxes, so that
-    /// they are to be compared with those of other images: to the light that their pixels have.
+    /// Sets the residuals relative to the light of their pixels' colours, to compare them with other images:
+    /// they are scaled for the catalogue, which divides them by the sum of the fluxes.
     fn measure_residuals(
         &self,
         star: &StarPixels,

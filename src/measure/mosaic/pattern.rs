@@ -10,7 +10,7 @@ use crate::measure::MeasureOptions;
 use crate::mosaic::{Bayer, BayerPattern, Channel, Color, Stated};
 use crate::numbers::median;
 
-/// What there is to say of where a mosaic is known from.
+/// Message about the source of a mosaic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Said {
     Nothing,
@@ -18,7 +18,7 @@ enum Said {
     Warning(String),
 }
 
-/// The mosaic of an image, if it has one; says what it is and where that is known from.
+/// The mosaic of an image, if it has one; says what the mosaic is and how it is known.
 ///
 /// # Errors
 ///
@@ -53,13 +53,14 @@ pub(super) fn mosaic_of(image: &Image, options: &MeasureOptions) -> Result<Optio
     Ok(mosaic)
 }
 
-/// The mosaic of an image, without a message: for pictures of the fits, of which all was said when they were made.
+/// The mosaic of an image, without a message: for pictures of the fits, of which all was said when they were
+/// made.
 #[cfg(feature = "report")]
 pub(super) fn silently(image: &Image, bayer: Bayer) -> Option<Mosaic> {
     decide(image, bayer).0
 }
 
-/// What the user, the header and the pixels say of an image.
+/// The mosaic of an image by the user, the header and the pixels, with its message.
 fn decide(image: &Image, bayer: Bayer) -> (Option<Mosaic>, Said) {
     match bayer {
         Bayer::None => (None, Said::Nothing),
@@ -78,7 +79,7 @@ fn decide(image: &Image, bayer: Bayer) -> (Option<Mosaic>, Said) {
     }
 }
 
-/// What header and pixels say of an image.
+/// The mosaic of an image by its header and pixels, with its message.
 fn found(image: &Image) -> (Option<Mosaic>, Said) {
     let stated = image.header.bayer.pattern_of(image.height());
     let seen = seen(image.pixels.view());
@@ -94,7 +95,7 @@ fn found(image: &Image) -> (Option<Mosaic>, Said) {
             );
             (None, Said::Warning(text))
         }
-        // What was made of a mosaic often has its card still: a plane of a cube is one colour.
+        // An image made of a mosaic often still has its card: a plane of a cube is one colour.
         (Stated::Pattern(pattern), None) if image.source.plane.is_some() => {
             let text = format!("colour filters {pattern} are not seen in this plane");
             (None, Said::Info(text))
@@ -176,7 +177,7 @@ impl Greens {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Seen {
     greens: Greens,
-    /// Noises differ as the levels do, which offsets of amplifiers do not make.
+    /// Whether noises differ as the levels do, which offsets of amplifiers do not cause.
     is_plain: bool,
     /// Levels of the four phases, units of the image.
     levels: [f64; 4],
@@ -185,7 +186,7 @@ struct Seen {
 /// Side of a patch of sky that is looked at, pixels, and most patches along each axis.
 const PATCH: usize = 16;
 const PATCHES: usize = 16;
-/// Patches that tell anything.
+/// Fewest patches that tell anything.
 const FEWEST: usize = 9;
 
 /// The mosaic that the sky of some patches shows: two levels on a diagonal are alike, and far from
@@ -224,7 +225,7 @@ fn seen(pixels: ArrayView2<'_, f64>) -> Option<Seen> {
         .fold(0.0, f64::max);
     // 1.4826 of a median deviation is sigma, a median has 1.2533 of the error of a mean.
     let error = 1.4826 * 1.2533 * error / root;
-    // That of the noise of 64 pixels, as a part of it: 1.17 / 8.
+    // Error of the noise of 64 pixels, as a part of that noise: 1.17 / 8.
     let noise_error = 0.15 / root;
 
     let greens = [Greens::First, Greens::Second].map(|greens| {

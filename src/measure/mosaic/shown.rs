@@ -20,7 +20,7 @@ use crate::numbers::matrix::Parameters;
 pub(crate) struct Shown {
     pattern: BayerPattern,
     channel: Channel,
-    /// Measured when it is first needed.
+    /// The sky, measured when it is first needed.
     sky: OnceLock<Sky>,
 }
 
@@ -34,9 +34,9 @@ impl Shown {
         })
     }
 
-    /// The pixels round a place on the scale of a star's row, `[[y, x]]`: with all colours as if each pixel
-    /// had the light of all, on the background that the row has; of one colour as they are, without the
-    /// others. The first are those in use, with their weights, the second also those that are not.
+    /// The pixels round a place on the scale of a star's row, `[[y, x]]`: with all colours, as if each pixel
+    /// had the light of all, on the background of the row; with one colour, its pixels as they are, without
+    /// the others. The first result holds the pixels in use, with their weights, the second also the others.
     pub(crate) fn cut(
         &self,
         image: &Image,

@@ -1,4 +1,4 @@
-//! The sky of a mosaic: that of each of its four phases.
+//! The sky of a mosaic, in each of its four phases.
 
 use ndarray::{ArrayView2, s};
 use rayon::prelude::*;
@@ -9,13 +9,13 @@ use crate::mosaic::{BayerPattern, Color};
 /// Level and noise of the sky in the pixels of each phase.
 #[derive(Debug, Clone)]
 pub(crate) struct Sky {
-    /// Of the images that every second pixel of every second row makes up.
+    /// Backgrounds of the four images that every second pixel of every second row makes up.
     phases: Vec<Background>,
 }
 
 impl Sky {
-    /// Measures that of `pixels`, `[[y, x]]`. Cells cover as much of the image as they do where it has
-    /// no mosaic.
+    /// Measures the sky of `pixels`, `[[y, x]]`. Cells cover as much of the image as they do without a
+    /// mosaic.
     pub(crate) fn estimate(pixels: ArrayView2<'_, f64>) -> Self {
         let (height, width) = pixels.dim();
         let cell = Background::cell_for(width, height) / 2;
@@ -29,7 +29,7 @@ impl Sky {
         }
     }
 
-    /// That of the pixels of a phase, in coordinates of half the size.
+    /// Sky in the pixels of a phase, in coordinates of half the size.
     pub(super) fn phase(&self, phase: usize) -> &Background {
         &self.phases[phase]
     }

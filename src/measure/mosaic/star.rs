@@ -9,7 +9,7 @@ use crate::model::{Model, Role};
 use crate::mosaic::{BayerPattern, Color};
 use crate::numbers::matrix::Parameters;
 
-/// What the cutouts of all stars of an image are made of.
+/// Image, sky and settings from which the cutouts of all stars are made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame<'a> {
     pub(super) image: &'a Image,
@@ -27,14 +27,14 @@ pub(super) struct StarPixels {
     /// Values as they are; weights are 1, or the inverse variances that the user gives.
     pub(super) raw: Cutout,
     noise: Noise,
-    /// Of the cutout's first pixel on.
+    /// Pattern from the cutout's first pixel on.
     pattern: BayerPattern,
-    /// Of the phases of that pattern.
+    /// Levels and noises of the sky in the phases of the pattern.
     levels: [f64; 4],
     noises: [f64; 4],
 }
 
-/// What a star of a known shape has of each colour.
+/// Light and level of each colour for a star of a known shape.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Colors {
     /// The model's parameter that is linear in the star's light, its flux or height.
@@ -44,7 +44,7 @@ pub(super) struct Colors {
 }
 
 impl Colors {
-    /// No star yet, of these shares.
+    /// Colours of these shares, before any fit.
     pub(super) fn of_shares(shares: [f64; 3]) -> Self {
         Self {
             amplitudes: shares,
@@ -61,7 +61,7 @@ impl Colors {
 impl<'a> Frame<'a> {
     /// The pixels round (`x`, `y`).
     pub(super) fn cut(&self, (x, y): (f64, f64)) -> StarPixels {
-        // What needs a sky is weighted by colours.
+        // Weights that need a sky are set later, by colour.
         let noise = match self.noise {
             Noise::Known { .. } => Noise::Unit,
             noise => noise,
@@ -91,7 +91,7 @@ impl<'a> Frame<'a> {
 }
 
 impl StarPixels {
-    /// Phase of each pixel, in their order.
+    /// Phase of each pixel, in the order of the pixels.
     pub(super) fn phases(&self) -> impl Iterator<Item = usize> + Clone + use<> {
         let width = self.raw.width;
         let rows = 0..self.raw.height;
@@ -134,7 +134,8 @@ impl StarPixels {
         above.collect()
     }
 
-    /// The star's profile in each pixel: the derivative of the model by what is linear in its light.
+    /// The star's profile in each pixel: the derivative of the model by the parameter that is linear in its
+    /// light.
     pub(super) fn profile(&self, model: &dyn Model, parameters: &Parameters) -> Option<Vec<f64>> {
         let light = model
             .parameters()
@@ -147,12 +148,12 @@ impl StarPixels {
         Some(pixels.map(value).collect())
     }
 
-    /// Weights of the pixels for a star of these colours, and what they are.
+    /// Weights of the pixels for a star of these colours, and their meaning.
     ///
-    /// Photon noise is that of the star's light in a pixel: of its profile, where that is known, and
-    /// the mean of what is left of it in the pixel and its neighbours, all colours on one scale, where
-    /// that stands out by 3 sigma. As in images without a mosaic, weights that follow each pixel's
-    /// noise would pull every fit low.
+    /// Photon noise comes from the star's light in a pixel: from its profile, where that is known, and from
+    /// the mean of the remaining light in the pixel and its neighbours, all colours on one scale, where this
+    /// mean stands out by 3 sigma. As in images without a mosaic, weights that follow each pixel's noise
+    /// would pull every fit low.
     pub(super) fn weights(
         &self,
         colors: &Colors,
@@ -204,8 +205,8 @@ impl StarPixels {
         (weights.collect(), Weighting::InverseVariance)
     }
 
-    /// The star as all its light were in each pixel: pixels of each colour above its sky, over the part
-    /// of the light that it has.
+    /// The star as if all its light were in each pixel: pixels above the sky of their colour, divided by the
+    /// part of the light that the colour has.
     pub(super) fn gray(&self, colors: &Colors, profile: Option<&[f64]>) -> Cutout {
         let shares = colors.shares();
         let (weights, weighting) = self.weights(colors, profile);
@@ -224,7 +225,7 @@ impl StarPixels {
         gray
     }
 
-    /// The value of a pixel of the gray star where the raw one is that.
+    /// The value of a pixel of the gray star, from the value `raw` of the pixel.
     #[cfg(feature = "report")]
     pub(super) fn gray_value(&self, raw: f64, row: usize, column: usize, colors: &Colors) -> f64 {
         let phase = crate::mosaic::phase(column, row);
@@ -247,8 +248,8 @@ impl StarPixels {
         only
     }
 
-    /// Light of each colour under a star of this profile, and the levels under it: a straight line
-    /// through the pixels of each. `None` where they do not determine one.
+    /// Light of each colour under a star of this profile, and the levels under it: a straight line through
+    /// the pixels of each. `None` where the pixels do not determine a line.
     pub(super) fn colors_of(&self, profile: &[f64], weights: &[f64]) -> Option<Colors> {
         /// Share of its information that an amplitude must keep beside the level.
         const SMALLEST: f64 = 1e-9;

@@ -1,10 +1,10 @@
 //! The sums of the elliptical Gaussian: polynomials of the second degree times one profile.
 //!
 //! With `u = (dx + shear dy) / a` every derivative of `star = flux g` is `g` times some of `1`, `u`,
-//! `dy`, `u^2`, `u dy`, `dy^2`. So a pixel adds to the powers of `u` in its row only, of the products
-//! of two derivatives to five and of their single sums to three; a row multiplies these by powers of
-//! `dy`, and once a star they become sums of the parameters. That is a third of the operations that
-//! every derivative at every pixel takes, and what is added to fits into registers.
+//! `dy`, `u^2`, `u dy`, `dy^2`. So a pixel adds only to the powers of `u` in its row: five for the
+//! products of two derivatives, three for their single sums; a row multiplies these by powers of `dy`,
+//! and once a star they become sums of the parameters. The operations are a third of those that every
+//! derivative at every pixel takes, and the sums of a row fit into registers.
 
 use std::f64::consts::{LN_2, PI};
 
@@ -24,8 +24,8 @@ use crate::sums::{NormalEquations, ResidualSums};
 #[derive(Debug, Clone, Copy)]
 pub struct ByPowers;
 
-/// The derivatives less what a wider star of the same flux loses in height (see [`add_row_and_column`]): by which
-/// parameter, and the powers of `u` and of `dy`.
+/// Terms of the derivatives, but for the height that a wider star of the same flux loses (see
+/// [`add_row_and_column`]): parameter, power of `u`, power of `dy`.
 const TERMS: [(usize, usize, usize); 7] = [
     (AMPLITUDE, 0, 0),
     (X, 1, 0),
@@ -45,17 +45,17 @@ const fn monomials(degree: usize) -> usize {
     (degree + 1) * (degree + 2) / 2
 }
 
-/// Place of `u^i dy^j`: those of lower degrees stand before.
+/// Place of `u^i dy^j`; monomials of lower degrees stand before.
 const fn monomial(i: usize, j: usize) -> usize {
     (i + j) * (i + j + 1) / 2 + j
 }
 
-/// What is the same for all pixels of a star.
+/// Numbers that are the same for all pixels of a star.
 struct Star<T> {
     flux: T,
     /// `1 / a`, `1 / b`.
     inverse: (T, T),
-    /// Of `g`.
+    /// Height of `g`.
     height: T,
     /// Factors of [`TERMS`].
     factors: [T; TERMS.len()],
@@ -77,7 +77,8 @@ impl<T: Real> Star<T> {
         }
     }
 
-    /// What is the same for all pixels of a row: `shear dy`, and the exponent of `g` where `u` is 0.
+    /// Numbers that are the same for all pixels of a row: `shear dy`, and the exponent of `g` where `u`
+    /// is 0.
     #[inline(always)]
     fn row(&self, p: &Parameters<T>, dy: T) -> (T, T) {
         let v = dy * self.inverse.1;
@@ -112,11 +113,11 @@ fn add_row_and_column<T: Real, const TO: usize, const FROM: usize>(
 
 /// Sums over products of the derivatives by two parameters.
 struct Products<T> {
-    /// Of `weight g^2 u^i dy^j`.
+    /// Sums of `weight g^2 u^i dy^j`.
     squares: [T; monomials(SQUARES)],
-    /// Of `weight g u^i dy^j`.
+    /// Sums of `weight g u^i dy^j`.
     singles: [T; monomials(SINGLES)],
-    /// Of the weights.
+    /// Sum of the weights.
     ones: T,
 }
 
@@ -156,7 +157,7 @@ fn add_powers<T: Real, const N: usize>(sums: &mut [T; N], value: T, u: T) {
             power = if I != 0 { power * u } else { power };
             sums[I] = sums[I] + power;
         } else {
-            // `power` is still that of one less.
+            // `power` still has an exponent of one less.
             sums[I] = power.mul_add(u, sums[I]);
         }
     });
@@ -168,7 +169,7 @@ fn add_row<T: Real, const N: usize, const ROW: usize>(sums: &mut [T; N], row: &[
     let mut power = dy.constant(1.0);
     unroll!(J in ROW => {
         power = if J != 0 { power * dy } else { power };
-        unroll!(I in ROW - J => {
+        unroll!(I in ROW.saturating_sub(J) => {
             let at = monomial(I, J);
             sums[at] = row[I].mul_add(power, sums[at]);
         });
@@ -215,8 +216,8 @@ impl<T: Real> Products<T> {
         matrix
     }
 
-    /// A quadratic form of the derivatives as polynomials: `g^2` times that of `squares`, plus `g`
-    /// times that of `singles`, plus `ones`.
+    /// A quadratic form of the derivatives as polynomials: `g^2` times the polynomial `squares`, plus
+    /// `g` times the polynomial `singles`, plus `ones`.
     #[inline(always)]
     fn of_form(star: &Star<T>, matrix: &Symmetric<T>) -> Self {
         let mut matrix = *matrix;
@@ -240,7 +241,7 @@ impl<T: Real> Products<T> {
         form
     }
 
-    /// Such polynomials in one row.
+    /// The polynomials of a form in one row.
     #[inline(always)]
     fn row_of_form(&self, dy: T) -> RowProducts<T> {
         RowProducts {
@@ -251,7 +252,7 @@ impl<T: Real> Products<T> {
     }
 }
 
-/// The polynomial of `u` that one of `u` and `dy` is in a row.
+/// The polynomial of `u` that a polynomial of `u` and `dy` becomes in a row.
 #[inline(always)]
 fn row_of_polynomial<T: Real, const N: usize, const ROW: usize>(
     polynomial: &[T; N],
@@ -259,7 +260,7 @@ fn row_of_polynomial<T: Real, const N: usize, const ROW: usize>(
 ) -> [T; ROW] {
     let mut row = [dy.constant(0.0); ROW];
     unroll!(I in ROW => {
-        unroll!(L in ROW - I => {
+        unroll!(L in ROW.saturating_sub(I) => {
             // Horner's scheme, from the highest power of dy.
             let j = ROW - 1 - I - L;
             row[I] = row[I].mul_add(dy, polynomial[monomial(I, j)]);
@@ -414,7 +415,7 @@ impl Kernel<EllipticalGaussian> for ByPowers {
     }
 }
 
-/// With a `SANDWICH` or without.
+/// The residual sums, with a `SANDWICH` or without.
 #[inline(always)]
 fn residual_sums<S: Simd, const SANDWICH: bool>(
     pixels: &RegisterPixels<'_, S>,
@@ -502,7 +503,7 @@ fn repeats_of_pairs() -> Repeats {
         .collect()
 }
 
-/// The terms of the derivatives with what a wider star loses in height, in the order of `factors` in
+/// The terms of the derivatives, with the height that a wider star loses, in the order of `factors` in
 /// `shaders/model/elliptical_gaussian.wgsl`.
 fn shader_terms() -> [(usize, usize, usize); TERMS.len() + 2] {
     let lower = [(LN_WIDTH_X, 0, 0), (LN_WIDTH_Y, 0, 0)];

@@ -9,17 +9,17 @@ use crate::rim::rim_noise;
 /// Fewest pixels of a hole that is a core.
 const SMALLEST_HOLE: usize = 4;
 
-/// Least part of the brightest light that the light round a hole must have, if the hole is a core, and that
-/// round a few saturated pixels, if the star is theirs.
+/// Least light round a hole that is a core, and round a few saturated pixels that are in a star, as
+/// parts of the brightest light.
 const BRIGHT: f64 = 0.5;
 const LIT: f64 = 0.3;
 
 /// Pixels side by side that are missing in the middle of a star.
 pub(super) struct Core {
-    /// Whether a pixel is one of them.
+    /// Whether a pixel of the cutout is one of the core.
     pub(super) is_in: Vec<bool>,
     pixels: Vec<usize>,
-    /// Their centroid.
+    /// Centroid of the pixels.
     pub(super) x: f64,
     pub(super) y: f64,
     /// Radius of a disc of as many pixels, and the distance of the furthest from the centroid.
@@ -28,7 +28,7 @@ pub(super) struct Core {
     is_saturated: bool,
 }
 
-/// All unused pixels that hang together with one of them.
+/// All unused pixels that are connected to the unused pixel `seed`.
 fn grown(cutout: &Cutout, seed: usize, seen: &mut [bool]) -> Vec<usize> {
     let mut pixels = vec![seed];
     seen[seed] = true;
@@ -46,7 +46,7 @@ fn grown(cutout: &Cutout, seed: usize, seen: &mut [bool]) -> Vec<usize> {
 }
 
 impl Core {
-    /// The core nearest to where the star is expected, or the largest where nothing is.
+    /// The core nearest to the place where the star is expected, or the largest if no place is given.
     pub(super) fn of(
         cutout: &Cutout,
         expected: Option<(f64, f64)>,
@@ -96,7 +96,7 @@ impl Core {
         for &at in &pixels {
             is_in[at] = true;
         }
-        // What is outside the image, or has no value, may hang on to a saturated core.
+        // Pixels outside the image, or without a value, may be connected to a saturated core.
         let is_saturated = |at: &&usize| cutout.saturated.binary_search(at).is_ok();
         let saturated: Vec<usize> = pixels.iter().filter(is_saturated).copied().collect();
         let inner = if saturated.is_empty() {
@@ -123,7 +123,7 @@ impl Core {
         }
     }
 
-    /// How far its nearest pixel is.
+    /// Distance of the core's nearest pixel.
     fn distance(&self, width: usize, x: f64, y: f64) -> f64 {
         let distance = |&at: &usize| ((at % width) as f64 - x).hypot((at / width) as f64 - y);
         self.pixels
@@ -132,7 +132,7 @@ impl Core {
             .fold(f64::INFINITY, f64::min)
     }
 
-    /// Used pixels that are next to it.
+    /// Used pixels next to the core.
     pub(super) fn ring(&self, cutout: &Cutout) -> Vec<usize> {
         let near = self.pixels.iter().flat_map(|&at| neighbours(cutout, at));
         let mut ring: Vec<usize> = near.filter(|&at| cutout.weight[at] > 0.0).collect();
@@ -141,8 +141,9 @@ impl Core {
         ring
     }
 
-    /// Whether missing pixels are where the star is brightest. A few saturated ones may be a hot pixel
-    /// beside it; those without a value may be bad, but some observatories give none where a pixel is saturated.
+    /// Whether the missing pixels are where the star is brightest. A few saturated pixels may be a hot
+    /// pixel beside it. Pixels without a value may be bad, but some observatories give saturated pixels
+    /// no value.
     fn is_in_star(&self, cutout: &Cutout) -> bool {
         let (width, height) = (cutout.width, cutout.height);
         let is_inside = |&at: &usize| {
@@ -169,15 +170,15 @@ impl Core {
         round - sky > share * (highest - sky) && round - sky > 5.0 * noise_of(cutout)
     }
 
-    /// What can be said where too few pixels stand out: a star of the expected width, as high at the
-    /// edge of the core as its brightest pixel is.
+    /// A guess for too few pixels that stand out: a star of the expected width, as high at the edge of
+    /// the core as the brightest pixel there.
     pub(super) fn guess(
         &self,
         cutout: &Cutout,
         background: f64,
         fwhm: Option<f64>,
     ) -> Option<Moments> {
-        /// Logarithm of the highest star over what is seen of it.
+        /// Largest logarithm of a star's height over its light at the edge of the core.
         const HIGHEST: f64 = 4.0;
         let ring = self.ring(cutout);
         let highest = ring
