@@ -20,7 +20,7 @@ use starfit::numbers::matrix::{MAX_PARAMETERS, Parameters};
 use starfit::numbers::real::Real;
 use starfit::solver::LevenbergMarquardt;
 
-/// The model.
+/// Gaussian on a background that slopes.
 #[derive(Debug)]
 pub(crate) struct TiltedGaussian;
 
@@ -37,7 +37,7 @@ const fn slope(name: &'static str) -> Parameter {
     Parameter {
         name,
         unit: "adu/pix2",
-        // It scales with the pixels and has no pedestal, as a flux.
+        // A slope scales with the pixels and has no pedestal, like a flux.
         role: Role::Flux,
         bounds: |_side| (f64::NEG_INFINITY, f64::INFINITY),
         rate: 1.0,
@@ -175,7 +175,7 @@ fn main() -> starfit::Result<()> {
         for (at, parameter) in TiltedGaussian::PARAMETERS.iter().enumerate() {
             let (found, truth) = (fits[0].parameters[at], truth[at]);
             println!("  {:10} {found:9.4}   truth {truth:9.4}", parameter.name);
-            // Single precision, of numbers that a pedestal of 100 was taken from.
+            // The error of single precision, for pixels less a pedestal of 100.
             assert!(
                 (found - truth).abs() < 1e-3 * truth.abs(),
                 "{name}: {}",

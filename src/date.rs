@@ -34,13 +34,13 @@ pub(crate) fn iso(seconds: i64) -> String {
 pub(crate) struct Written {
     /// Modified Julian day.
     pub(crate) day: i64,
-    /// Since the beginning of the day, microseconds; less than 0 or more than a day where a zone
-    /// is stated.
+    /// Time since the beginning of the day, microseconds; less than 0 or more than a day where a zone is
+    /// stated.
     pub(crate) time: Option<i64>,
 }
 
 impl Written {
-    /// Seconds since 1970; a day alone is its beginning.
+    /// Seconds since 1970; a day without a time counts from its beginning.
     #[cfg(feature = "report")]
     pub(crate) fn seconds(self) -> f64 {
         ((self.day - MJD_OF_1970) * DAY) as f64 + self.time.unwrap_or(0) as f64 * 1e-6
@@ -50,8 +50,8 @@ impl Written {
 /// Modified Julian day of 1970-01-01.
 pub(crate) const MJD_OF_1970: i64 = 40_587;
 
-/// What a date says: `2026-01-02T03:04:05.678`, with a space, a Z or a zone (`+02:00`) as well, or a
-/// day alone; `2026/01/02`; `02/01/97` of 1940 to 1999. `None` for anything else.
+/// Parses a date: `2026-01-02T03:04:05.678`, with a space, a Z or a zone (`+02:00`) as well, or a day
+/// alone; `2026/01/02`; `02/01/97` of 1940 to 1999. `None` for anything else.
 pub(crate) fn parse(text: &str) -> Option<Written> {
     let text = text.trim();
     let split = text.split_once(['T', ' ']);
@@ -91,7 +91,7 @@ pub(crate) fn clock(text: &str) -> Option<i64> {
     let mut parts = text.trim_end_matches('Z').split(':');
     let (hour, minute) = (whole(parts.next()?, 2)?, whole(parts.next()?, 2)?);
     let second: f64 = match parts.next() {
-        // Neither a sign nor the words that numbers may be.
+        // Refuses a sign, and the words that are numbers.
         Some(text) if text.starts_with(|c: char| c.is_ascii_digit()) => {
             text.trim().replace(',', ".").parse().ok()?
         }
@@ -115,13 +115,13 @@ fn without_zone(time: &str) -> Option<(&str, i64)> {
     Some((time, if sign == "-" { -ahead } else { ahead }))
 }
 
-/// A number of one to so many digits.
+/// A number of one to `digits` digits.
 fn whole(text: &str, digits: usize) -> Option<i64> {
     let is_number = (1..=digits).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_digit());
     is_number.then(|| text.parse().ok()).flatten()
 }
 
-/// `None` where there is no such day.
+/// Days from 1970 to a date; `None` where there is no such day.
 fn days_since_1970(year: i64, month: i64, day: i64) -> Option<i64> {
     let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let length = match month {

@@ -1,4 +1,4 @@
-//! What can stop a run. A star that cannot be fitted is never an error: it is a
+//! Errors that can stop a run. A star that cannot be fitted is never an error: it is a
 //! [`Fit`](crate::fit::Fit) with a [`FitStatus`](crate::fit::FitStatus).
 
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// A file holds something else than what was needed.
@@ -23,13 +23,13 @@ pub enum Error {
     Malformed {
         /// The file as the user named it.
         file: String,
-        /// Which part of it: a header keyword, a column, a line.
+        /// Part of the file: a header keyword, a column, a line.
         field: String,
-        /// What that part should be.
+        /// Value that was expected of the part.
         expected: String,
-        /// What it is.
+        /// Value that was found.
         found: String,
-        /// What the user can do.
+        /// Advice for the user.
         hint: Option<String>,
     },
     /// A file is sound, but of a kind that starfit does not read or write.
@@ -37,9 +37,9 @@ pub enum Error {
     Unsupported {
         /// The file as the user named it.
         file: String,
-        /// The kind.
+        /// The kind that is not supported.
         what: String,
-        /// What the user can do.
+        /// Advice for the user.
         hint: Option<String>,
     },
     /// An option or argument makes no sense, alone or with the others.
@@ -47,19 +47,19 @@ pub enum Error {
     Option {
         /// The option or the argument of the function.
         option: String,
-        /// What it should be.
+        /// Value that was expected.
         expected: String,
-        /// What it is.
+        /// Value that was found.
         found: String,
-        /// What the user can do.
+        /// Advice for the user.
         hint: Option<String>,
     },
     /// There is no device that can run the GPU backend, or it stopped working.
     #[error("{what}")]
     Device {
-        /// What went wrong, with the name of the adapter where there is one.
+        /// Failure of the device, with the name of the adapter where there is one.
         what: String,
-        /// What the user can do.
+        /// Advice for the user.
         hint: Option<String>,
     },
     /// The catalogue database refused a statement.
@@ -67,9 +67,9 @@ pub enum Error {
     Database {
         /// The database.
         path: PathBuf,
-        /// What SQLite said, and about what.
+        /// Message of SQLite, and its subject.
         message: String,
-        /// What the user can do.
+        /// Advice for the user.
         hint: Option<String>,
     },
 }
@@ -83,7 +83,7 @@ impl Error {
         }
     }
 
-    /// What the user can do about it.
+    /// Advice for the user about the error.
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Io { .. } => None,

@@ -1,8 +1,8 @@
 //! Pixels that are hot in many frames of one camera.
 //!
 //! In one frame a hot pixel may be a narrow star or a cosmic ray. Over the frames of a run a cosmic ray
-//! stays in its frame, and a star, even one that never moves, shines on the pixels beside it: their median over
-//! the frames tells light in a single pixel from the narrowest star.
+//! stays in its frame, and a star, even one that never moves, shines on the pixels beside it: the median
+//! of these pixels over the frames tells light in a single pixel from the narrowest star.
 
 use std::collections::HashMap;
 use std::iter;
@@ -14,29 +14,31 @@ use rayon::prelude::*;
 use crate::image::Image;
 use crate::numbers::median;
 
-/// Different frames that can tell.
+/// Least number of different frames that can tell hot pixels.
 pub const FEWEST_FRAMES: usize = 4;
 
-/// Frames of a run that are worth looking at: more tell hardly more.
+/// Most frames of a run that are worth looking at: further frames tell hardly more.
 pub const MOST_FRAMES: usize = 7;
 
 /// Part of the frames in which a hot pixel stands out.
 const MOST: f64 = 0.75;
 
-/// How far it stands out, sigma.
+/// How far a hot pixel stands out, sigma.
 const CLEAR: f64 = 8.0;
 
-/// Part of its light that the electronics of a detector may spill into each pixel beside it.
+/// Part of the light of a hot pixel that the electronics of a detector may spill into each pixel beside
+/// it.
 const SPILL: f64 = 0.03;
 
-/// How far the pixels beside it may be above that by chance, sigma of their median over the frames.
+/// How far the pixels beside a hot pixel may be above the spill by chance, sigma of their median over the
+/// frames.
 const CHANCE: f64 = 1.0;
 
-/// Pixels to the next one of the same colour in a Bayer mosaic: level and noise of a pixel are told by
-/// those at this distance, so that colours need not be known.
+/// Distance to the next pixel of the same colour in a Bayer mosaic: pixels at this distance tell the
+/// level and noise of a pixel, so that colours need not be known.
 const STEP: usize = 2;
 
-/// Pixels from the border that are not looked at: what tells levels is inside the image.
+/// Width of the border that is not looked at: the pixels that tell levels are then inside the image.
 const BORDER: usize = 2 * STEP;
 
 /// The pixels that are hot in most of some frames of a camera.
@@ -44,15 +46,15 @@ const BORDER: usize = 2 * STEP;
 pub struct HotPixels {
     /// (height, width) of the frames.
     dim: (usize, usize),
-    /// (row, column) of each, in order.
+    /// (row, column) of each hot pixel, in order.
     places: Vec<(usize, usize)>,
-    /// Different frames of that size that were looked at.
+    /// Number of different frames of this size that were looked at.
     frames: usize,
 }
 
 impl HotPixels {
-    /// The pixels that stand out alone in most of `frames`; none where fewer than [`FEWEST_FRAMES`] different
-    /// ones have the size that most of them have.
+    /// The pixels that stand out alone in most of `frames`; none where fewer than [`FEWEST_FRAMES`]
+    /// different frames have the size that most frames have.
     pub fn in_frames(frames: impl IntoIterator<Item = Image>) -> Self {
         let mut by_size: HashMap<(usize, usize), Vec<Vec<Peak>>> = HashMap::new();
         for frame in frames {
@@ -91,7 +93,7 @@ impl HotPixels {
         self.places.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no hot pixels.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
@@ -101,7 +103,7 @@ impl HotPixels {
         self.frames
     }
 
-    /// Takes the value from the hot pixels of an image, if it is as large as the frames were.
+    /// Removes the values of the hot pixels of an image, if the image is as large as the frames were.
     pub fn leave_out(&self, image: &mut Image) {
         if image.pixels.dim() == self.dim {
             for &place in &self.places {
@@ -115,23 +117,24 @@ impl HotPixels {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Peak {
     place: (usize, usize),
-    /// Above its level, in units of the noise.
+    /// Height above the level of the pixel, in units of the noise.
     height: f64,
-    /// Mean of the four beside it, each above its own level.
+    /// Mean of the four pixels beside it, each above its own level.
     beside: f64,
-    /// Mean of the eight next ones of its colour, above the level of those twice as far: in a mosaic a star of one
-    /// colour leaves the four beside it dark.
+    /// Mean of the eight next pixels of its colour, above the level of the pixels twice as far: in a
+    /// mosaic a star of one colour leaves the four pixels beside it dark.
     around: f64,
 }
 
-/// Whether the pixels beside one have no more light than a single pixel leaves there, in most of the frames in which
-/// it stands out: in some of them a star may be there too.
+/// Whether the pixels beside a pixel have no more light than a single pixel leaves there, in most of the
+/// frames in which the pixel stands out: in some of these frames a star may be there, too.
 fn are_alone(peaks: &[&Peak]) -> bool {
     let middle = |of: fn(&Peak) -> f64| {
         let mut all: Vec<f64> = peaks.iter().map(|peak| of(peak)).collect();
         median(&mut all).unwrap_or(f64::NAN)
     };
-    // The mean of four pixels has half the noise of one, so has that of eight above their level, and the median 1.25 times the error of a mean.
+    // The mean of four pixels has half the noise of one pixel, as has the mean of eight above their
+    // level; the median has 1.25 times the error of a mean.
     let chance = CHANCE * 0.5 * 1.25 / (peaks.len() as f64).sqrt();
     let most = SPILL * middle(|peak| peak.height) + chance;
     middle(|peak| peak.beside) < most && middle(|peak| peak.around) < most
@@ -161,8 +164,8 @@ fn peaks(pixels: ArrayView2<'_, f64>) -> Vec<Peak> {
     of_rows.flatten_iter().collect()
 }
 
-/// Marks the pixels of the middle row that are brighter than the four beside them and stand further than that above
-/// one of those around, as a peak does above their median.
+/// Marks the pixels of the middle row that are brighter than the four pixels beside them and stand
+/// further than `least` above one of the pixels around, as a peak does above their median.
 #[inline(always)]
 fn mark(rows: [&[f64]; 5], least: f64, marks: &mut [bool]) {
     let count = marks.len();
@@ -196,7 +199,7 @@ fn mark(rows: [&[f64]; 5], least: f64, marks: &mut [bool]) {
     }
 }
 
-/// The peak at a pixel that is brighter than those beside it, if it stands out.
+/// The peak at a pixel that is brighter than the pixels beside it, if the pixel stands out.
 fn peak(pixels: ArrayView2<'_, f64>, place: (usize, usize), noise: f64) -> Option<Peak> {
     let here = pixels[place];
     let height = (here - level(pixels, place, STEP)) / noise;
@@ -224,7 +227,7 @@ fn peak(pixels: ArrayView2<'_, f64>, place: (usize, usize), noise: f64) -> Optio
 
 /// Noise of a pixel above its level; `None` where there is none.
 fn noise(pixels: ArrayView2<'_, f64>) -> Option<f64> {
-    /// Pixels that tell it to a hundredth.
+    /// Number of pixels that tell the noise to a hundredth.
     const ENOUGH: usize = 10_000;
     let (height, width) = pixels.dim();
     let inner = height
@@ -243,7 +246,7 @@ fn noise(pixels: ArrayView2<'_, f64>) -> Option<f64> {
         .filter(|&noise| noise > 0.0)
 }
 
-/// The level of a pixel: the median of the eight that are so many columns or rows away.
+/// The level of a pixel: the median of the eight pixels that are `step` columns or rows away.
 fn level(pixels: ArrayView2<'_, f64>, place: (usize, usize), step: usize) -> f64 {
     let mut values = [0.0; 8];
     for (value, around) in iter::zip(&mut values, around(pixels, place, step)) {
@@ -252,7 +255,7 @@ fn level(pixels: ArrayView2<'_, f64>, place: (usize, usize), step: usize) -> f64
     median(&mut values).unwrap_or(f64::NAN)
 }
 
-/// The eight pixels that are so many columns or rows away.
+/// The eight pixels that are `step` columns or rows away.
 fn around(
     pixels: ArrayView2<'_, f64>,
     (row, column): (usize, usize),

@@ -1,4 +1,4 @@
-//! An image in memory, and what its header says about the detector.
+//! An image in memory, and the facts of its header about the detector.
 
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
@@ -22,9 +22,9 @@ pub struct Image {
     pub pixels: Array2<f64>,
     /// Variance of each pixel, of the same shape, where the user gives one.
     pub variance: Option<Array2<f64>>,
-    /// What the header says.
+    /// Facts of the header.
     pub header: Header,
-    /// Where its pixels are on the sky, where the header says so in a way that is supported.
+    /// Positions of the pixels on the sky, where the header has a WCS that is supported.
     pub wcs: Option<Wcs>,
 }
 
@@ -41,7 +41,7 @@ impl Image {
         }
     }
 
-    /// Takes the value from every pixel where `mask`, of the same shape, is not 0.
+    /// Removes the value of every pixel where `mask`, of the same shape, is not 0.
     ///
     /// # Panics
     ///
@@ -70,7 +70,7 @@ impl Image {
     }
 }
 
-/// Where pixels were read: enough to know again whether a file is still the same.
+/// The origin of pixels: enough to tell whether a file is still the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Source {
     /// Path as the user gave it, without the extension in brackets.
@@ -86,11 +86,11 @@ pub struct Source {
 }
 
 impl Source {
-    /// What the file system says of a file.
+    /// The source of a file, with its size and time by the file system.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where it cannot say anything.
+    /// [`Error::Io`] where the file system cannot tell them.
     pub fn of_file(path: &Path) -> Result<Self> {
         let metadata = fs::metadata(path).map_err(|error| Error::io(path, error))?;
         Ok(Self::new(path, &metadata))
@@ -131,12 +131,12 @@ impl Source {
 pub struct StatedGain {
     /// Keyword.
     pub keyword: String,
-    /// Its value, as written: electrons for each unit, a setting of the camera, or nothing.
+    /// Value of the card, as written: electrons for each unit, a setting of the camera, or nothing.
     pub value: f64,
 }
 
 impl Header {
-    /// What the most credible card says of the gain, believed or not.
+    /// The gain by the most credible card, believed or not.
     pub fn gain(&self) -> Option<f64> {
         self.gains.first().map(|gain| gain.value)
     }
@@ -146,7 +146,7 @@ impl Header {
 /// [`measure`](crate::measure) and the options decide what is believed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Header {
-    /// What cards say of the gain, electrons for each unit of the image, the most credible first.
+    /// Cards of the gain, electrons for each unit of the image, the most credible first.
     pub gains: Vec<StatedGain>,
     /// RDNOISE or READNOIS, electrons.
     pub read_noise: Option<f64>,
@@ -158,8 +158,8 @@ pub struct Header {
     /// like beside a day, or one of MJD-OBS, JD, DATE-BEG, EXPSTART and others; a day alone where
     /// no time is there.
     pub date: Option<String>,
-    /// Middle of the exposure, modified Julian date, UTC: DATE-AVG or MJD-AVG, else half the
-    /// exposure time after the start, which it is where no exposure time is known.
+    /// Middle of the exposure, modified Julian date, UTC: DATE-AVG or MJD-AVG, else half the exposure
+    /// time after the start, else the start, where no exposure time is known.
     pub mjd: Option<f64>,
     /// FILTER.
     pub filter: Option<String>,

@@ -1,11 +1,12 @@
 //! Memory for the pixels of whole images.
 
-/// So many zeros, in large pages where they are many.
+/// A vector of `count` zeros, in large pages where they are many.
 ///
-/// Linux hands memory out page by page, 4 kB each, as it is first written to: thousands of times for an image,
-/// which takes a tenth of all that is done with it. It has pages of 2 MB for those who ask.
+/// Linux hands memory out page by page, 4 kB each, at the first write to a page: thousands of times for
+/// an image, which takes a tenth of the time of all work on the image. On request Linux gives pages of 2
+/// MB.
 pub(crate) fn zeros<T: Copy + Default>(count: usize) -> Vec<T> {
-    // The standard library leaves to the system to clear them.
+    // The standard library leaves it to the system to clear the memory.
     let zeros = vec![T::default(); count];
     #[cfg(target_os = "linux")]
     ask_for_large_pages(&zeros);
@@ -21,9 +22,9 @@ pub(crate) fn zeros<T: Copy + Default>(count: usize) -> Vec<T> {
 fn ask_for_large_pages<T>(values: &[T]) {
     use rustix::mm::{Advice, madvise};
 
-    /// Every page size of the system divides it, but that of large pages.
+    /// A multiple of every page size of the system but the large one.
     const ALIGNED: usize = 1 << 16;
-    /// Less is not worth the call.
+    /// Least number of bytes that are worth the call.
     const LEAST: usize = 4 << 20;
     let bytes = size_of_val(values);
     if bytes < LEAST {
@@ -36,7 +37,7 @@ fn ask_for_large_pages<T>(values: &[T]) {
     };
     let length = length / ALIGNED * ALIGNED;
     // SAFETY: the range lies within `values`, and this advice changes no byte and no right of access.
-    // Without large pages, which is what an error says, all is as before.
+    // An error says that there are no large pages: then all is as before.
     let _ = unsafe {
         madvise(
             start.wrapping_add(before).cast_mut().cast(),

@@ -1,5 +1,5 @@
-//! The colour filters that the pixels of a one-shot colour camera have: Bayer's pattern, what headers
-//! say of it, and what the user does.
+//! The colour filters of the pixels of a one-shot colour camera: Bayer's pattern, as headers and the user
+//! state it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ pub enum Color {
 }
 
 impl Color {
-    /// In the order of the columns of the catalogue.
+    /// Every colour, in the order of the columns of the catalogue.
     pub const ALL: [Self; 3] = [Self::Red, Self::Green, Self::Blue];
 
     /// Name on the command line.
@@ -28,7 +28,7 @@ impl Color {
         }
     }
 
-    /// Columns of its flux and of the error of that.
+    /// Columns of the flux of the colour, and of the error of the flux.
     pub fn columns(self) -> [&'static str; 2] {
         match self {
             Self::Red => ["flux_r", "flux_r_err"],
@@ -37,7 +37,7 @@ impl Color {
         }
     }
 
-    /// Place in [`Color::ALL`].
+    /// Place of the colour in [`Color::ALL`].
     pub(crate) fn place(self) -> usize {
         self as usize
     }
@@ -108,7 +108,7 @@ impl BayerPattern {
     }
 }
 
-/// Which of the four pixels of a pattern the one in column `x` of row `y` is.
+/// Number of the pixel in column `x` of row `y` among the four pixels of a pattern.
 pub(crate) fn phase(x: usize, y: usize) -> usize {
     2 * (y % 2) + x % 2
 }
@@ -121,15 +121,15 @@ impl fmt::Display for BayerPattern {
     }
 }
 
-/// What the user says of a mosaic.
+/// The mosaic as the user states it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Bayer {
-    /// What the header says; where it says nothing, what the pixels show.
+    /// The mosaic of the header; where the header states nothing, the mosaic that the pixels show.
     #[default]
     Auto,
-    /// There is none: every pixel is like the others.
+    /// No mosaic: every pixel is like the others.
     None,
-    /// This one, of the rows in the order in which they are stored.
+    /// This pattern, of the rows in the order in which they are stored.
     Pattern(BayerPattern),
 }
 
@@ -161,10 +161,10 @@ impl FromStr for Bayer {
 /// Which colours of a mosaic are fitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Channel {
-    /// All, with one shape and place and a flux for each.
+    /// All colours, with one shape and place and a flux for each.
     #[default]
     All,
-    /// One; the pixels of the others have no weight.
+    /// One colour; the pixels of the other colours have no weight.
     One(Color),
 }
 
@@ -191,25 +191,25 @@ impl FromStr for Channel {
     }
 }
 
-/// What a header says of a mosaic, as it is written there.
+/// Cards of a header about a mosaic, as they are written there.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BayerCards {
     /// BAYERPAT or COLORTYP: the pattern from the top of the picture on.
     pub pattern: Option<String>,
     /// XBAYROFF or BAYOFFX: the column of the pattern that the first pixel is in.
     pub x_offset: Option<f64>,
-    /// YBAYROFF or BAYOFFY: the same of the row.
+    /// YBAYROFF or BAYOFFY: the row of the pattern that the first pixel is in.
     pub y_offset: Option<f64>,
     /// ROWORDER: TOP-DOWN or BOTTOM-UP; TOP-DOWN where it is missing, as cameras write.
     pub row_order: Option<String>,
 }
 
-/// What the cards of a header amount to.
+/// The mosaic that the cards of a header state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stated {
-    /// They state no mosaic.
+    /// No mosaic.
     Nothing,
-    /// One in the order in which rows are stored.
+    /// A pattern in the order in which rows are stored.
     Pattern(BayerPattern),
     /// Something that is none of Bayer's patterns, X-Trans for example, or offsets that are no whole numbers.
     Unknown(String),
@@ -228,11 +228,11 @@ const MONOCHROME: [&str; 8] = [
 ];
 
 impl BayerCards {
-    /// The pattern of an image of that many rows.
+    /// The pattern of an image of `height` rows.
     ///
-    /// A pattern is that of the picture from its top on, so that where rows are stored from the
-    /// bottom up the last one has the first row of the pattern; offsets count in the order in which rows
-    /// are stored. Siril does the same.
+    /// A pattern begins at the top of the picture: where rows are stored from the bottom up, the last row
+    /// has the first row of the pattern. Offsets count in the order in which rows are stored. Siril does
+    /// the same.
     pub fn pattern_of(&self, height: usize) -> Stated {
         let Some(text) = self.pattern.as_deref().map(str::trim) else {
             return Stated::Nothing;

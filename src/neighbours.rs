@@ -1,4 +1,4 @@
-//! Which of many positions have another one near.
+//! Finds the positions that have another position near.
 
 use std::collections::HashMap;
 
@@ -11,8 +11,8 @@ pub(crate) struct Neighbours<'a> {
 }
 
 impl<'a> Neighbours<'a> {
-    /// Prepares to find neighbours closer than `distance`. Positions that are not finite have none
-    /// and are none.
+    /// Prepares to find neighbours closer than `distance`. Positions that are not finite have no
+    /// neighbours and are no neighbours.
     pub(crate) fn new(positions: &'a [(f64, f64)], distance: f64) -> Self {
         let mut cells: HashMap<_, Vec<usize>> = HashMap::new();
         for (index, position) in positions.iter().enumerate() {
@@ -30,12 +30,12 @@ impl<'a> Neighbours<'a> {
         }
     }
 
-    /// Whether another position is closer to the one at `index` than the distance.
+    /// Whether another position is closer to the position at `index` than the distance.
     pub(crate) fn has_neighbour(&self, index: usize) -> bool {
         self.near(index).next().is_some()
     }
 
-    /// The other positions that are closer to the one at `index` than the distance.
+    /// The other positions that are closer to the position at `index` than the distance.
     pub(crate) fn near(&self, index: usize) -> impl Iterator<Item = usize> {
         let here = self.positions[index];
         let (column, row) = cell(here, self.distance);

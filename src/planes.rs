@@ -1,7 +1,7 @@
-//! Planes beside an image: what their values say of its pixels.
+//! Planes beside an image, which state the noise of its pixels or bad pixels.
 //!
-//! Observatories write the noise of each pixel in one of three ways ([`NoisePlane`]) and bad pixels
-//! in as many ([`MaskRule`]). [`judge`] holds a noise plane against the noise that the image shows.
+//! Observatories write the noise of each pixel in one of three ways ([`NoisePlane`]) and bad pixels in as
+//! many ([`MaskRule`]). [`judge`] compares a noise plane with the noise that the image shows.
 
 mod bits;
 mod sky;
@@ -17,7 +17,7 @@ pub use sky::{Claim, SkyNoise, Verdict, cutout_noise, judge};
 /// Values converted by one core at a time.
 const PART: usize = 1 << 14;
 
-/// What the values of a noise plane are.
+/// Kind of the values of a noise plane.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum NoisePlane {
     /// The square of the noise of each pixel, in the square of the image's unit.
@@ -33,7 +33,7 @@ impl NoisePlane {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::Variance, Self::Error, Self::InverseVariance];
 
-    /// The option of `starfit fit` that takes it.
+    /// The option of `starfit fit` that takes a plane of this kind.
     pub fn option(self) -> &'static str {
         match self {
             Self::Variance => "--variance",
@@ -42,7 +42,7 @@ impl NoisePlane {
         }
     }
 
-    /// Its name in the settings of a run.
+    /// Name of the kind in the settings of a run.
     pub fn name(self) -> &'static str {
         match self {
             Self::Variance => "variance",
@@ -56,7 +56,8 @@ impl NoisePlane {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The variance that a value says. A value below 0 gives one below 0, which is no variance.
+    /// The variance by a value of the plane. A value below 0 gives a result below 0, which is no
+    /// variance.
     pub fn to_variance(self, value: f64) -> f64 {
         match self {
             Self::Variance => value,
@@ -65,7 +66,7 @@ impl NoisePlane {
         }
     }
 
-    /// The value that says this variance.
+    /// The value of the plane for this variance.
     pub fn of_variance(self, variance: f64) -> f64 {
         match self {
             Self::Variance => variance,
@@ -94,9 +95,9 @@ impl NoisePlane {
         }
     }
 
-    /// What an extension of that name has in it, by the habits of observatories and pipelines:
-    /// `ERR` of HST and JWST, `STAT` of MUSE, `VARIANCE` of Rubin, `IVAR` of SDSS and DESI, `UNCERT` of astropy.
-    /// Weights (`WHT`) are taken for inverse variances.
+    /// Kind of the values in an extension of that name, by the habits of observatories and pipelines:
+    /// `ERR` of HST and JWST, `STAT` of MUSE, `VARIANCE` of Rubin, `IVAR` of SDSS and DESI, `UNCERT` of
+    /// astropy. Weights (`WHT`) are taken for inverse variances.
     pub fn of_extension(name: &str) -> Option<Self> {
         const NAMES: [(NoisePlane, &[&str]); 3] = [
             (
@@ -117,7 +118,7 @@ impl NoisePlane {
         found.map(|(kind, _)| *kind)
     }
 
-    /// What astropy's `UTYPE` card of an uncertainty says.
+    /// Kind of the values by astropy's `UTYPE` card of an uncertainty.
     pub fn of_utype(utype: &str) -> Option<Self> {
         match utype.trim() {
             "StdDevUncertainty" => Some(Self::Error),
@@ -129,7 +130,7 @@ impl NoisePlane {
 }
 
 impl fmt::Display for NoisePlane {
-    /// In words, of many.
+    /// Writes the kind in words, in the plural.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Variance => "variances",

@@ -21,7 +21,7 @@ pub use read::read_stars;
 /// Stars below which another core is not worth waking.
 pub(crate) const WORTH_A_CORE: usize = 64;
 
-/// One thing to fit.
+/// One star to fit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Star {
     /// Running number in its image or list.
@@ -32,7 +32,7 @@ pub struct Star {
     pub y: f64,
 }
 
-/// Stars to fit, and what else is known of them.
+/// Stars to fit, and everything else that is known of them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StarList {
     /// The file, for messages.
@@ -41,9 +41,10 @@ pub struct StarList {
     pub stars: Vec<Star>,
     /// Whether the list says where the stars are in an image; else x and y are NaN.
     pub has_pixels: bool,
-    /// Where the stars are on the sky, NaN where one has no position, if the list says so.
+    /// Positions of the stars on the sky, NaN where a star has none, if the list has positions on the
+    /// sky.
     pub sky: Option<Vec<Sky>>,
-    /// What the list calls the stars; empty if it has no names.
+    /// Names of the stars; empty if the list has no names.
     pub names: Vec<Option<Arc<str>>>,
     /// Further columns.
     pub columns: Vec<Column>,
@@ -56,8 +57,8 @@ pub struct Column {
     pub name: String,
     /// A value for each star, NaN where there is none.
     pub values: Vec<f64>,
-    /// The first field that is no number: its place, as `line 3`, and what it is. Names and remarks
-    /// are columns too: it is an error only where a number is asked for.
+    /// The first field that is no number: its place, as `line 3`, and its text. Names and remarks are
+    /// columns, too: a text is an error only where a number is asked for.
     pub text: Option<(String, String)>,
 }
 
@@ -93,7 +94,7 @@ impl StarList {
         self.columns[column].values[star]
     }
 
-    /// What the list calls a star.
+    /// Name of a star in the list.
     pub fn name(&self, star: usize) -> Option<&Arc<str>> {
         self.names.get(star)?.as_ref()
     }

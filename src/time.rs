@@ -50,7 +50,7 @@ pub(crate) enum Scale {
 }
 
 impl Scale {
-    /// The one that TIMESYS names; what follows its first word is a realisation, as in `TT(TAI)`.
+    /// The scale that TIMESYS names; the text after its first word is a realisation, as in `TT(TAI)`.
     pub(crate) fn by_name(name: &str) -> Option<Self> {
         let name = name.trim().to_uppercase();
         let word = name.split(|c: char| !c.is_ascii_alphanumeric()).next()?;
@@ -78,7 +78,7 @@ impl Scale {
 pub(crate) struct Instant(i64);
 
 impl Instant {
-    /// What a calendar and a clock of that scale show: a day, MJD, and microseconds since its
+    /// The instant by a calendar and a clock of that scale: a day, MJD, and microseconds since its
     /// beginning.
     pub(crate) fn new(day: i64, time: i64, scale: Scale) -> Self {
         let leaps = if scale == Scale::Utc {
@@ -89,7 +89,8 @@ impl Instant {
         Self(day * DAY + time + leaps * SECOND - scale.ahead())
     }
 
-    /// A modified Julian date, to the millisecond: a double has no more of a Julian one.
+    /// The instant of a modified Julian date, to the millisecond: a double has no more digits of a Julian
+    /// date.
     pub(crate) fn from_mjd(day: i64, part: f64, scale: Scale) -> Self {
         let length = if scale == Scale::Utc {
             day_length(day)
@@ -104,7 +105,7 @@ impl Instant {
         Self(self.0.saturating_add((seconds * 1e6).round() as i64))
     }
 
-    /// From another one to this one.
+    /// Seconds from another instant to this one.
     pub(crate) fn seconds_since(self, other: Self) -> f64 {
         (self.0 - other.0) as f64 * 1e-6
     }

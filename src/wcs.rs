@@ -5,9 +5,9 @@
 //! the rotation from its native sphere, and the reference system to ICRS. It agrees with
 //! `astropy.wcs` and `SkyCoord` within 0.01 mas.
 //!
-//! What is not supported is an error, never a wrong position: other distortions (TNX, ZPX, TPD,
-//! lookup tables), other projections (AZP, SZP, AIR, BON, PCO, quad cubes, HEALPix, tables),
-//! ecliptic and planetary coordinates, GAPPT, PV cards that move the fiducial point.
+//! Unsupported parts are an error, never a wrong position: other distortions (TNX, ZPX, TPD, lookup
+//! tables), other projections (AZP, SZP, AIR, BON, PCO, quad cubes, HEALPix, tables), ecliptic and
+//! planetary coordinates, GAPPT, PV cards that move the fiducial point.
 
 mod axes;
 mod distortion;
@@ -27,8 +27,8 @@ use rotation::{Matrix3, Orientation, angles, direction, dot, rotate, transpose};
 
 use crate::io::fits::Value;
 
-/// How far from its position the pixel of a star may be, radians: 2 mas, as much as rounding makes
-/// at the limb of an orthographic projection.
+/// Largest distance of the pixel of a star from the star's position, radians: 2 mas, as much as rounding
+/// makes at the limb of an orthographic projection.
 const TOLERANCE: f64 = 1e-8;
 
 /// Why the WCS of an image is not used, in words.
@@ -59,12 +59,12 @@ impl Sky {
         direction(self.ra.to_radians(), self.dec.to_radians())
     }
 
-    /// Where a vector, of any length, points to.
+    /// The position that a vector of any length points to.
     pub(crate) fn of_direction(direction: [f64; 3]) -> Self {
         let (ra, dec) = angles(direction);
         let ra = ra.to_degrees().rem_euclid(360.0);
         Self {
-            // What is a rounding below 0 would be 360.
+            // A value below 0 by rounding would be 360.
             ra: if ra < 360.0 { ra } else { 0.0 },
             dec: dec.to_degrees(),
         }
@@ -96,13 +96,13 @@ pub struct Wcs {
 }
 
 impl Wcs {
-    /// The WCS of the first two axes. `lookup` gives the value of a keyword, `None` where there is
-    /// no such card, and an error for a card that cannot be believed. `Ok(None)` is: the keywords
-    /// say nothing about the sky.
+    /// The WCS of the first two axes. `lookup` gives the value of a keyword, `None` where there is no
+    /// such card, and an error for a card that cannot be believed. `Ok(None)` means that the keywords say
+    /// nothing about the sky.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`] where they do, and positions by them would be wrong or are nowhere.
+    /// [`Unsupported`] where the keywords do, and positions by them would be wrong or are nowhere.
     pub fn from_header(
         lookup: impl Fn(&str) -> Result<Option<Value>, Unsupported>,
     ) -> Result<Option<Self>, Unsupported> {
@@ -174,14 +174,14 @@ impl Wcs {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`] where it describes none.
+    /// [`Unsupported`] where the text describes none.
     pub fn from_text(text: &str) -> Result<Self, Unsupported> {
         let cards = keywords::read_text(text)?;
         let wcs = Self::from_header(|keyword| Ok(cards.get(keyword).cloned()))?;
         wcs.ok_or_else(|| Unsupported("no celestial axes".into()))
     }
 
-    /// The keywords that it is made from, as cards of a FITS header, one a line.
+    /// The keywords that the WCS is made from, as cards of a FITS header, one a line.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -242,7 +242,7 @@ impl Wcs {
 
     /// Degrees on the sky a pixel: the derivatives of (ra cos dec, dec) by x and y.
     pub fn jacobian(&self, x: f64, y: f64) -> Option<[[f64; 2]; 2]> {
-        /// Pixels: small against distortions, large against rounding.
+        /// Step in pixels: small against distortions, large against rounding.
         const STEP: f64 = 0.05;
         let here = self.to_sky(x, y)?;
         let axes = here.east_and_north();
@@ -256,14 +256,14 @@ impl Wcs {
         Some([[by_x[0], by_y[0]], [by_x[1], by_y[1]]])
     }
 
-    /// Side of a square as large as the pixel there, degrees.
+    /// Side of a square as large as the pixel at a place, degrees.
     pub fn pixel_scale(&self, x: f64, y: f64) -> Option<f64> {
         let [[a, b], [c, d]] = self.jacobian(x, y)?;
         Some((a * d - b * c).abs().sqrt())
     }
 }
 
-/// Refuses what changes positions and is not read.
+/// Refuses keywords that change positions and are not read.
 fn refuse_others(keywords: &mut Keywords<'_>) -> Result<(), Unsupported> {
     const OTHERS: [(&str, &str); 11] = [
         ("CPDIS1", "a distortion by CPDISi"),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Text as XML and HTML have it, in an element or in double quotes; what XML has no way to write is
+/// Text as XML and HTML have it, in an element or in double quotes; a character that XML cannot write is
 /// U+FFFD.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     let is_plain = |c: char| {

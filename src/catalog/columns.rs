@@ -16,9 +16,9 @@ pub struct Column {
     pub unit: Unit,
     /// Type of the values.
     pub kind: Kind,
-    /// What the column is, in the words of the Virtual Observatory (UCD1+).
+    /// Meaning of the column as a UCD1+ of the Virtual Observatory.
     pub ucd: &'static str,
-    /// What the column is, in a few words.
+    /// Meaning of the column, in a few words.
     pub description: &'static str,
 }
 
@@ -33,7 +33,7 @@ pub enum Kind {
     Float,
 }
 
-/// Unit of a column; those of fluxes depend on the image.
+/// Unit of a column; the units of fluxes depend on the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// A pure number, or text.
@@ -52,7 +52,7 @@ pub enum Unit {
     Flux,
     /// The image's unit for each pixel.
     FluxPerPixel,
-    /// That of a model's own column, with `adu` for the image's unit.
+    /// Unit of a model's own column, with `adu` for the image's unit.
     Own(&'static str),
 }
 
@@ -87,7 +87,7 @@ impl Unit {
     }
 }
 
-/// What stands for the image's unit in that of a model's parameter.
+/// Name of the image's unit within the unit of a model's parameter.
 const OF_IMAGE: &str = "adu";
 
 /// Number of columns.
@@ -120,10 +120,10 @@ pub(crate) fn error_column(column: &str) -> Option<&'static str> {
     (next.strip_suffix("_err") == Some(column)).then_some(next)
 }
 
-/// The columns that a model states and [`COLUMNS`] have not, each followed by that of its error.
+/// The columns that a model states and [`COLUMNS`] lacks, each followed by the column of its error.
 pub fn own_columns(model: &dyn Model) -> Vec<Column> {
     let parameter = |name: &str| model.columns().iter().find(|own| own.name == name);
-    // The names are those of any star.
+    // The names are the same for any star.
     let star = model.start(&Moments::round(1.0, (0.0, 0.0), 1.0, 0.0));
     let names = model.quantities(&star).into_iter();
     let names = names.map(|quantity| quantity.column);
@@ -146,7 +146,8 @@ pub fn own_columns(model: &dyn Model) -> Vec<Column> {
         .collect()
 }
 
-/// A text for as long as the program runs, once: there are as many as models have columns of their own.
+/// Keeps one copy of a text until the program ends: there are only as many texts as own columns of
+/// models.
 pub(super) fn kept(text: String) -> &'static str {
     static KEPT: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut all = KEPT.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! CSV: one header row, no comments; what is null is empty.
+//! CSV: one header row, no comments; a null value is an empty field.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -62,7 +62,7 @@ impl CsvWriter {
     }
 }
 
-/// Lines of rows, whose first field is that of the image.
+/// Lines of rows; the first field of each is the name of the image.
 fn lines(image: &[u8], rows: &[Row], own: &[Column]) -> io::Result<Vec<u8>> {
     let mut lines = Vec::with_capacity(rows.len() * 512);
     for row in rows {
@@ -96,7 +96,7 @@ pub(super) fn push_line(
     Ok(())
 }
 
-/// Adds a field to a line; what is null is empty.
+/// Adds a field to a line; a null value is an empty field.
 fn push_field(line: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
     match value {
         Value::Null => Ok(()),
@@ -120,7 +120,7 @@ fn field(text: &str) -> io::Result<Vec<u8>> {
     let mut csv = ::csv::Writer::from_writer(Vec::new());
     let write = |csv: &mut ::csv::Writer<Vec<u8>>| {
         csv.write_field(text)?;
-        // With a second one even no text at all is a field without quotes.
+        // With a second field even an empty text is a field without quotes.
         csv.write_field("")?;
         csv.write_record(None::<&[u8]>)
     };
@@ -130,7 +130,7 @@ fn field(text: &str) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// An error of the writer with its kind: that nobody reads on is no failure.
+/// The error of the writer as an I/O error of the same kind: a closed pipe is no failure.
 fn io_error(error: ::csv::Error) -> io::Error {
     let kind = match error.kind() {
         ::csv::ErrorKind::Io(error) => error.kind(),

@@ -1,4 +1,4 @@
-//! What a catalogue has already.
+//! Images that a catalogue has already.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -10,7 +10,8 @@ use crate::image::Source;
 pub struct DoneImages(HashSet<Source>);
 
 impl DoneImages {
-    /// Whether this image is one of them, and its file has kept its size and modification time.
+    /// Whether the catalogue has this image, and the image's file has kept its size and modification
+    /// time.
     pub fn contains(&self, image: &Source) -> bool {
         !self.0.is_empty()
             && self.0.contains(&Source {
@@ -19,13 +20,13 @@ impl DoneImages {
             })
     }
 
-    /// Leaves those that `other` has too.
+    /// Keeps only the images that `other` has, too.
     pub fn retain(&mut self, other: &Self) {
         self.0.retain(|image| other.0.contains(image));
     }
 }
 
-/// Of sources whose paths are those of [`Source::absolute_path`].
+/// Takes sources whose paths are results of [`Source::absolute_path`].
 impl FromIterator<Source> for DoneImages {
     fn from_iter<I: IntoIterator<Item = Source>>(images: I) -> Self {
         Self(images.into_iter().collect())

@@ -51,8 +51,8 @@ pub(super) fn write(
     table.write_rows(out, push_line)
 }
 
-/// JSON as YAML 1.1 reads it, on one line: a number with an exponent is a text to it unless it
-/// has a point and the exponent a sign, and so is a text in quotes, whatever is in it.
+/// JSON on one line, as YAML 1.1 reads it: YAML takes a number with an exponent for a text unless the
+/// number has a point and the exponent a sign; a text in quotes is always a text.
 struct Yaml<'a>(&'a Value);
 
 impl Display for Yaml<'_> {
@@ -92,7 +92,7 @@ impl Display for Yaml<'_> {
                 _ => Display::fmt(number, f),
             },
             Value::String(_) => self.0.to_string().chars().try_for_each(|c| match c {
-                // JSON lets them stand as they are, YAML does not.
+                // JSON allows these characters as they are, YAML does not.
                 '\u{7f}'..='\u{9f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
                     write!(f, "\\U{:08x}", u32::from(c))
                 }

@@ -125,7 +125,7 @@ impl CatalogWriter for FileWriter {
     }
 }
 
-/// Opens an output for a table; `None` is a format that anything may give way to.
+/// Opens an output for a table; with the format `None` any older file may be replaced.
 pub(super) fn open(format: Option<FileFormat>, path: &Path) -> Result<Output> {
     if format == Some(FileFormat::Fits) {
         keep_images(path)?;
@@ -154,8 +154,8 @@ pub(super) fn write(
     output.persist()
 }
 
-/// Refuses to replace a FITS file that is not a catalogue of starfit: images have the same
-/// ending, and one of them may be all there is of a night.
+/// Refuses to replace a FITS file that is not a catalogue of starfit: images have the same ending, and an
+/// image may be the only record of a night.
 fn keep_images(path: &Path) -> Result<()> {
     let Ok(file) = File::open(path) else {
         return Ok(());

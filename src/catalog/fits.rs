@@ -14,9 +14,9 @@ const NULL: i64 = i64::MIN;
 /// Bytes of a catalogue that say which program made it.
 pub(super) const MARKED_WITHIN: u64 = 2880;
 
-/// Whether a file that begins so is a catalogue of starfit.
+/// Whether a file with this start is a catalogue of starfit.
 pub(super) fn is_marked(start: &[u8]) -> bool {
-    // Whatever its version.
+    // The version does not matter.
     start
         .chunks(80)
         .any(|card| card.starts_with(b"CREATOR = 'starfit "))
@@ -56,7 +56,7 @@ pub(super) fn write(
 
 struct Header {
     bytes: Vec<u8>,
-    /// Of each column.
+    /// Type of each column.
     kinds: Vec<TableType>,
 }
 
@@ -101,7 +101,7 @@ fn header(table: &Table, provenance: &Provenance) -> crate::Result<Header> {
         })
         .collect();
     for (keyword, records) in [("RUN", provenance.runs()), ("IMG", provenance.images())] {
-        // More than a keyword has digits for are not listed.
+        // Records beyond the digits of a keyword are not listed.
         for (record, n) in records.iter().zip(1..100_000) {
             let text = ascii_json(record);
             cards.push(Card::new(

@@ -49,7 +49,7 @@ pub use row::{ColumnValues, Row, Value, column_values};
 #[cfg(feature = "sqlite")]
 pub(crate) use text::significant as rounded;
 
-/// What a catalogue keeps about the run that wrote it.
+/// Facts that a catalogue keeps about the run that wrote it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunInfo {
     /// Version of starfit.
@@ -59,7 +59,7 @@ pub struct RunInfo {
     /// Everything that the results depend on. An image with equal settings replaces its earlier
     /// rows in a database.
     pub settings: serde_json::Value,
-    /// The columns that its model has beside [`COLUMNS`], see [`own_columns`].
+    /// The columns that the model of the run has beside [`COLUMNS`], see [`own_columns`].
     pub own_columns: Vec<Column>,
     /// Name of the backend.
     pub backend: String,
@@ -67,14 +67,14 @@ pub struct RunInfo {
     pub adapter: Option<String>,
 }
 
-/// What a catalogue keeps about an image: everything but the pixels.
+/// Facts that a catalogue keeps about an image: everything but the pixels.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImageInfo {
     /// Name in the catalogue, as [`Image::name`].
     pub name: String,
     /// The file that the pixels are from.
     pub source: Source,
-    /// What the header says.
+    /// Facts of the header.
     pub header: Header,
     /// Number of columns, pixels; for a stack, of each cutout.
     pub width: usize,
@@ -82,25 +82,24 @@ pub struct ImageInfo {
     pub height: usize,
     /// The WCS as [`Wcs::text`](crate::wcs::Wcs::text), where the image has one that is supported.
     pub wcs: Option<String>,
-    /// What its fits took for granted.
+    /// Assumptions of the fits of the image.
     pub assumed: Assumptions,
 }
 
-/// What the fits of an image took for granted: what the user said, else what was believed of the
-/// header, else what was measured.
+/// Assumptions of the fits of an image: stated by the user, else believed from the header, else measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Assumptions {
     /// Median of the background, units of the image; `None` for ready cutouts.
     pub background: Option<f64>,
     /// Median noise of a pixel of the background, units of the image.
     pub noise: Option<f64>,
-    /// Electrons for each unit of the image; `None`: unknown.
+    /// Gain, electrons for each unit of the image; `None`: unknown.
     pub gain: Option<f64>,
-    /// Standard error of the gain, where it was found in the noise of the image.
+    /// Standard error of the gain, where the gain was found in the noise of the image.
     pub gain_err: Option<f64>,
     /// Whether no noise was known, so that every pixel counts the same and errors come from the residuals.
     pub by_residuals: bool,
-    /// Saturated from this value, units of the image; `None`: no pixel is.
+    /// Value from which a pixel is saturated, units of the image; `None`: no pixel is saturated.
     pub saturation: Option<f64>,
     /// Expected full width at half maximum, pixels.
     pub fwhm: Option<f64>,
@@ -123,16 +122,16 @@ impl ImageInfo {
     }
 }
 
-/// A catalogue that is being written. One that is dropped without [`finish`](Self::finish) keeps
-/// no file, or, if it is a database, every image that was written whole.
+/// A catalogue that is being written. A catalogue dropped without [`finish`](Self::finish) leaves no
+/// file; a database keeps every image that was written whole.
 pub trait CatalogWriter: Send + fmt::Debug {
-    /// Starts an image of that many stars, which [`add`](Self::add) brings in any number of parts
-    /// and [`end`](Self::end) completes.
+    /// Starts an image of `n_stars` stars: [`add`](Self::add) brings them in any number of parts,
+    /// [`end`](Self::end) completes the image.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] or [`Error::Database`]. Here as in the other steps of an image: a database
-    /// then has nothing of this image and can go on with the next one; any other format is spoilt:
+    /// [`Error::Io`] or [`Error::Database`]. After an error in any step of an image a database has
+    /// nothing of this image and can go on with the next one; a catalogue of any other format is spoilt:
     /// abandon it.
     fn begin(&mut self, image: &ImageInfo, n_stars: usize) -> Result<()>;
 
@@ -140,29 +139,29 @@ pub trait CatalogWriter: Send + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// Those of [`begin`](Self::begin).
+    /// The errors of [`begin`](Self::begin).
     fn add(&mut self, rows: &[Row]) -> Result<()>;
 
     /// Completes the image that was begun.
     ///
     /// # Errors
     ///
-    /// Those of [`begin`](Self::begin).
+    /// The errors of [`begin`](Self::begin).
     fn end(&mut self) -> Result<()>;
 
-    /// Takes back what there is of the image that was begun and cannot be completed. What a pipe
-    /// has taken is gone.
+    /// Takes back the image that was begun and cannot be completed. Rows that a pipe has taken cannot be
+    /// taken back.
     ///
     /// # Errors
     ///
-    /// Those of [`begin`](Self::begin).
+    /// The errors of [`begin`](Self::begin).
     fn undo(&mut self) -> Result<()>;
 
     /// Writes an image.
     ///
     /// # Errors
     ///
-    /// Those of [`begin`](Self::begin).
+    /// The errors of [`begin`](Self::begin).
     fn write(&mut self, image: &ImageInfo, rows: &[Row]) -> Result<()> {
         self.begin(image, rows.len())?;
         self.add(rows)?;
@@ -186,7 +185,7 @@ pub trait CatalogWriter: Send + fmt::Debug {
     /// [`Error::Io`] or [`Error::Database`].
     fn finish(self: Box<Self>) -> Result<()>;
 
-    /// Nothing succeeded: removes what this run created.
+    /// Removes what this run created, where nothing succeeded.
     ///
     /// # Errors
     ///
@@ -228,8 +227,8 @@ impl CatalogFormat {
         ("reg", Self::Region),
     ];
 
-    /// The format that the ending of a file name stands for, in any case. `-` is CSV on standard
-    /// output; so are devices and pipes without an ending.
+    /// The format that the ending of a file name stands for, in any case. `-` is CSV on standard output;
+    /// devices and pipes without an ending are CSV, too.
     ///
     /// # Errors
     ///
@@ -274,9 +273,9 @@ fn unknown_ending(path: &Path, found: &str) -> Error {
 ///
 /// # Errors
 ///
-/// Those of [`CatalogFormat::from_path`]; [`Error::Io`] and [`Error::Database`] where the output
-/// cannot be written; [`Error::Malformed`] and [`Error::Unsupported`] for a database that is not,
-/// or not yet, starfit's.
+/// The errors of [`CatalogFormat::from_path`]; [`Error::Io`] and [`Error::Database`] where the output
+/// cannot be written; [`Error::Malformed`] and [`Error::Unsupported`] for a database that is not
+/// starfit's or is of a newer version.
 pub fn create(path: &Path, run: &RunInfo) -> Result<Box<dyn CatalogWriter>> {
     match CatalogFormat::from_path(path)? {
         CatalogFormat::Csv => Ok(Box::new(csv::CsvWriter::create(path, run)?)),
@@ -313,12 +312,12 @@ fn is_stdout(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// A device or a pipe: written as it is, never replaced.
+/// Whether an output is a device or a pipe: it is written as it is, never replaced.
 fn is_special(metadata: &Metadata) -> bool {
     !metadata.is_file() && !metadata.is_dir()
 }
 
-/// What is at an output path now, if anything.
+/// Metadata of the file at an output path, if there is one.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Objects: stars of several images that are one.
+//! Objects: stars of several images that are the same star.
 //!
 //! [`MatchOptions::write`] links the stars of the images of a database and writes a table `objects`
 //! with their mean positions, a table `object_fluxes` with their mean fluxes in each filter, and
@@ -6,11 +6,11 @@
 //! in one transaction.
 //!
 //! Images are taken in order of their dates, then of their files, so that the order in which they
-//! came into the database does not matter. Where all of them have positions on the sky, stars are
-//! linked there; images whose bright stars are not where others have them, but in the same pattern,
-//! have their positions corrected by it. Where one has none, each is registered to the first by the
-//! pattern of its stars, and stars are linked in the pixels of the first; an image that cannot be
-//! registered is left out.
+//! came into the database does not matter. Where all images have positions on the sky, stars are linked
+//! there; an image whose bright stars are not where other images have them, but in the same pattern, has
+//! its positions corrected by the pattern. Where an image has no positions on the sky, each image is
+//! registered to the first by the pattern of its stars, and stars are linked in the pixels of the first
+//! image; an image that cannot be registered is left out.
 
 mod affine;
 mod grid;
@@ -41,8 +41,8 @@ pub use register::Registration;
 /// told apart.
 const LARGEST_RADIUS: f64 = 100.0;
 
-/// Stars that are no part of a pattern: what stays in place on the detector would register every
-/// image as it lies.
+/// Flags of stars that are no part of a pattern: a spot that stays in place on the detector would
+/// register every image without a shift.
 const NO_PATTERN: [Flags; 4] = [
     Flags::SHARP,
     Flags::DUPLICATE,
@@ -50,16 +50,16 @@ const NO_PATTERN: [Flags; 4] = [
     Flags::NEGATIVE_FLUX,
 ];
 
-/// Which stars are one object.
+/// Options that decide which stars are one object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MatchOptions {
-    /// The run; `None`: the newest of each image.
+    /// Number of the run; `None`: the newest run of each image.
     pub run: Option<i64>,
-    /// How far the positions of one object may be from each other whatever their errors say:
-    /// errors of the WCS or of the registration, and motion. Default: 1 pixel.
+    /// Largest distance between positions of one object, whatever their errors: for errors of the WCS or
+    /// of the registration, and for motion. Default: 1 pixel.
     pub radius: Radius,
-    /// How far they may be in units of their combined standard error, added to the radius in
-    /// quadrature. Default: 5. In all no further than five radii.
+    /// Largest distance between positions in units of their combined standard error, added to the radius
+    /// in quadrature. Default: 5. The sum is five radii at most.
     pub sigma: f64,
     /// Stars with any of these flags are left out. Default: [`Flags::DUPLICATE`].
     pub exclude: Flags,
@@ -82,8 +82,8 @@ impl Default for MatchOptions {
 /// How a star of one image is placed in another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Placing {
-    /// Positions on the sky, where every image has them; those of an image that contradict others
-    /// are corrected by the pattern of its stars.
+    /// Positions on the sky, where every image has them; positions of an image that contradict other
+    /// images are corrected by the pattern of its stars.
     #[default]
     Judged,
     /// Positions on the sky as they are, where every image has them.
@@ -101,16 +101,16 @@ pub enum Radius {
     Degrees(f64),
 }
 
-/// What has been written.
+/// Summary of the objects that were written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matched {
     /// The images that have stars, in order of their dates.
     pub images: Vec<MatchedImage>,
     /// Number of objects.
     pub n_objects: usize,
-    /// Of these, in two images or more.
+    /// Number of objects in two images or more.
     pub n_repeated: usize,
-    /// Stars that are in an object.
+    /// Number of stars that are in an object.
     pub n_stars: usize,
     /// Filters whose fluxes are of different units or exposure times and have no mean.
     pub without_flux: Vec<String>,
@@ -119,11 +119,11 @@ pub struct Matched {
 /// An image and how its stars were placed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MatchedImage {
-    /// Its name in the catalogue.
+    /// Name of the image in the catalogue.
     pub name: String,
-    /// Stars that could be linked.
+    /// Number of stars that could be linked.
     pub n_stars: usize,
-    /// Where they are.
+    /// How the stars were placed.
     pub placement: Placement,
 }
 
@@ -132,9 +132,9 @@ pub struct MatchedImage {
 pub enum Placement {
     /// On the sky.
     Sky,
-    /// On the sky, by the WCS of another image, as its own contradicts that one.
+    /// On the sky, by the WCS of another image, because the image's own WCS contradicts that image.
     Refined(Refined),
-    /// As they are: the others are registered to this image.
+    /// Not moved: the other images are registered to this image.
     First,
     /// Registered to the first image.
     Registered(Registration),
@@ -150,12 +150,11 @@ impl MatchOptions {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`] for a run that there is not and a radius or sigma that makes no sense;
-    /// [`Error::Malformed`] where there is nothing to link, or no image could be registered to the
-    /// first, and for a file that is no catalogue of starfit; [`Error::Unsupported`],
-    /// [`Error::Io`] and [`Error::Database`] as
-    /// [`SqliteWriter::create`](super::sqlite::SqliteWriter::create). The objects that there were
-    /// are then left as they are.
+    /// [`Error::Option`] for a run that does not exist, and for a radius or sigma that makes no sense;
+    /// [`Error::Malformed`] where there is nothing to link, or no image could be registered to the first,
+    /// and for a file that is no catalogue of starfit; [`Error::Unsupported`], [`Error::Io`] and
+    /// [`Error::Database`] as [`SqliteWriter::create`](super::sqlite::SqliteWriter::create). Older
+    /// objects are then left as they are.
     pub fn write(&self, database: &Path) -> Result<Matched> {
         self.check()?;
         let store = Store::open(database)?;
@@ -292,7 +291,7 @@ fn pattern(image: &StoredImage) -> Pattern {
     Pattern::new(stars.map(|star| (star.pixel(), star.flux)).collect())
 }
 
-/// Where a star is, in the unit of places; `None` where it is nowhere.
+/// Position of a star, in the unit of places; `None` for a star without a place.
 fn position(star: &StoredStar, placement: &Placement) -> Option<Position> {
     let (at, errors) = match placement {
         Placement::Sky | Placement::Refined(_) => {
@@ -311,7 +310,7 @@ fn position(star: &StoredStar, placement: &Placement) -> Option<Position> {
     })
 }
 
-/// Where a star is in the pixels of the first image, and its errors, NaN where it has none.
+/// Place of a star in pixels of the first image, and its errors, NaN where there are none.
 fn pixel(star: &StoredStar, placement: &Placement) -> Option<(Point, [f64; 2])> {
     let map = match placement {
         Placement::First => Affine::IDENTITY,
@@ -322,7 +321,7 @@ fn pixel(star: &StoredStar, placement: &Placement) -> Option<(Point, [f64; 2])> 
     Some((map.apply(star.pixel()), [x_err, y_err]))
 }
 
-/// Whether exposure times are the same to a hundredth: what cameras write is measured.
+/// Whether exposure times are the same within a hundredth: cameras write measured times.
 pub(crate) fn is_same_exposure(a: Option<f64>, b: Option<f64>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => (a - b).abs() <= 0.01 * a.max(b),
@@ -366,7 +365,7 @@ struct Linked {
     images: Vec<StoredImage>,
     placements: Vec<Placement>,
     frame: Frame,
-    /// The image and the star in it of each star of each object, in order of the images.
+    /// For each object the image of each star, and the star's place in the image, in order of the images.
     members: Vec<Vec<(usize, usize)>>,
     without_flux: Vec<String>,
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(super) struct Output {
     target: Target,
-    /// For messages, and the place of a file.
+    /// Path for messages, and place of a file.
     path: PathBuf,
 }
 
@@ -27,8 +27,7 @@ enum Target {
 
 impl Output {
     /// Opens the file to write instead of `path`, `-` being standard output; nothing is written
-    /// to it yet. A symbolic link is followed: replacing it would leave what it points to as it
-    /// was.
+    /// to it yet. A symbolic link is followed: replacing the link would leave its target as it was.
     ///
     /// # Errors
     ///
@@ -72,7 +71,7 @@ impl Output {
         Error::io(&self.path, error)
     }
 
-    /// A folder for what is written later: the file's own, which has to have room anyway.
+    /// A folder for data that are written later: the file's own, which needs room anyway.
     pub(super) fn folder(&self) -> PathBuf {
         match self.target {
             Target::Temporary(_) => folder(&self.path).to_owned(),
@@ -80,7 +79,7 @@ impl Output {
         }
     }
 
-    /// Takes back all but the first bytes. What a stream has taken is gone: then it is false.
+    /// Takes back all but the first bytes; returns false for a stream, which gives nothing back.
     ///
     /// # Errors
     ///
@@ -134,7 +133,7 @@ impl Write for Output {
     }
 }
 
-/// A file beside the catalogue, with the permissions of any new file: tempfile's own are for
+/// A file beside the catalogue, with the permissions of any new file: tempfile's permissions are for
 /// secrets.
 fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();

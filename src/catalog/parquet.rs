@@ -94,7 +94,7 @@ fn write_group<W: Write + Send>(
             break;
         };
         let values = || block.column(at);
-        // 1 where there is a value; those that are null are not stored.
+        // 1 where there is a value; null values are not stored.
         let levels: Vec<i16> = values()
             .map(|value| (value != Value::Null).into())
             .collect();
@@ -133,7 +133,7 @@ fn write_group<W: Write + Send>(
     Ok(())
 }
 
-/// An error of the writer with its kind: that nobody reads on, or a disk is full, is no fault of the format.
+/// The error of the writer as an I/O error: a closed pipe or a full disk is no fault of the format.
 fn io_error(error: ParquetError) -> io::Error {
     let error = match error {
         ParquetError::External(error) => match error.downcast::<io::Error>() {

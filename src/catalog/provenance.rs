@@ -8,19 +8,19 @@ use super::unit::{DEFAULT_FLUX_UNIT, flux_unit};
 use super::{ImageInfo, RunInfo};
 use crate::date;
 
-/// What writes catalogues.
+/// The program that writes catalogues.
 pub(super) const CREATOR: &str = concat!("starfit ", env!("CARGO_PKG_VERSION"));
 
-/// What a catalogue says about its own making.
+/// Facts that a catalogue states about its own making.
 #[derive(Debug, Clone)]
 pub(super) struct Provenance {
-    /// When it was written, UTC.
+    /// Date of writing, UTC.
     date: String,
     runs: Vec<Value>,
     images: Vec<Value>,
 }
 
-/// Something that is true of every row.
+/// A fact that is true of every row.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Fact {
     pub(super) name: &'static str,
@@ -31,7 +31,7 @@ pub(super) struct Fact {
 }
 
 /// Name, FITS keyword and description of the facts that runs and images may share, and how to
-/// find them in what is kept of a run or an image.
+/// find them in the JSON of a run or an image.
 const SHARED: [(&str, &str, &str, Of, &str); 11] = [
     ("model", "MODEL", "/settings/model", Of::Run, "star model"),
     (
@@ -115,12 +115,12 @@ impl Provenance {
         }
     }
 
-    /// When this was made, UTC.
+    /// Date of writing, UTC.
     pub(super) fn date(&self) -> &str {
         &self.date
     }
 
-    /// Adds a run that started then, with its number in a database.
+    /// Adds a run that began at `started`, with its number in a database.
     pub(super) fn add_run(&mut self, run: &RunInfo, run_id: Option<i64>, started: &str) {
         self.runs.push(without_nulls(json!({
             "run_id": run_id,
@@ -133,7 +133,7 @@ impl Provenance {
         })));
     }
 
-    /// Adds an image of that many rows, with the number of its run.
+    /// Adds an image of `n_stars` rows, with the number of its run.
     pub(super) fn add_image(&mut self, image: &ImageInfo, run_id: Option<i64>, n_stars: u64) {
         let ImageInfo {
             header, assumed, ..
@@ -180,7 +180,7 @@ impl Provenance {
         &self.images
     }
 
-    /// What is the same for all runs and images.
+    /// Facts that are the same for all runs and images.
     pub(super) fn facts(&self) -> Vec<Fact> {
         let fact = |name, keyword, value, description| Fact {
             name,
@@ -208,7 +208,7 @@ impl Provenance {
         facts
     }
 
-    /// All of it.
+    /// The whole provenance as JSON.
     pub(super) fn to_json(&self) -> Value {
         let facts = self.facts().into_iter();
         let mut all: Map<String, Value> = facts
@@ -220,7 +220,7 @@ impl Provenance {
     }
 }
 
-/// An object without what is unknown.
+/// An object without its null members.
 fn without_nulls(mut object: Value) -> Value {
     if let Value::Object(members) = &mut object {
         members.retain(|_, member| !member.is_null());

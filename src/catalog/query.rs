@@ -32,24 +32,24 @@ pub use format::QueryFormat;
 pub use region::Region;
 pub(super) use session::check_run;
 
-/// What to look for. The default is every star of the newest run of each image.
+/// A query for stars. The default is every star of the newest run of each image.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Query {
-    /// Images, by their names in the catalogue, with or without what is in brackets, or by their
-    /// paths; none: all.
+    /// Images, by their names in the catalogue, with or without the part in brackets, or by their paths;
+    /// none: all.
     pub images: Vec<String>,
-    /// The run; `None`: the newest of each image.
+    /// Number of the run; `None`: the newest run of each image.
     pub run: Option<i64>,
-    /// Where the stars are.
+    /// Region of the stars.
     pub region: Option<Region>,
     /// An SQL expression on the columns.
     pub condition: Option<String>,
     /// Columns of the result; none: all of a catalogue.
     pub columns: Vec<String>,
-    /// What the result is sorted by; none: by image, y and x, or by `distance` where there is one.
-    /// What is null comes last.
+    /// Columns that the result is sorted by; none: by image, y and x, or by `distance` where there is
+    /// one. Null values come last.
     pub order: Vec<Order>,
-    /// Most rows of the result.
+    /// Largest number of rows of the result.
     pub limit: Option<u64>,
 }
 
@@ -58,7 +58,7 @@ pub struct Query {
 pub struct Order {
     /// Name of the column.
     pub column: String,
-    /// Whether the largest comes first.
+    /// Whether the largest value comes first.
     pub descending: bool,
 }
 
@@ -68,9 +68,9 @@ impl Query {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`] for an image, a run or a column that there is not, a region that is none,
-    /// and a condition that SQLite does not understand; [`Error::Malformed`] and
-    /// [`Error::Unsupported`] for a file that is no catalogue of starfit or a newer one's, and a
+    /// [`Error::Option`] for an image, a run or a column that does not exist, a region that makes no
+    /// sense, and a condition that SQLite does not understand; [`Error::Malformed`] and
+    /// [`Error::Unsupported`] for a file that is no catalogue of starfit or is of a newer version, and a
     /// cone where no star has a position on the sky; [`Error::Io`] and [`Error::Database`].
     pub fn write(&self, database: &Path, format: QueryFormat, output: &Path) -> Result<u64> {
         if let Some(region) = &self.region {
@@ -98,7 +98,7 @@ impl Query {
         mut output: Output,
         format: &mut dyn Stream,
     ) -> Result<u64> {
-        // Nothing is written before all that can be seen to be wrong is seen.
+        // Errors that can be found early are found before anything is written.
         let selects = self.selects(session)?;
         let mut out = BufWriter::new(&mut output);
         let mut n_rows = 0;
@@ -178,8 +178,8 @@ impl Query {
         Ok(())
     }
 
-    /// The statements whose rows are the result, one after the other. Without an order of the
-    /// user's each image is one, whose stars an index has in the order of y and x.
+    /// The statements whose rows are the result, one after the other. Without an order of the user each
+    /// image is one statement: an index has its stars in the order of y and x.
     fn selects(&self, session: &Session) -> Result<Vec<Select<'_>>> {
         if let Some(condition) = &self.condition {
             session.check_condition(condition)?;
@@ -211,7 +211,7 @@ impl Query {
         })
     }
 
-    /// The columns asked for, and whether those of the order are there.
+    /// The columns asked for; also checks that the columns of the order exist.
     fn result_columns(&self, session: &Session, format: QueryFormat) -> Result<Vec<Column>> {
         for order in &self.order {
             self.column(session, "--order", &order.column)?;
@@ -274,7 +274,7 @@ impl Query {
     }
 }
 
-/// The column that may have been meant by a name that is none; as in SQL, capitals are small letters.
+/// The column that a wrong name may have meant; as in SQL, capitals are small letters.
 fn near_column(name: &str) -> Option<&'static str> {
     let name = name.trim_matches('"').to_lowercase();
     let name = name.rsplit('.').next()?;
@@ -283,7 +283,7 @@ fn near_column(name: &str) -> Option<&'static str> {
     session::is_near(name, nearest).then_some(nearest)
 }
 
-/// What is in one place of a row; null where it is of another kind.
+/// The value in one place of a row; null where the value is of another kind.
 pub(crate) fn value<'a>(row: &'a SqlRow<'_>, at: usize, kind: Kind) -> rusqlite::Result<Value<'a>> {
     Ok(match (kind, row.get_ref(at)?) {
         (Kind::Integer, ValueRef::Integer(value)) => Value::Integer(value),

@@ -1,7 +1,7 @@
 //! Regions of SAOImage DS9: the stars as circles and ellipses to lay over an image.
 //!
-//! One file has one system of coordinates: ICRS where its first image has a WCS, and then all of
-//! them must; else the pixels of that image, which is then the only one.
+//! One file has one system of coordinates: ICRS where the first image has a WCS, and then every image
+//! must have one; else the pixels of the first image, which is then the only image.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -21,14 +21,14 @@ const CHUNK: usize = 256;
 #[derive(Debug)]
 pub(super) struct RegionWriter {
     output: Output,
-    /// For messages.
+    /// Name of the file, for messages.
     file: String,
     /// Coordinates of the first pixel's centre in the rows.
     first: f64,
     version: String,
     /// How the regions are written, once there is an image.
     system: Option<System>,
-    /// Of the image in hand.
+    /// WCS of the image in hand.
     wcs: Option<Wcs>,
     /// The system and the bytes written before the image in hand.
     before: (Option<System>, u64),
@@ -64,7 +64,7 @@ impl RegionWriter {
         Ok(())
     }
 
-    /// The system of an image beside those before it.
+    /// The system for an image after the images before it.
     fn system_of(&self, image: &ImageInfo) -> Result<System> {
         let refuse = |what: &str| {
             let hint = "write a file for each image, or solve the images for their WCS first";
@@ -158,7 +158,7 @@ struct Ellipse {
 }
 
 impl Ellipse {
-    /// What fits say of a star, pixels.
+    /// The ellipse of a star by its fit, pixels.
     fn of(row: &Row) -> Option<Self> {
         let fwhm = row.get("fwhm")?;
         let axes = row.get("fwhm_major").zip(row.get("fwhm_minor"));
@@ -197,7 +197,7 @@ impl Ellipse {
     }
 }
 
-/// The name of a star, else its number, between what DS9 takes for quotes.
+/// The name of a star, else its number, in braces or quotes as DS9 reads them.
 fn label(row: &Row) -> String {
     let Some(name) = &row.name else {
         return format!("{{{}}}", row.id);
@@ -206,12 +206,12 @@ fn label(row: &Row) -> String {
     match (name.contains(['{', '}']), name.contains('"')) {
         (false, _) => format!("{{{name}}}"),
         (true, false) => format!("\"{name}\""),
-        // There is no third way that both leave.
+        // DS9 has no third kind of quotes.
         (true, true) => format!("{{{}}}", name.replace('{', "(").replace('}', ")")),
     }
 }
 
-/// The line of a star; one that is nowhere has none.
+/// The line of a star; a star without a position has none.
 fn region(row: &Row, first: f64, wcs: Option<&Wcs>) -> Option<String> {
     let (x, y) = (row.get("x")? - first, row.get("y")? - first);
     let mut ellipse = Ellipse::of(row);

@@ -11,33 +11,33 @@ const STATUS: usize = position("status");
 const FLAGS: usize = position("flags");
 const NAME: usize = position("name");
 
-/// One star: every column but `image`, which belongs to the image. What is not set is null.
+/// One star: every column but `image`, which belongs to the image. A column that is not set is null.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// Number in the image, from 0.
     pub id: usize,
     /// How the fit ended.
     pub status: FitStatus,
-    /// What to know about the star.
+    /// Flags of the star.
     pub flags: Flags,
-    /// What the list of the user calls it.
+    /// Name of the star in the list of the user.
     pub name: Option<Arc<str>>,
-    /// By position of the column, NaN = null; those of the fields above are unused.
+    /// Values by position of the column, NaN = null; the places of the fields above are unused.
     numbers: [f64; N_COLUMNS],
-    /// Of the columns that the model alone has.
+    /// Values of the columns that the model alone has.
     own: Vec<(&'static str, f64)>,
 }
 
-/// What is in one column of one row.
+/// Value of one column in one row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
-    /// Does not apply.
+    /// No value: the column does not apply.
     Null,
-    /// Of an integer column.
+    /// Value of an integer column.
     Integer(i64),
-    /// Of a float column; always finite.
+    /// Value of a float column; always finite.
     Float(f64),
-    /// Of a text column.
+    /// Value of a text column.
     Text(&'a str),
 }
 
@@ -54,7 +54,7 @@ impl Row {
         }
     }
 
-    /// Sets a column that a model states, and that of its error where it has one, in their unit.
+    /// Sets a column that a model states, and the column of its error where there is one, in their unit.
     pub(crate) fn state(&mut self, name: &'static str, value: f64, error: f64) {
         let of_error = error_column(name).map(|column| (column, error));
         for (name, value) in [Some((name, value)), of_error].into_iter().flatten() {
@@ -81,8 +81,8 @@ impl Row {
         self.numbers[at] = value;
     }
 
-    /// A numeric column, in its unit, a model's own too; `None` where it is null, or the row has no
-    /// such numbers.
+    /// Value of a numeric column, in its unit, a model's own too; `None` where it is null, or the row has
+    /// no such numbers.
     pub fn get(&self, name: &str) -> Option<f64> {
         let Some(at) = place(name) else {
             return self.own(name);
@@ -94,12 +94,12 @@ impl Row {
         }
     }
 
-    /// A float column by its [`position`], NaN = null: names are slow to find in every row.
+    /// Value of a float column by its [`position`], NaN = null: names are slow to find in every row.
     pub(crate) fn number(&self, at: usize) -> f64 {
         self.numbers[at]
     }
 
-    /// Every column, in the order of [`COLUMNS`], of a star in the image of this name.
+    /// Values of every column, in the order of [`COLUMNS`], of a star in the image of this name.
     pub fn values<'a>(&'a self, image: &'a str) -> impl Iterator<Item = Value<'a>> {
         (0..N_COLUMNS).map(move |at| match at {
             IMAGE => Value::Text(image),
@@ -107,7 +107,7 @@ impl Row {
         })
     }
 
-    /// Values of these columns of a model's own.
+    /// Values of these own columns of a model.
     pub fn own_values(&self, columns: &[Column]) -> impl Iterator<Item = Value<'_>> {
         let value = |column: &Column| self.own(column.name).map_or(Value::Null, Value::Float);
         columns.iter().map(value)
@@ -136,11 +136,11 @@ impl Row {
 /// All values of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ColumnValues {
-    /// NaN is null.
+    /// Values of a float column; NaN is null.
     Floats(Vec<f64>),
-    /// Of an integer column.
+    /// Values of an integer column.
     Integers(Vec<Option<i64>>),
-    /// Of a text column.
+    /// Values of a text column.
     Texts(Vec<Option<Arc<str>>>),
 }
 
@@ -160,7 +160,7 @@ pub fn column_values(rows: &[Row], column: &Column) -> ColumnValues {
             ColumnValues::Integers(rows.iter().map(value).collect())
         }
         Kind::Text => {
-            // A few texts, of which there is one of each.
+            // A few different texts, with one copy of each.
             let statuses = FitStatus::ALL.map(|status| (status, Arc::from(status.name())));
             let value = |row: &Row| match at {
                 STATUS => {

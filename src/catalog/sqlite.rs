@@ -1,14 +1,14 @@
 //! SQLite: one database for many runs over many images.
 //!
 //! Tables `runs`, `images`, `stars` and `columns`; a view `stars_<image_id>` for each image, in
-//! the order of y and x; the view `newest_images` of each image (path, HDU and plane) as its
-//! newest run has it, and `catalog`, the stars of those. What [`objects`](super::objects) finds is
-//! in `objects`, `object_fluxes` and `registrations`, and in the view `lightcurves`.
+//! the order of y and x; the view `newest_images` of each image (path, HDU and plane) as its newest run
+//! has it, and the view `catalog` of their stars. The results of [`objects`](super::objects) are in
+//! `objects`, `object_fluxes` and `registrations`, and in the view `lightcurves`.
 //!
-//! An image is one transaction: it is there whole or not at all. It replaces what earlier runs
-//! with the same settings had of it; those runs stay in `runs`, as a record, even without images.
-//! The stars of an image that comes in parts wait in a temporary table, so that the database is
-//! locked only while it takes an image in.
+//! An image is one transaction: it is there whole or not at all. It replaces the same image of earlier
+//! runs with the same settings; these runs stay in `runs`, as a record, even without images. The stars of
+//! an image that comes in parts wait in a temporary table, so that the database is locked only while it
+//! takes an image in.
 
 mod images;
 mod recognise;
@@ -44,10 +44,10 @@ pub struct SqliteWriter {
     /// Whether there was no database before this run.
     is_new: bool,
     run_id: i64,
-    /// As they are stored.
+    /// Settings as they are stored.
     settings: String,
     statements: StarStatements,
-    /// What `columns` was last made to say about fluxes.
+    /// Unit of fluxes that was last written to `columns`.
     flux_unit: Option<String>,
     /// The image that comes in parts, and how many stars it will have.
     image: Option<(ImageInfo, usize)>,
@@ -58,15 +58,15 @@ impl SqliteWriter {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where no file can be; [`Error::Malformed`] for a file that is no database or
-    /// another program's, which is left as it is; [`Error::Unsupported`] for another version's;
-    /// [`Error::Database`] where SQLite refuses, as when another program holds the lock.
+    /// [`Error::Io`] where no file can be written; [`Error::Malformed`] for a file that is no database or
+    /// is another program's, which is left as it is; [`Error::Unsupported`] for a database of another
+    /// version; [`Error::Database`] where SQLite refuses, as when another program holds the lock.
     pub fn create(path: &Path, run: &RunInfo) -> Result<Self> {
         Self::create_within(path, run, PATIENCE)
     }
 
     fn create_within(path: &Path, run: &RunInfo, patience: Duration) -> Result<Self> {
-        // An empty file is a database without tables to SQLite too.
+        // SQLite, too, takes an empty file for a database without tables.
         let is_new = check_output(path)?.is_none_or(|found| found.is_file() && found.len() == 0);
         if !is_new {
             check_header(path, Purpose::Write)?;
@@ -98,7 +98,7 @@ impl SqliteWriter {
         lock(&self.connection)
     }
 
-    /// Takes in a whole image, whose stars `insert` adds.
+    /// Writes a whole image; `insert` adds its stars.
     fn write_image(
         &mut self,
         image: &ImageInfo,
@@ -130,7 +130,7 @@ impl SqliteWriter {
     }
 
     fn add_part(&self, rows: &[Row]) -> rusqlite::Result<()> {
-        // It locks nothing: it is about the temporary table alone.
+        // The transaction locks nothing: it changes the temporary table alone.
         let transaction = self.connection.unchecked_transaction()?;
         let mut insert = transaction.prepare_cached(&self.statements.insert_waiting)?;
         // The image has no number yet.
@@ -218,12 +218,12 @@ impl CatalogWriter for SqliteWriter {
     }
 }
 
-/// Opens a catalogue to read it, which may be of an older version: [`SqliteWriter::create`] alone
-/// changes it to this one.
+/// Opens a catalogue to read it. The catalogue may be of an older version and stays so:
+/// [`SqliteWriter::create`] brings it up to date.
 ///
 /// # Errors
 ///
-/// As [`SqliteWriter::create`]; [`Error::Io`] where there is no such file.
+/// The errors of [`SqliteWriter::create`]; [`Error::Io`] where there is no such file.
 pub fn open(path: &Path) -> Result<Connection> {
     open_within(path, PATIENCE)
 }
@@ -239,11 +239,11 @@ fn open_within(path: &Path, patience: Duration) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Opens a catalogue to change it, and brings it up to date. [`close`] it.
+/// Opens a catalogue to change it, and brings it up to date. Call [`close`] in the end.
 ///
 /// # Errors
 ///
-/// As [`SqliteWriter::create`]; [`Error::Io`] where there is no such file.
+/// The errors of [`SqliteWriter::create`]; [`Error::Io`] where there is no such file.
 pub(super) fn open_to_change(path: &Path) -> Result<Connection> {
     open_to_change_within(path, PATIENCE)
 }
@@ -269,8 +269,8 @@ fn connect(path: &Path, more: OpenFlags, patience: Duration) -> Result<Connectio
         let why = io::Error::new(io::ErrorKind::PermissionDenied, "the file is read-only");
         return Err(Error::io(path, why));
     }
-    // The indexes of a large catalogue are changed all over by each image: 64 MB of cache,
-    // and pages go from the journal to the database each 128 MB only.
+    // Each image changes the indexes of a large catalogue all over: hence 64 MB of cache, and pages go
+    // from the journal to the database each 128 MB only.
     connection
         .execute_batch(
             "PRAGMA foreign_keys = ON; PRAGMA cache_size = -64000; \
@@ -280,11 +280,11 @@ fn connect(path: &Path, more: OpenFlags, patience: Duration) -> Result<Connectio
     Ok(connection)
 }
 
-/// Leaves one file, which can be read where nothing can be written.
+/// Closes a database and leaves one file, which can be read where nothing can be written.
 pub(super) fn close(connection: Connection, path: &Path) -> Result<()> {
     let fail = |error| database_error(path, &error);
     connection.busy_timeout(Duration::ZERO).map_err(fail)?;
-    // Refused while another program reads: then the last one to close tidies up.
+    // SQLite refuses while another program reads: then the last program to close tidies up.
     let _ = connection.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()));
     connection.close().map_err(|(_, error)| fail(error))
 }
@@ -307,10 +307,10 @@ fn insert_rows(
     Ok(())
 }
 
-/// With a write-ahead log, readers and writers do not wait for each other, and the disk only
-/// rarely: a power cut may undo the last images, but no more. Some network file systems cannot do
-/// it; the old journal, which waits for the disk at each image, is as safe. A program that goes on
-/// reading keeps the old journal too: that is waited for a moment only.
+/// Asks for a write-ahead log: readers and writers then do not wait for each other, and only rarely for
+/// the disk. A power cut may undo the last images, but no more. Some network file systems cannot do it;
+/// the old journal, which waits for the disk at each image, is as safe. A program that goes on reading
+/// keeps the old journal, too: the wait for such a program is only a moment.
 fn prefer_wal(connection: &mut Connection, path: &Path, patience: Duration) {
     const MOMENT: Duration = Duration::from_secs(1);
     // SQLite refuses no handler.
@@ -318,13 +318,13 @@ fn prefer_wal(connection: &mut Connection, path: &Path, patience: Duration) {
     let mode = connection
         .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0));
     if mode.is_ok_and(|mode| mode == "wal") {
-        // Slower where refused, no worse.
+        // Where SQLite refuses, writing is slower, no worse.
         let _ = connection.pragma_update(None, "synchronous", "normal");
     }
     let _ = wait_for_others(connection, path, patience);
 }
 
-/// Starts a transaction that writes, once no other program does.
+/// Starts a transaction that writes, once no other program writes.
 fn lock(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
     Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
 }
@@ -361,7 +361,8 @@ fn enter(transaction: Transaction<'_>, path: &Path, run: &RunInfo, settings: &st
     Ok(run_id)
 }
 
-/// Changes tables of an older version to those of this one, with these columns beside [`COLUMNS`].
+/// Changes tables of an older version to the tables of this version, with the columns `own` beside
+/// [`COLUMNS`].
 fn bring_up_to_date(transaction: &Transaction<'_>, path: &Path, own: &[Column]) -> Result<()> {
     let fail = |error| database_error(path, &error);
     let version = schema_version(transaction).map_err(fail)?;

@@ -1,5 +1,5 @@
-//! A table whose rows come before what its file begins with is known: units, widths of texts and
-//! numbers of rows follow from all images.
+//! A table whose rows come before the header of its file is known: units, widths of texts and numbers of
+//! rows follow from all images.
 //!
 //! The rows wait in memory, or, when they are many, in a nameless file beside the catalogue.
 
@@ -20,11 +20,10 @@ const IN_MEMORY: usize = 16 << 20;
 /// Bytes that are written to the file at once.
 const BUFFER: usize = 1 << 20;
 
-/// Every value takes as much: a row is found by its number, and one that is taken back leaves
-/// nothing.
+/// Bytes of any value: a row is found by its number, and a row that is taken back leaves nothing.
 const CELL: usize = size_of::<u64>();
 
-/// What is null among integers and texts; among floats NaN is.
+/// Null among integers and texts; among floats NaN is null.
 const NULL: i64 = i64::MIN;
 
 /// A column of a table, with the unit that its values have there.
@@ -34,7 +33,7 @@ pub(super) struct Field {
     pub(super) unit: Option<String>,
 }
 
-/// Rows of any number.
+/// A table of any number of rows.
 pub(super) struct Table {
     fields: Vec<Field>,
     /// The different texts of each column, in the order of their first use.
@@ -70,7 +69,7 @@ impl Texts {
     }
 }
 
-/// How far a table was filled.
+/// A mark of how far a table was filled.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Mark {
     n_rows: u64,
@@ -78,7 +77,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// Number of rows there.
+    /// Number of rows at the mark.
     pub(super) fn n_rows(&self) -> u64 {
         self.n_rows
     }
@@ -92,7 +91,7 @@ pub(super) struct Block<'a> {
 }
 
 impl Table {
-    /// A table without rows; `folder` is where there is room for them.
+    /// A table without rows; `folder` has room for them.
     pub(super) fn new(columns: impl IntoIterator<Item = Column>, folder: &Path) -> Self {
         let fields: Vec<Field> = columns
             .into_iter()
@@ -123,7 +122,7 @@ impl Table {
         self.texts.get(column).map_or(&[], |texts| &texts.list)
     }
 
-    /// Says what the unit of fluxes is; `None` where the images differ.
+    /// Sets the unit of fluxes; `None` where the images differ.
     pub(super) fn set_flux_unit(&mut self, unit: Option<&str>) {
         for field in &mut self.fields {
             if field.column.unit.is_of_image() {
@@ -133,7 +132,7 @@ impl Table {
         }
     }
 
-    /// Adds a row: a value for each field; one of another kind is null.
+    /// Adds a row: a value for each field; a value of another kind is null.
     pub(super) fn push<'a>(
         &mut self,
         values: impl IntoIterator<Item = Value<'a>>,

@@ -70,7 +70,7 @@ fn cell(value: Value<'_>, column: &Column) -> String {
     match value {
         Value::Null => String::new(),
         Value::Integer(value) => value.to_string(),
-        // What would end a line, or move a terminal's cursor, is written as an escape.
+        // Characters that would end a line, or move a terminal's cursor, are written as escapes.
         Value::Text(text) => text
             .chars()
             .flat_map(|c| {
@@ -91,7 +91,7 @@ fn cell(value: Value<'_>, column: &Column) -> String {
     }
 }
 
-/// A number to that many digits.
+/// A number with `digits` significant digits.
 pub(crate) fn significant(value: f64, digits: usize) -> String {
     let rounded = format!("{value:.*e}", digits - 1);
     let exponent = rounded

@@ -1,17 +1,17 @@
 //! Units of images, as catalogues spell them.
 //!
-//! BUNIT is whatever a camera's software writes: `ADU`, `counts/sec`, `e-`. What is meant is written as
-//! the FITS standard 4.0 (section 4.3) spells it and in a form that the VOUnits 1.0 of VOTable and
-//! astropy read as well: `ct/(s.pix)`. What is not understood stays as it is.
+//! BUNIT is whatever a camera's software writes: `ADU`, `counts/sec`, `e-`. Catalogues write its meaning
+//! as the FITS standard 4.0 (section 4.3) spells it and in a form that the VOUnits 1.0 of VOTable and
+//! astropy read as well: `ct/(s.pix)`. A unit that is not understood stays as it is.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The unit of fluxes where no image says one.
+/// The unit of fluxes where no image states one.
 pub(crate) const DEFAULT_FLUX_UNIT: &str = "adu";
 
-/// What headers call the units that images count in, in small letters, and others that are written in
-/// several ways.
+/// Units that images count in, and others that are written in several ways, with their names in headers
+/// in small letters.
 const NAMES: [(&str, &[&str]); 8] = [
     ("adu", &["adu", "adus", "dn"]),
     ("ct", &["ct", "cts", "count", "counts"]),
@@ -51,7 +51,7 @@ pub(crate) fn without_electrons(unit: &str) -> Cow<'_, str> {
     counted.map_or(Cow::Borrowed(unit), Cow::Owned)
 }
 
-/// That unit for each pixel.
+/// The unit `unit` for each pixel.
 pub(crate) fn per_pixel(unit: &str) -> String {
     let per_pixel = parse(unit).and_then(|mut factors| {
         multiply(&mut factors, "pix", -1);
@@ -87,7 +87,7 @@ fn named(word: &str) -> Option<&'static str> {
     })
 }
 
-/// The factors of a unit; `None` where one is not known or the form is another.
+/// The factors of a unit; `None` where a factor is not known or the form is another.
 fn parse(text: &str) -> Option<Vec<Factor>> {
     let mut factors = Vec::new();
     let rest = product(text, 1, &mut factors)?;
@@ -95,7 +95,7 @@ fn parse(text: &str) -> Option<Vec<Factor>> {
     rest.is_empty().then_some(factors)
 }
 
-/// Reads factors, which a stroke divides by, to the end or a closing parenthesis; what is left.
+/// Reads factors, which a stroke divides by, to the end or a closing parenthesis; returns the rest.
 fn product<'a>(mut text: &'a str, sign: i32, factors: &mut Vec<Factor>) -> Option<&'a str> {
     let mut divides = false;
     // An operator, or the beginning, wants a factor.

@@ -9,7 +9,7 @@ use super::table::Table;
 use super::{Kind, Value};
 use crate::xml::escaped;
 
-/// What follows the data.
+/// End of the document, after the data.
 const END: &str = "</TABLE>\n</RESOURCE>\n</VOTABLE>\n";
 
 /// Writes a table.
@@ -43,7 +43,7 @@ pub(super) fn description(table: &Table, provenance: &Provenance) -> String {
     format!("{start}<PARQUET type=\"Parquet-local-XML\"/>\n{END}")
 }
 
-/// All that comes before the data.
+/// Start of the document, before the data.
 fn start(table: &Table, provenance: &Provenance) -> String {
     let mut xml = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\

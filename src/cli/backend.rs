@@ -33,7 +33,7 @@ pub(super) enum BackendName {
 /// A backend, and why it is this one.
 pub(super) type Chosen = (Box<dyn Backend>, &'static str);
 
-/// Why it is the one that `--backend` or `--device` names.
+/// Reason for a backend that `--backend` or `--device` names.
 const ASKED_FOR: &str = "as asked for";
 
 impl BackendArgs {

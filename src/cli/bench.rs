@@ -91,16 +91,18 @@ const RUNS: usize = 5;
 /// Most stars of which each is held against the reference, which is slow; it fits no more itself.
 const CHECKED: u32 = 20_000;
 
-/// Part of the way, at which a star may stop, that its last step, taken unseen, may leave.
+/// Part of the way left, where a star may stop, that may remain after its last step, which is taken unseen.
 const LEFT: f64 = 1.0 / 3.0;
 
-/// What the rounding of sums in `f32` may be worth, in standard errors, and what no tolerance excuses.
+/// Error that the rounding of sums in `f32` may cause, and error that no tolerance excuses, in standard
+/// errors.
 const ROUNDING: f64 = 5e-3;
 const WRONG: f64 = 0.1;
 
-/// Furthest that a fit may end from the reference's, in standard errors, for its speed to be told. A
-/// star stops where chi-square promises to fall by the part `tolerance`; where it is as large as the
-/// degrees of freedom, as it should be, that is the square of the way left in standard errors.
+/// Largest distance of a fit from the fit of the reference, in standard errors, at which its speed is
+/// told. A star stops where chi-square promises to fall by the part `tolerance`; where chi-square is as
+/// large as the degrees of freedom, as it should be, the fall is the square of the way left in standard
+/// errors.
 fn tolerated(tolerance: f64, work: &Work) -> f64 {
     let pixels = (work.width * work.height) as f64;
     (LEFT * (tolerance * pixels).sqrt()).clamp(ROUNDING, WRONG)
@@ -208,15 +210,15 @@ fn backends(wanted: &[Where]) -> Vec<Box<dyn Backend>> {
     all
 }
 
-/// What a backend did, and how long it took.
+/// Fits of a backend, and the time that they took.
 struct Timing {
     fits: Vec<Fit>,
     seconds: f64,
     tally: Tally,
 }
 
-/// The median of some runs, after one that compiles the shader and warms the caches. All write into
-/// the same memory, as the blocks of a stack do.
+/// The median of some runs, after one that compiles the shader and warms the caches. All runs write
+/// into the same memory, as the blocks of a stack do.
 fn time(fitter: &Fitter, batch: &Batch, progress: &mut Progress) -> Result<Timing> {
     let mut fits = fitter.fit(batch)?;
     progress.advance(true);
@@ -262,7 +264,7 @@ fn worst(model: &dyn Model, fits: &[Fit], optima: &[Fit]) -> f64 {
     worst
 }
 
-/// What the backends are measured at, and against.
+/// Work that the backends are measured at, and peak that they are compared with.
 struct Bench<'a> {
     args: &'a BenchArgs,
     work: Work,
@@ -277,7 +279,7 @@ impl Bench<'_> {
         model.operations(self.args.estimator, &self.work) as f64
     }
 
-    /// Bytes that a star's pixels are on a device, and that go up and down at each of its steps.
+    /// Bytes of a star's pixels on a device, and bytes that go up and down at each step of the star.
     fn bytes(&self) -> (usize, usize, usize) {
         let n = self.args.work.model.parameters().len();
         let pixels = self.work.width * self.work.height;
@@ -330,7 +332,7 @@ impl Bench<'_> {
         let stars = tally.stars as f64;
         let rate = stars / seconds;
         let evaluations = tally.evaluations as f64 / stars;
-        // What the sums alone would take at the processor's peak.
+        // Part of the processor's peak that the sums alone use.
         let of_peak = rate * evaluations * self.operations() / self.peak;
         let stages: [(&str, Duration); 8] = [
             ("pack", tally.pack),

@@ -87,13 +87,13 @@ pub(super) fn run(args: &FitArgs, quiet: bool) -> Result<ExitCode> {
     })
 }
 
-/// What is the same for all inputs.
+/// Options and engine, the same for all inputs.
 struct Work<'a> {
     args: &'a FitArgs,
     engine: Engine,
 }
 
-/// Sums up images, and keeps what is said of them until it is their turn.
+/// Sums up images, and keeps the messages of each image until its turn.
 struct Watch;
 
 impl Watcher for Watch {
@@ -115,7 +115,7 @@ impl Watcher for Watch {
     }
 }
 
-/// What grows from input to input.
+/// Outputs, counts and times, which grow from input to input.
 struct Job {
     quiet: bool,
     outputs: Outputs,
@@ -129,12 +129,12 @@ struct Job {
     skipped: usize,
     /// Whether Ctrl-C has left something undone.
     is_cut_short: bool,
-    /// Files, HDUs and planes that an input has been.
+    /// Files, HDUs and planes of the inputs so far.
     taken: HashSet<(String, usize, Option<usize>)>,
 }
 
 impl Job {
-    /// Takes every input in its turn; the number of those that failed.
+    /// Takes every input in its turn; returns the number of inputs that failed.
     fn inputs(&mut self, work: &Work<'_>, inputs: Vec<Result<PathBuf>>) -> Result<usize> {
         let paths: Vec<Option<PathBuf>> = inputs
             .iter()
@@ -155,7 +155,7 @@ impl Job {
                     }
                     print_error(&error);
                     failed += 1;
-                    // What could not be written will not be written next time either.
+                    // A broken output will not be written next time either.
                     if self.outputs.is_broken {
                         break;
                     }
@@ -166,7 +166,7 @@ impl Job {
         })
     }
 
-    /// Takes what becomes of one input.
+    /// Takes the messages about one input.
     fn input(&mut self, work: &Work<'_>, queue: &Receiver<Message<Tally>>) -> Result<()> {
         while let Ok(Message { said, found }) = queue.recv() {
             log::say(&said);
@@ -191,7 +191,7 @@ impl Job {
                 Found::End => return Ok(()),
             }
         }
-        // Without an end: the user has pressed Ctrl-C.
+        // The messages stop without an end: the user has pressed Ctrl-C.
         self.is_cut_short = true;
         Ok(())
     }
@@ -275,7 +275,7 @@ impl Job {
     /// Says what the rows of an image are, once they are written.
     fn done(&mut self, image: &ImageInfo, measured: &Measured, mut tally: Tally) {
         self.images += 1;
-        // Of an image without a star its own line has said why.
+        // An image without a star has had its own line that says why.
         if !self.quiet && tally.rows() > 0 {
             let unit = image.header.unit.as_deref().unwrap_or("adu");
             let line = tally.of_image(measured, unit);

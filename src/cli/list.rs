@@ -70,9 +70,9 @@ pub(super) fn models() -> Result<()> {
     Ok(())
 }
 
-/// `0.471 to 35.32`.
+/// Bounds of a parameter, as `0.471 to 35.32`.
 fn bounds(column: &Parameter, side: f64) -> String {
-    // To four digits.
+    // Rounded to four digits.
     let short = |value: f64| format!("{value:.3e}").parse().unwrap_or(value);
     let (low, high) = (column.bounds)(side);
     match low.is_finite() {

@@ -1,4 +1,4 @@
-//! What is said on stderr while the work goes on: `warning: file: what`.
+//! Messages on stderr while the work goes on: `warning: file: what`.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::progress;
 
-/// The target of what is neither wrong nor odd but worth knowing: `hint: what`.
+/// Target of messages that are worth knowing though nothing is wrong or odd: `hint: what`.
 pub(super) const HINT: &str = "starfit::hint";
 
 /// Warnings by default, facts with `-v`; the libraries below have nothing to say to a user.
@@ -34,26 +34,26 @@ pub(super) fn init(quiet: bool, verbose: u8) {
 }
 
 thread_local! {
-    /// What this thread has to say, once it is asked to keep it.
+    /// Messages of this thread, once it is asked to keep them.
     static KEPT: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// From now on this thread keeps what it would have said: its work is ahead of its turn. Returns
-/// what it has kept so far.
+/// Lets this thread keep its messages from now on: its work is ahead of its turn. Returns the messages
+/// kept so far.
 pub(super) fn keep() -> Vec<u8> {
     KEPT.replace(Some(Vec::new())).unwrap_or_default()
 }
 
-/// Says what another thread has kept.
+/// Writes the messages that another thread has kept.
 pub(super) fn say(kept: &[u8]) {
     if kept.is_empty() {
         return;
     }
-    // As when the log itself cannot be written: nobody is there to be told.
+    // An error is dropped, as where the log itself cannot be written: nobody is there to be told.
     let _ = progress::aside(|| io::stderr().write_all(kept));
 }
 
-/// Standard error, or what the thread keeps.
+/// Standard error, or the messages that the thread keeps.
 struct Out;
 
 impl Write for Out {

@@ -135,7 +135,7 @@ fn unregistered(image: &str, first: &str) -> starfit::Error {
     }
 }
 
-/// The library knows the options by their fields, the user by their flags.
+/// Names the flag in an error: the library knows the options by their fields, the user by their flags.
 fn name_flag(mut error: starfit::Error) -> starfit::Error {
     if let starfit::Error::Option { option, .. } = &mut error
         && !option.starts_with('-')
@@ -145,7 +145,7 @@ fn name_flag(mut error: starfit::Error) -> starfit::Error {
     error
 }
 
-/// A bare number is pixels.
+/// Parses a radius: a bare number is pixels.
 fn radius(text: &str) -> Result<Radius, String> {
     match text.trim().parse() {
         Ok(pixels) => Ok(Radius::Pixels(pixels)),

@@ -1,6 +1,6 @@
 //! The commands, one file each.
 
-/// `eprintln!`, but for readers who have gone away: the work is done all the same.
+/// `eprintln!` that fails silently where the reader has gone away: the work is done all the same.
 macro_rules! say {
     ($($text:tt)*) => {
         $crate::cli::write_line(format_args!($($text)*))
@@ -105,11 +105,11 @@ enum Command {
 /// Whether the user has pressed Ctrl-C.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Some inputs failed.
+/// Exit code where some inputs failed.
 const PARTIAL: u8 = 1;
-/// Wrong usage, or no input succeeded.
+/// Exit code of wrong usage, or where no input succeeded.
 const FAILED: u8 = 2;
-/// The user has pressed Ctrl-C.
+/// Exit code where the user has pressed Ctrl-C.
 const ABORTED: u8 = 130;
 
 /// Runs the program.
@@ -120,7 +120,7 @@ pub(crate) fn main() -> ExitCode {
         if is_broken_pipe(&error) {
             return ExitCode::SUCCESS;
         }
-        // The words of --help are such an error too.
+        // The words of --help come as an error of clap, too.
         if let Some(usage) = error.downcast_ref::<clap::Error>() {
             usage.exit();
         }
@@ -160,7 +160,7 @@ fn run() -> Result<ExitCode> {
     }
 }
 
-/// The command line: what is described here, and where settings come from.
+/// The command line: the commands described here, and the options that say where settings come from.
 fn command() -> clap::Command {
     Cli::command().args(settings::args())
 }
@@ -179,11 +179,11 @@ fn quiet_mesa() {
     }
 }
 
-/// One line on stderr, and the advice, if any, on a second.
+/// Prints an error on one line of stderr, and the advice, if any, on a second.
 fn print_error(error: &anyhow::Error) {
     let mut message = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
-        // Ours name their cause themselves.
+        // Errors of starfit name their cause themselves.
         if !message.contains(&cause) {
             message = format!("{message}: {cause}");
         }
@@ -203,7 +203,7 @@ fn heed_interrupts(quiet: bool) {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(ABORTED.into());
         }
-        // On a thread of its own: where nothing can be written, a second one is heeded all the same.
+        // The answer has its own thread: a second Ctrl-C is heeded even where nothing can be written.
         if !quiet {
             std::thread::spawn(progress::answer_interrupt);
         }
@@ -224,7 +224,7 @@ fn is_interrupted() -> bool {
 /// Sets the number of threads for everything; by default one a core.
 fn use_threads(threads: Option<u16>) {
     if let Some(threads) = threads {
-        // Fails only where a pool is running already, which is then as good.
+        // The call fails only where a pool is running already, which is then as good.
         let _ = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.into())
             .build_global();
@@ -239,8 +239,8 @@ fn parse_estimator(name: &str) -> Result<Estimator, String> {
         .ok_or_else(|| format!("expected one of {}", names()))
 }
 
-/// Sees whether an output has one of these endings: any other file, as an image or a database, is
-/// not to be replaced by it.
+/// Checks that an output has one of these endings: no other file, such as an image or a database, may
+/// be replaced.
 fn check_ending(output: &Path, endings: &[&str], hint: Option<&str>) -> starfit::Result<()> {
     let ending = output.extension();
     let is_one = |known: &&str| ending.is_some_and(|ending| ending.eq_ignore_ascii_case(known));

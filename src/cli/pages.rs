@@ -35,7 +35,7 @@ pub(super) struct ManArgs {
     folder: PathBuf,
 }
 
-/// Writes what completes the words of `command` in a shell.
+/// Writes a script that completes the words of `command` in a shell.
 pub(super) fn completions(args: &CompletionsArgs, mut command: Command) -> Result<()> {
     let mut script = Vec::new();
     let name = command.get_name().to_owned();
@@ -55,7 +55,7 @@ pub(super) fn man(args: &ManArgs, command: Command) -> Result<()> {
     Ok(())
 }
 
-/// The names of the pages, and what is in them.
+/// Names and contents of the pages.
 fn pages(command: Command) -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut command = command.disable_help_subcommand(true);
     command.build();
@@ -84,8 +84,7 @@ fn page(command: Command) -> std::io::Result<(String, Vec<u8>)> {
     Ok((man.get_filename(), page))
 }
 
-/// What comes after the options: lines that end in a colon are headings, those below stay as they
-/// are.
+/// Text after the options: lines that end in a colon are headings, the lines below stay as they are.
 fn sections(text: &str) -> Roff {
     let mut roff = Roff::new();
     let mut is_open = false;

@@ -1,4 +1,4 @@
-//! What is shown while the work goes on: bars on a terminal, elsewhere a line now and then.
+//! Progress of the work: bars on a terminal, elsewhere a line now and then.
 
 use std::io::{IsTerminal, stderr};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -11,10 +11,11 @@ use super::summary::{count, grouped};
 /// Time between two lines, and before the first: a short run has none.
 const PACE: Duration = Duration::from_secs(5);
 
-/// All bars there are: whatever else is written has to go round them.
+/// All bars on the terminal: everything else that is written has to go round them.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// Writes something where the bars are, which come back below it. What it calls must not do the same.
+/// Writes something in the place of the bars, which come back below it. `write` must not call `aside`
+/// again.
 pub(super) fn aside<T>(write: impl FnOnce() -> T) -> T {
     BARS.suspend(write)
 }
@@ -22,8 +23,8 @@ pub(super) fn aside<T>(write: impl FnOnce() -> T) -> T {
 /// Whether the first Ctrl-C has been answered, or needs no answer any more.
 static IS_ANSWERED: Mutex<bool> = Mutex::new(false);
 
-/// Answers the first Ctrl-C, unless the run has come to its end meanwhile. No bar is left that a
-/// second one would leave behind.
+/// Answers the first Ctrl-C, unless the run has come to its end meanwhile. Hides the bars, which a
+/// second Ctrl-C would leave behind.
 pub(super) fn answer_interrupt() {
     let mut is_answered = IS_ANSWERED.lock().unwrap_or_else(PoisonError::into_inner);
     if !*is_answered {
@@ -33,7 +34,7 @@ pub(super) fn answer_interrupt() {
     }
 }
 
-/// From now on Ctrl-C is answered by the last words of the run.
+/// Leaves the answer to Ctrl-C to the last words of the run from now on.
 pub(super) fn leave_unanswered() {
     *IS_ANSWERED.lock().unwrap_or_else(PoisonError::into_inner) = true;
 }
@@ -56,7 +57,7 @@ pub(super) struct Progress {
 enum Shown {
     Nothing,
     Lines(Pace),
-    /// One of the things, unless there is one only, and one of stars.
+    /// A bar of the things, unless there is only one thing, and a bar of the stars.
     Bars {
         things: Option<ProgressBar>,
         stars: ProgressBar,
@@ -64,7 +65,7 @@ enum Shown {
 }
 
 impl Progress {
-    /// Of so many things, of which none is done.
+    /// Starts with none of `total` things done.
     pub(super) fn new(thing: &'static str, total: usize, is_shown: bool) -> Self {
         let shown = match (is_shown, stderr().is_terminal()) {
             (false, _) => Shown::Nothing,
@@ -84,7 +85,7 @@ impl Progress {
         }
     }
 
-    /// One more is done, or found to have been done before.
+    /// Counts one more thing as done; one that was done before is not new.
     pub(super) fn advance(&mut self, is_new: bool) {
         self.course.done += 1;
         self.course.skipped += usize::from(!is_new);
@@ -95,7 +96,7 @@ impl Progress {
         self.show();
     }
 
-    /// More stars are done.
+    /// Counts more stars as done.
     pub(super) fn add_stars(&mut self, stars: usize) {
         self.course.stars += stars as u64;
         if let Some((done, _)) = &mut self.course.part {
@@ -104,7 +105,7 @@ impl Progress {
         self.show();
     }
 
-    /// The thing in hand has so many stars, which are counted one by one.
+    /// Begins a thing of so many stars, which are counted one by one.
     pub(super) fn begin_stars(&mut self, stars: usize) {
         self.course.part = Some((0, stars as u64));
         if let Shown::Bars { stars: bar, .. } = &self.shown {
@@ -147,7 +148,7 @@ impl Progress {
         }
     }
 
-    /// Shows no more.
+    /// Clears the bars and shows nothing more.
     pub(super) fn finish(&mut self) {
         if let Shown::Bars { things, stars } = &self.shown {
             let bars = things.iter().chain([stars]);
@@ -163,7 +164,7 @@ impl Drop for Progress {
     }
 }
 
-/// Something that turns while work of unknown length goes on, on a terminal; until it is dropped.
+/// Spinner on a terminal while work of unknown length goes on; it turns until it is dropped.
 #[derive(Debug)]
 pub(super) struct Spinner(Option<ProgressBar>);
 
@@ -190,7 +191,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// Says when something is to be said again.
+/// Pace of the lines: when the next one is due.
 #[derive(Debug)]
 struct Pace {
     every: Duration,
@@ -202,7 +203,7 @@ impl Pace {
         Self { every, next: every }
     }
 
-    /// Whether it is time, so long after the start; then not again for a while.
+    /// Whether a line is due, `elapsed` after the start; if so, the next one is due after a while.
     fn is_due(&mut self, elapsed: Duration) -> bool {
         let is_due = elapsed >= self.next;
         if is_due {
@@ -218,14 +219,14 @@ struct Course {
     thing: &'static str,
     total: usize,
     done: usize,
-    /// Of those that are done, those that cost no time.
+    /// Things among the done ones that cost no time.
     skipped: usize,
     stars: u64,
-    /// Of the thing in hand, the stars that are done and those there are.
+    /// Stars of the thing in hand that are done, and all its stars.
     part: Option<(u64, u64)>,
 }
 
-/// What there is to say of it.
+/// Parts of the line about the work.
 #[derive(Debug, PartialEq)]
 struct Parts {
     things: Option<String>,
@@ -246,7 +247,7 @@ impl Course {
         }
     }
 
-    /// What is left if all goes on as it went so far.
+    /// Time left if the work goes on as fast as so far.
     fn left(&self, elapsed: Duration) -> Option<Duration> {
         let part = self
             .part
@@ -278,7 +279,7 @@ impl Course {
         }
     }
 
-    /// `12 of 200 images, 34,000 stars, 5,100 stars/s, about 40 s left`.
+    /// Line about the work: `12 of 200 images, 34,000 stars, 5,100 stars/s, about 40 s left`.
     fn line(&self, elapsed: Duration) -> String {
         let Parts {
             things,
@@ -291,13 +292,13 @@ impl Course {
     }
 }
 
-/// To two digits: a rate is no more certain.
+/// Rounds to two digits: a rate is no more certain.
 fn two_digits(rate: f64) -> u64 {
     let unit = 10_f64.powf(rate.max(1.0).log10().floor() - 1.0).max(1.0);
     ((rate / unit).round() * unit) as u64
 }
 
-/// `40 s`, `3 min 20 s`, `2 h 5 min`.
+/// Time in words: `40 s`, `3 min 20 s`, `2 h 5 min`.
 fn span(time: Duration) -> String {
     let seconds = time.as_secs_f64().round() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {

@@ -1,8 +1,8 @@
-//! What the user wants of every option: from the command line, else from the environment, else from
-//! a file, else the default.
+//! Values that the user wants for every option: from the command line, else from the environment, else
+//! from a file, else the default.
 //!
-//! All is derived from clap's description of the options, so that a new option needs nothing here.
-//! What the variables and the file say becomes a command line, which clap then judges as any other.
+//! Everything is derived from clap's description of the options, so that a new option needs nothing
+//! here. The variables and the file become a command line, which clap then judges like any other.
 
 mod environment;
 mod file;
@@ -19,10 +19,10 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use file::Kind;
 
-/// What the names of environment variables begin with.
+/// Beginning of the names of environment variables.
 pub(super) const PREFIX: &str = "STARFIT_";
 
-/// The options that say where settings come from and go to, and are none themselves.
+/// The options that say where settings come from and go to, and are no settings themselves.
 const FILE: &str = "config";
 const PRINT: &str = "print_config";
 
@@ -48,24 +48,24 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What one argument is set to.
+/// Values that one argument is set to.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Setting {
     arg: Arg,
-    /// The values of each time that it is given; a flag has none.
+    /// Values for each time that the argument is given; a flag has none.
     occurrences: Vec<Vec<OsString>>,
     origin: Origin,
 }
 
 impl Setting {
-    /// The words of a command line that say the same.
+    /// Words of a command line that set the same.
     fn words(&self) -> Vec<OsString> {
         let mut words = Vec::new();
         for values in &self.occurrences {
             let name = self.arg.get_long().map(|long| format!("--{long}"));
             match name {
-                // What begins with a hyphen is a value all the same, and so is each part of a list
-                // that was typed between commas.
+                // A word that begins with a hyphen is a value all the same, and so is each part of a
+                // list that was typed between commas.
                 Some(name) if values_at_once(&self.arg) == 1 && !values.is_empty() => {
                     words.extend(values.iter().map(|value| {
                         let mut word = OsString::from(format!("{name}="));
@@ -87,15 +87,15 @@ impl Setting {
 #[derive(Debug)]
 pub(super) struct Settings {
     command: Command,
-    /// With the arguments of the whole program in every subcommand.
+    /// The command with the arguments of the whole program in every subcommand.
     built: Command,
     /// The subcommand.
     name: String,
-    /// What the user typed.
+    /// Words that the user typed.
     typed: Vec<OsString>,
     settings: Vec<Setting>,
     is_printed: bool,
-    /// What to say of variables that set nothing here.
+    /// Messages about variables that set nothing here.
     unknown: Vec<String>,
 }
 
@@ -125,14 +125,14 @@ fn is_setting(arg: &Arg) -> bool {
     !tells && ![FILE, PRINT].contains(&arg.get_id().as_str())
 }
 
-/// The arguments of a command that are settings; those of the whole program with the program alone.
+/// Arguments of a command that are settings; arguments of the whole program belong to the program alone.
 fn settings_of(command: &Command) -> impl Iterator<Item = &Arg> {
     let is_program = command.has_subcommands();
     let here = move |arg: &&Arg| is_setting(arg) && arg.is_global_set() == is_program;
     command.get_arguments().filter(here)
 }
 
-/// Of `names` the one that `wanted` was meant to be, if any is like it.
+/// The one of `names` that `wanted` was meant to be, if any is like it.
 fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     /// Two letters exchanged or one left out are well above it, other words below.
     const LIKE: f64 = 0.85;
@@ -144,8 +144,9 @@ fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a
 }
 
 impl Settings {
-    /// Those of a command line, with the environment and the file that one of both names. The only
-    /// error of the command line that may pass is that something is missing: it may be there.
+    /// Reads the settings of a command line, of the environment and of the file that either names. A
+    /// missing argument is the only error of the command line that may pass: it may be in the other
+    /// two.
     pub(super) fn read(
         command: Command,
         typed: Vec<OsString>,
@@ -202,30 +203,30 @@ impl Settings {
         }
     }
 
-    /// Whether they are to be printed, and nothing else done.
+    /// Whether the settings are to be printed, and nothing else done.
     pub(super) fn is_printed(&self) -> bool {
         self.is_printed
     }
 
-    /// Says, with `-v`, what looks like a setting and is none.
+    /// Says, with `-v`, which variables look like settings and set nothing.
     pub(super) fn say_unknown(&self) {
         for message in &self.unknown {
             tracing::info!("{message}");
         }
     }
 
-    /// What clap makes of them.
+    /// Matches of clap for these settings.
     ///
     /// # Errors
     ///
-    /// Those of clap, with what is not from the command line where that matters.
+    /// The errors of clap, with the settings from elsewhere than the command line that matter for them.
     pub(super) fn matches(&self) -> Result<ArgMatches, clap::Error> {
         let is_typed = |setting: &Setting| setting.origin == Origin::CommandLine;
         if self.settings.iter().all(is_typed) {
             return self.command.clone().try_get_matches_from(&self.typed);
         }
         self.judge(&self.settings).map_err(|mut error| {
-            // It would name every option that is set anywhere.
+            // The usage would name every option that is set anywhere.
             error.remove(ContextKind::Usage);
             let complaint = self.complaint(&self.settings);
             let matters = |setting: &&Setting| {
@@ -245,7 +246,7 @@ impl Settings {
         })
     }
 
-    /// What clap has against these settings: the kind of it, and the arguments.
+    /// Complaint of clap about these settings: kind of the error, and its arguments.
     fn complaint(&self, settings: &[Setting]) -> Option<(ErrorKind, Option<String>)> {
         let error = self.judge(settings).err()?;
         let args = error.get(ContextKind::InvalidArg);
@@ -258,7 +259,7 @@ impl Settings {
             .unwrap_or(&self.built)
     }
 
-    /// What clap says of a command line of these settings.
+    /// Judgement of clap on a command line of these settings.
     fn judge(&self, settings: &[Setting]) -> Result<ArgMatches, clap::Error> {
         let program = self.typed.first().cloned().unwrap_or_default();
         let mut words = vec![program, OsString::from(&self.name)];
@@ -274,8 +275,8 @@ impl Settings {
         self.command.clone().try_get_matches_from(words)
     }
 
-    /// Adds settings that yield to those before them: what is set already, or excluded by what is
-    /// set, is not set again.
+    /// Adds settings that yield to earlier ones: an argument that is set already, or excluded by one
+    /// that is set, is left out.
     fn add(&mut self, settings: Vec<Setting>) {
         let before = self.settings.clone();
         for setting in settings {
@@ -292,7 +293,7 @@ impl Settings {
         }
     }
 
-    /// The arguments whose values come from there.
+    /// Settings of the arguments whose values come from `source`.
     fn values(&self, matches: &ArgMatches, source: ValueSource, origin: Origin) -> Vec<Setting> {
         let args = self.subcommand().get_arguments();
         let args = args.filter(|arg| is_setting(arg));
@@ -318,10 +319,11 @@ impl Settings {
         .collect()
     }
 
-    /// What a setting of `command` should be where its own values are wrong, whatever the others.
+    /// Value that a setting of `command` should have, where its own values are wrong, whatever the
+    /// other settings.
     fn fault(&self, command: &Command, setting: &Setting) -> Option<String> {
         let count = values_at_once(&setting.arg);
-        // To clap too many are inputs.
+        // Clap takes values beyond the count for inputs.
         let is_wrong = |values: &Vec<OsString>| values.len() != count;
         if count > 1 && setting.occurrences.iter().any(is_wrong) {
             return Some(format!("{count} values"));

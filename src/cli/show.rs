@@ -96,7 +96,7 @@ pub(super) fn run(args: &ShowArgs, quiet: bool) -> Result<()> {
     let found = match (args.id, args.at.as_deref()) {
         (Some(id), _) => args.stored(id)?,
         (None, Some(&[x, y])) => args.fitted((x, y))?,
-        // Either is required, and two numbers are.
+        // Clap requires either --id or --at, and two numbers for --at.
         (None, _) => return Ok(()),
     };
     let portrait = Portrait {
@@ -148,7 +148,7 @@ impl ShowArgs {
         })
     }
 
-    /// The only one of some images.
+    /// The only one of `images`; an error where there is not exactly one.
     fn one(&self, mut images: Vec<ImageRecord>) -> starfit::Result<ImageRecord> {
         const LISTED: usize = 5;
         if images.len() == 1 {
@@ -171,7 +171,7 @@ impl ShowArgs {
         })
     }
 
-    /// The star of an image that a fit from a place ends at, fitted now.
+    /// Fits a star of an image now, from the start at (`x`, `y`).
     fn fitted(&self, (x, y): (f64, f64)) -> Result<Found> {
         if is_npy(&self.input) {
             return Err(Error::Unsupported {
@@ -278,7 +278,7 @@ fn print(portrait: &Portrait<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Letters in a line of standard output, and what it can show.
+/// Letters in a line of standard output, and the tone that it can show.
 fn terminal() -> (usize, Tone) {
     const USUAL: usize = 80;
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());

@@ -133,7 +133,7 @@ pub(super) struct SimulateArgs {
 /// Runs `starfit simulate`.
 pub(super) fn run(args: &SimulateArgs, quiet: bool) -> Result<()> {
     let out = &args.out;
-    // What cannot be written is said before the work.
+    // A file that cannot be written is refused before the work.
     let format = StackFormat::from_path(out)?;
     if args.stack.is_none() && format != StackFormat::Fits {
         return Err(Error::Option {
@@ -222,7 +222,7 @@ fn useless(option: &str, model: &dyn Model, column: &str) -> Error {
     }
 }
 
-/// The library knows the options by their fields, the user by their flags.
+/// Names the flag in an error: the library knows the options by their fields, the user by their flags.
 fn name_flag(mut error: Error) -> Error {
     if let Error::Option { option, .. } = &mut error {
         *option = format!("--{}", option.replace('_', "-"));

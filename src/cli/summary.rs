@@ -1,4 +1,4 @@
-//! What a person wants to know of an image, or a run, in a line or two.
+//! Summary of an image, or of a run, in a line or two.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use starfit::measure::{Measured, StageTimes};
 use starfit::numbers::significant;
 use starfit::wcs::Wcs;
 
-/// What is counted of the rows of an image, which may come in parts, or of all images.
+/// Counts of the rows of an image, which may come in parts, or of all images.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     by_status: [usize; FitStatus::ALL.len()],
     saturated: usize,
-    /// Stars that converged and have no flag, and those that have only that of narrow ones.
+    /// Stars that converged and have no flag, and stars whose only flag is the one of narrow stars.
     clean: usize,
     narrow: usize,
-    /// Of the stars that converged, pixels, but for those whose width is only known to be at a bound.
+    /// Widths of the stars that converged, pixels, without widths that are only known to be at a bound.
     widths: Vec<f64>,
     /// The widths of stars that are wider than their cutouts, at the bound of the model.
     widest: Vec<f64>,
     /// The exponents of the wings of stars that stand out well, where the model has them.
     betas: Vec<f64>,
-    /// Of those on the sky, arcseconds.
+    /// Widths on the sky, arcseconds.
     widths_on_sky: Vec<f64>,
 }
 
@@ -34,7 +34,7 @@ fn is_of_star(row: &Row) -> bool {
 }
 
 impl Tally {
-    /// Counts rows of an image with that WCS, whose cutouts have that side in pixels.
+    /// Counts rows of an image with this WCS, whose cutouts are `side` pixels wide.
     pub(super) fn add(&mut self, rows: &[Row], wcs: Option<&Wcs>, side: usize) {
         let fitted = rows.iter().find(|row| row.status.has_values());
         let has_wings = fitted.is_some_and(|row| row.get("beta").is_some());
@@ -93,7 +93,7 @@ impl Tally {
         }
     }
 
-    /// Counts what another has counted.
+    /// Adds the counts of another tally.
     pub(super) fn merge(&mut self, other: Self) {
         for (count, more) in self.by_status.iter_mut().zip(other.by_status) {
             *count += more;
@@ -119,14 +119,14 @@ impl Tally {
         fitted.map(|(_, count)| count).sum()
     }
 
-    /// `402 converged`, `29 max iterations`.
+    /// Numbers of stars by status: `402 converged`, `29 max iterations`.
     fn statuses(&self) -> impl Iterator<Item = String> {
         let statuses = FitStatus::ALL.iter().zip(self.by_status);
         let found = statuses.filter(|(_, count)| *count > 0);
         found.map(|(status, count)| format!("{count} {}", status.name().replace('_', " ")))
     }
 
-    /// `FWHM 2.90 pix (1.23 arcsec)`.
+    /// Median width: `FWHM 2.90 pix (1.23 arcsec)`.
     fn width(&mut self) -> Option<String> {
         let width = starfit::numbers::median(&mut self.widths)?;
         let on_sky = starfit::numbers::median(&mut self.widths_on_sky);
@@ -139,8 +139,8 @@ impl Tally {
         starfit::numbers::median(&mut self.betas)
     }
 
-    /// What the flags of stars without a fault are, as an SQL condition. As in a report, those that are
-    /// narrow count where most are. `None` where no star is without a fault.
+    /// SQL condition on the flags of stars without a fault. Narrow stars count where most are narrow,
+    /// as in a report. `None` where no star is without a fault.
     pub(super) fn clean_flags(&self) -> Option<String> {
         let narrow = Flags::UNDERSAMPLED.0;
         if self.clean + self.narrow == 0 {
@@ -152,7 +152,7 @@ impl Tally {
         }
     }
 
-    /// What there is to say where many stars are as wide as the model allows.
+    /// Message where many stars are as wide as the model allows.
     pub(super) fn of_widest(&self) -> Option<String> {
         const FEWEST: usize = 3;
         const PART: usize = 10;
@@ -170,14 +170,14 @@ impl Tally {
         })
     }
 
-    /// `402 converged, 29 max iterations, median FWHM 2.90 pix (1.23 arcsec)`.
+    /// Line about all images: `402 converged, 29 max iterations, median FWHM 2.90 pix (1.23 arcsec)`.
     pub(super) fn of_all(&mut self) -> String {
         let mut parts: Vec<String> = self.statuses().collect();
         parts.extend(self.width().map(|width| format!("median {width}")));
         parts.join(", ")
     }
 
-    /// `431 stars, 402 converged (…), FWHM 2.9 pix, background 8140 +- 73 adu`.
+    /// Line about an image: `431 stars, 402 converged (…), FWHM 2.9 pix, background 8140 +- 73 adu`.
     pub(super) fn of_image(&mut self, measured: &Measured, unit: &str) -> String {
         let mut parts = vec![count(self.rows(), "star")];
         parts.extend(self.statuses());
@@ -206,7 +206,7 @@ fn ends_at_width(row: &Row) -> bool {
     row.flags.contains(Flags::NEAR_BOUND) && row.get("fwhm_err").is_none()
 }
 
-/// What the stages of a run took; `write` is by the clock of the one thread that does it.
+/// Line about the times of the stages of a run; `write` is by the clock of the one thread that writes.
 pub(super) fn of_times(times: &StageTimes, write: Duration) -> String {
     let stages = [
         ("read", times.read),
@@ -221,7 +221,7 @@ pub(super) fn of_times(times: &StageTimes, write: Duration) -> String {
     )
 }
 
-/// `34,000`.
+/// Number with its thousands set apart: `34,000`.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
@@ -234,7 +234,7 @@ pub(super) fn grouped(number: u64) -> String {
     grouped
 }
 
-/// `1 star`, `2 stars`.
+/// Number of things: `1 star`, `2 stars`.
 pub(super) fn count(number: usize, thing: &str) -> String {
     if number == 1 {
         format!("1 {thing}")
@@ -243,13 +243,13 @@ pub(super) fn count(number: usize, thing: &str) -> String {
     }
 }
 
-/// `1 image was done already`, for `--resume`.
+/// Number of images that were done before: `1 image was done already`, for `--resume`.
 pub(super) fn count_done_already(images: usize) -> String {
     let were = if images == 1 { "was" } else { "were" };
     format!("{} {were} done already", count(images, "image"))
 }
 
-/// What was assumed, for `-v`.
+/// Line about the assumptions of an image, for `-v`.
 pub(super) fn of_assumptions(assumed: &Assumptions) -> String {
     let or_unknown =
         |value: Option<f64>| value.map_or_else(|| "unknown".into(), |v| format!("{v}"));

@@ -74,7 +74,7 @@ pub(crate) fn replace_file(
     Ok(())
 }
 
-/// What any program gives a new file, less the umask: temporary files are private otherwise.
+/// Permissions of any new file, less the umask: temporary files are private otherwise.
 #[cfg(unix)]
 fn plain_permissions() -> Option<Permissions> {
     use std::os::unix::fs::PermissionsExt;

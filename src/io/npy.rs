@@ -21,7 +21,7 @@ const MAX_HEADER: u64 = 16 << 10;
 const CHUNK: usize = 16 << 10;
 const EXPECTED_SHAPE: &str = "(n, height, width)";
 
-/// An open stack of cutouts, of which as many are read as are asked for.
+/// An open stack of cutouts; only the cutouts that are asked for are read.
 #[derive(Debug)]
 pub struct NpyStack {
     path: PathBuf,
@@ -64,8 +64,8 @@ impl NpyStack {
     /// The cutouts of these numbers, (n, height, width). Values that are not finite become NaN.
     ///
     /// # Errors
-    /// [`Error::Io`], also where the file has become shorter; [`Error::Option`] for cutouts that
-    /// there are not.
+    /// [`Error::Io`], also where the file has become shorter; [`Error::Option`] for cutouts that do not
+    /// exist.
     pub fn read(&self, cutouts: Range<usize>) -> Result<Array3<f64>> {
         let (n, height, width) = self.shape;
         check_range(&cutouts, n)?;
@@ -89,7 +89,7 @@ impl NpyStack {
 /// Reads a whole stack of cutouts, as [`NpyStack`] does.
 ///
 /// # Errors
-/// Those of [`NpyStack::open`].
+/// The errors of [`NpyStack::open`].
 pub fn read_stack(path: impl AsRef<Path>) -> Result<Array3<f64>> {
     let stack = open(path.as_ref())?;
     match stack.content {

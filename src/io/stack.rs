@@ -1,4 +1,4 @@
-//! Stacks of cutouts, whichever file they are in.
+//! Stacks of cutouts in files of any format.
 
 use std::ops::Range;
 use std::path::Path;
@@ -24,7 +24,7 @@ impl StackFile {
     ///
     /// # Errors
     ///
-    /// Those of [`NpyStack::open`] and [`FitsFile::open`].
+    /// The errors of [`NpyStack::open`] and [`FitsFile::open`].
     pub fn open(path: &Path) -> Result<Self> {
         if is_npy(path) {
             return Ok(Self::Npy(NpyStack::open(path)?));
@@ -36,7 +36,7 @@ impl StackFile {
     ///
     /// # Errors
     ///
-    /// Those of [`FitsFile::open`].
+    /// The errors of [`FitsFile::open`].
     pub fn open_fits(path: &FitsPath) -> Result<Self> {
         Ok(Self::Fits(Box::new(FitsFile::open(path)?)))
     }
@@ -57,7 +57,7 @@ impl StackFile {
         }
     }
 
-    /// What its header says that its values are, where they are the noise of other pixels.
+    /// Kind of the stack as a noise plane by its header, where the values are the noise of other pixels.
     pub fn noise_plane(&self) -> Option<NoisePlane> {
         match self {
             Self::Npy(_) => None,
@@ -65,7 +65,7 @@ impl StackFile {
         }
     }
 
-    /// The bits that its header names, where it is a mask.
+    /// The bits that the header names, where the stack is a mask.
     pub fn bit_names(&self) -> BitNames {
         match self {
             Self::Npy(_) => BitNames::new(),
@@ -77,7 +77,7 @@ impl StackFile {
     ///
     /// # Errors
     ///
-    /// Those of [`NpyStack::read`] and [`FitsFile::cutouts`].
+    /// The errors of [`NpyStack::read`] and [`FitsFile::cutouts`].
     pub fn read(&self, cutouts: Range<usize>) -> Result<Array3<f64>> {
         match self {
             Self::Npy(stack) => stack.read(cutouts),

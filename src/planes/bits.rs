@@ -1,4 +1,4 @@
-//! Which pixels a mask calls bad.
+//! Bad pixels of a mask.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,7 +47,7 @@ const JWST: [&str; 32] = [
     "REFERENCE_PIXEL",
 ];
 
-/// What a user says of the values of a mask.
+/// Rule of the user for the values of a mask.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum MaskRule {
     /// Every pixel that is not 0 is bad.
@@ -61,7 +61,7 @@ pub enum MaskRule {
     Named(Vec<String>),
 }
 
-/// Which values of a mask are bad. NaN always is: whoever could not tell does not vouch for the
+/// Values of a mask that are bad. NaN is always bad: a mask that cannot tell does not vouch for the
 /// pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadPixels {
@@ -74,7 +74,7 @@ pub enum BadPixels {
 }
 
 impl BadPixels {
-    /// Whether a pixel of that value is bad.
+    /// Whether a pixel of this value is bad.
     pub fn has(self, value: f64) -> bool {
         match self {
             Self::NotZero => value != 0.0,
@@ -83,13 +83,13 @@ impl BadPixels {
         }
     }
 
-    /// Whether a value can be what this asks about: a sum of bits is a whole number.
+    /// Whether a value can be tested: a sum of bits is a whole number.
     pub fn understands(self, value: f64) -> bool {
         !matches!(self, Self::Bits(_)) || value.is_nan() || value.fract() == 0.0
     }
 }
 
-/// The bits of a whole number; of one below 0 as it is stored.
+/// The bits of a whole number; a number below 0 as it is stored.
 fn bits_of(value: f64) -> u64 {
     if value < 0.0 {
         (value as i64).cast_unsigned()
@@ -99,7 +99,7 @@ fn bits_of(value: f64) -> u64 {
 }
 
 impl MaskRule {
-    /// The values that are bad, in the mask `file` whose header names these bits.
+    /// The values that are bad in the mask `file`, whose header names the bits `own`.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl MaskRule {
         Ok(BadPixels::Bits(bits))
     }
 
-    /// How the settings of a run state it, beside the file; `None` for [`MaskRule::NotZero`].
+    /// The rule as the settings of a run state it, beside the file; `None` for [`MaskRule::NotZero`].
     pub fn to_json(&self) -> Option<(&'static str, Value)> {
         match self {
             Self::NotZero => None,
@@ -140,7 +140,7 @@ impl MaskRule {
         }
     }
 
-    /// What [`MaskRule::to_json`] has stated in the object `mask`.
+    /// The rule that [`MaskRule::to_json`] has stated in the object `mask`.
     pub fn from_json(mask: &Value) -> Self {
         if mask["good"] == Value::Bool(true) {
             return Self::Zero;

@@ -1,4 +1,4 @@
-//! A noise plane against the noise that the sky of its image shows.
+//! Compares a noise plane with the noise that the sky of its image shows.
 
 use ndarray::ArrayView2;
 
@@ -7,18 +7,18 @@ use crate::numbers::median;
 use crate::pixels::Pixels;
 use crate::rim::rim_scatter;
 
-/// How far the noise that a plane says may be from the noise that is seen. Resampled images have
+/// Largest factor between the noise that a plane states and the noise that is seen. Resampled images have
 /// neighbouring pixels that share their noise, so that less of it is seen than there is.
 const LEEWAY: f64 = 2.0;
 
-/// What is said of a plane.
+/// Statements about a plane.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Claim {
-    /// What the user gives it for.
+    /// Kind of the plane by the user.
     pub given: NoisePlane,
-    /// What its file calls it, where it does.
+    /// Kind of the plane by its file, where the file states one.
     pub named: Option<NoisePlane>,
-    /// Standard deviation of the sky by the plane, read as it is given; units of the image.
+    /// Standard deviation of the sky by the plane, read as the given kind; units of the image.
     pub sigma: f64,
 }
 
@@ -33,7 +33,7 @@ pub struct SkyNoise {
 }
 
 impl SkyNoise {
-    /// One figure.
+    /// The noise where it is one figure.
     pub fn of(sigma: f64) -> Self {
         Self {
             low: sigma,
@@ -47,7 +47,7 @@ impl SkyNoise {
     }
 }
 
-/// Whether a plane is what it is given for.
+/// Verdict whether a plane is of the kind that the user gives.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Verdict {
     /// The sky has the noise that the plane says, or cannot tell.
@@ -58,11 +58,10 @@ pub enum Verdict {
     Differs,
 }
 
-/// Holds a plane against the noise that is seen, and against its name.
+/// Compares a plane with the noise that is seen, and with its name.
 ///
-/// Another reading is believed where it fits within a factor of 2 and the one that is given is
-/// worse by more than that. Where both fit, as they do where the noise is near 1, the plane's name
-/// decides.
+/// Another reading is believed where it fits within a factor of 2 and the given reading is worse by more
+/// than a factor of 2. Where both fit, as they do where the noise is near 1, the plane's name decides.
 pub fn judge(claim: &Claim, seen: SkyNoise) -> Verdict {
     let renamed = claim.named.filter(|named| *named != claim.given);
     let can_tell = seen.low > 0.0 && seen.high.is_finite() && claim.sigma > 0.0;
@@ -85,16 +84,16 @@ pub fn judge(claim: &Claim, seen: SkyNoise) -> Verdict {
     let mut others = NoisePlane::ALL.into_iter().filter(|kind| is_better(*kind));
     match (given > leeway, others.next()) {
         (false, _) => Verdict::Fits,
-        // A plane that its file calls what it is given for has something else wrong with it.
+        // Where the file states the given kind, something else is wrong with the plane.
         (true, Some(kind)) if claim.named.is_none() => Verdict::Is(kind),
         (true, _) => Verdict::Differs,
     }
 }
 
-/// The noise of a ready cutout, NaN where a pixel is missing; `None` where there are too few.
+/// The noise of a ready cutout, NaN where a pixel is missing; `None` where there are too few pixels.
 ///
-/// The scatter of the rim has the light of a star that fills the cutout in it. Mixed second
-/// differences of neighbours have hardly any light, but lack the noise that neighbours share
+/// The scatter of the rim contains the light of a star that fills the cutout. Mixed second differences of
+/// neighbours have hardly any light, but lack the noise that neighbours share
 /// (J. Immerkaer 1996, Computer Vision and Image Understanding 64, 300).
 pub fn cutout_noise(pixels: ArrayView2<'_, f64>) -> Option<SkyNoise> {
     /// Fewest values that give a scatter.

@@ -1,11 +1,10 @@
 //! Pictures of how good fits are: of stars beside their models, of whole images.
 //!
-//! [`Records`] are what a database says of its images and their stars; [`Scene`] reads the pixels
-//! of an image again and cuts out a star as it was fitted; [`Triplet`] is that star, its model and
-//! the residual; [`Picture`] is what anything becomes that is drawn: pixels under a [`Stretch`] and
-//! a [`ColorTable`], ellipses, lines and letters, and PNG in the end. [`Portrait`] is a star
-//! with all its numbers, and [`text_art`] what a terminal shows of it. [`Report`] is the page of a
-//! whole database.
+//! [`Records`] reads the images of a database and their stars; [`Scene`] reads the pixels of an image
+//! again and cuts out a star as it was fitted; [`Triplet`] is that star, its model and the residual;
+//! [`Picture`] takes everything that is drawn: pixels under a [`Stretch`] and a [`ColorTable`],
+//! ellipses, lines and letters, and becomes a PNG file in the end. [`Portrait`] is a star with all its
+//! numbers, and [`text_art`] shows a star in a terminal. [`Report`] is the page of a whole database.
 
 mod draw;
 mod page;

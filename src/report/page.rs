@@ -33,7 +33,7 @@ pub const LARGEST_PAGE: usize = 5_000_000;
 /// Images that have pictures unless more are named.
 const SHOWN: usize = 3;
 
-/// A report of the images of a database. The default is of the newest run of each.
+/// A report of the images of a database. The default takes the newest run of each image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Images, by their names in the catalogue, with or without what is in brackets, or by their
@@ -43,16 +43,16 @@ pub struct Report {
     pub run: Option<i64>,
 }
 
-/// What was written.
+/// Sizes and counts of the files that were written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Written {
     /// Size of the page.
     pub bytes: usize,
-    /// Images that it is about.
+    /// Images that the page is about.
     pub images: usize,
     /// Images that have their figures.
     pub shown: usize,
-    /// Those of them that have pictures.
+    /// Images that have pictures beside their figures.
     pub pictures: usize,
     /// Images whose pixels are not what they were, and why.
     pub unavailable: Vec<(String, String)>,
@@ -115,8 +115,7 @@ impl Report {
         Ok(written)
     }
 
-    /// The frames that have figures: the best of those that were named, or the best, the median and
-    /// the worst.
+    /// The frames that have figures: the best of the named images, or the best, the median and the worst.
     fn shown(&self, night: &Night) -> HashSet<usize> {
         let frames = night.frames.len();
         let ranks = if !self.images.is_empty() || frames <= SHOWN {
@@ -140,7 +139,7 @@ fn frame(records: &Records, record: ImageRecord) -> Result<Frame> {
         .and_then(|text| Wcs::from_text(text).ok());
     let middle = |side: usize| (side as f64 - 1.0) / 2.0;
     let (x, y) = (middle(record.info.width), middle(record.info.height));
-    // Where it cannot be, of a stack, or of an image of which it says nonsense, there is none.
+    // There is no scale for a stack, nor for an image whose WCS says nonsense.
     let scale = wcs
         .filter(|_| !record.is_stack())
         .and_then(|wcs| wcs.pixel_scale(x, y));

@@ -1,4 +1,4 @@
-//! Which columns of a table are positions and names, by what programs call them.
+//! Columns of positions and names in a table, by the names that programs give them.
 
 use super::table::Table;
 use super::{Column, Star, StarList, no_number};
@@ -43,9 +43,9 @@ pub(super) fn have_positions<'a>(names: impl Iterator<Item = &'a str> + Clone) -
     PIXELS.iter().any(|(x, y, _)| has(x) && has(y)) || SKY.iter().any(|(a, b)| has(a) && has(b))
 }
 
-/// Which columns of a table are positions.
+/// Columns of a table that are positions.
 struct Places {
-    /// With the coordinate of the first pixel's centre.
+    /// Columns of pixels, with the coordinate of the first pixel's centre.
     pixels: Option<([usize; 2], f64)>,
     sky: Option<[usize; 2]>,
 }
@@ -60,7 +60,7 @@ impl Places {
             |pair: &[usize; 2]| pair.iter().all(|at| table.numbers(*at).text.is_none());
         let on_sky = || SKY.iter().filter_map(|(ra, dec)| pair(ra, dec));
         let sky = on_sky().find(are_numbers);
-        // Beside pixels, what is no number of degrees is left out; alone, it is an error.
+        // Beside pixels, columns without numbers of degrees are left out; alone, they are an error.
         let sky = match pixels {
             Some(_) => sky,
             None => sky.or_else(|| on_sky().next()),
@@ -87,8 +87,8 @@ impl Places {
     }
 }
 
-/// The list that a table of a file is. With `one_based` the columns `x`, `y` count from 1;
-/// SExtractor's always do.
+/// The list of stars of a table. With `one_based` the columns `x`, `y` count from 1; SExtractor's columns
+/// always do.
 ///
 /// # Errors
 ///
@@ -137,7 +137,7 @@ pub(super) fn list_of(table: &Table, file: &str, one_based: bool) -> Result<Star
             check_sky(file, table, dec, &found)?;
         }
         for place in &mut found {
-            // What marks an unknown place, as -99 or 999.
+            // Values that mark an unknown place, as -99 or 999.
             if !(place.dec.abs() <= 90.0 && place.ra.is_finite()) {
                 (place.ra, place.dec) = (f64::NAN, f64::NAN);
             }
@@ -170,7 +170,7 @@ pub(super) fn list_of(table: &Table, file: &str, one_based: bool) -> Result<Star
     })
 }
 
-/// Refuses declinations that are none: hours, or columns that were taken for others.
+/// Refuses declinations that cannot be: hours, or columns that were taken for others.
 fn check_sky(file: &str, table: &Table, column: usize, sky: &[Sky]) -> Result<()> {
     match sky.iter().position(|sky| sky.dec.abs() > 90.0) {
         None => Ok(()),

@@ -54,7 +54,7 @@ fn read_columns(source: std::fs::File) -> Result<Table, ParquetError> {
     })
 }
 
-/// What a column of a table will hold; `None` of lists, groups and what is neither number nor text.
+/// Empty cells for a column; `None` for lists, groups and values that are neither number nor text.
 fn empty(column: &ColumnDescriptor) -> Option<Cells> {
     use parquet::basic::Type::{BYTE_ARRAY, DOUBLE, FLOAT, INT32, INT64};
     if column.max_rep_level() > 0 || column.path().parts().len() > 1 {

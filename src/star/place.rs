@@ -1,4 +1,4 @@
-//! Where the stars of a list are in an image: by their pixels, or by their places on the sky.
+//! Positions of the stars of a list in an image: by their pixels, or by their places on the sky.
 
 use std::borrow::Cow;
 
@@ -10,12 +10,12 @@ use crate::image::Image;
 use crate::numbers::median;
 use crate::wcs::{Sky, Wcs};
 
-/// Which positions of a list that has both count.
+/// Kind of positions that counts in a list that has both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Positions {
-    /// Those on the sky.
+    /// Positions on the sky.
     Sky,
-    /// Those in pixels.
+    /// Positions in pixels.
     Pixels,
 }
 
@@ -28,7 +28,7 @@ impl Positions {
         }
     }
 
-    /// The one of this name.
+    /// The kind of this name.
     pub fn by_name(name: &str) -> Option<Self> {
         [Self::Sky, Self::Pixels]
             .into_iter()
@@ -36,34 +36,34 @@ impl Positions {
     }
 }
 
-/// How far pixels and sky of a list may be from each other, pixels: the median of its stars. What
-/// is nearer is one image, or one that lies on it.
+/// Largest distance between pixels and sky of a list, pixels: the median of its stars. Nearer positions
+/// are of the same image, or of an image that lies on it.
 const NEAR: f64 = 2.0;
 
-/// Stars that are looked at to see how far they are from each other.
+/// Number of stars that are looked at to measure the distance.
 const SAMPLE: usize = 1000;
 
-/// How far x, y of the list and the projection of its ra, dec are from each other.
+/// Distance between x, y of the list and the projection of its ra, dec.
 #[derive(Debug, Clone, Copy)]
 struct Difference {
     /// Median distance, pixels; infinite where the image does not show most places on the sky.
     distance: f64,
-    /// Whether the pixels are off by the corner that others count from.
+    /// Whether the pixels are off by 1 in x and y, as where the list counts from the other corner.
     counts_from_one: bool,
 }
 
 impl StarList {
-    /// The list with the positions that count in `image`, in pixels. Of both kinds those asked for;
-    /// else the pixels, unless they and the sky disagree by more than 2 pixels (the median) under
-    /// the image's WCS, as those of another image do: then the sky counts, and a warning says so.
+    /// The list with the positions that count in `image`, in pixels. Of two kinds the kind asked for
+    /// counts; else the pixels, unless they and the sky disagree by more than 2 pixels (the median) under
+    /// the image's WCS, as pixels of another image do: then the sky counts, and a warning says so.
     ///
-    /// A star that the projection does not show has no position. Bounds of x and y in the list are
-    /// those of another image's pixels where the sky counts, and are left out.
+    /// A star that the projection does not show has no position. Where the sky counts, bounds of x and y
+    /// in the list are pixels of another image, and are left out.
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] where the list does not have the positions asked for, or has them on
-    /// the sky alone and the image no WCS.
+    /// [`Error::Malformed`] where the list does not have the positions asked for, or has positions on the
+    /// sky alone and the image has no WCS.
     pub fn on(&self, image: &Image, wanted: Option<Positions>) -> Result<Cow<'_, Self>> {
         self.check_positions(wanted)?;
         let Some(sky) = self
@@ -123,8 +123,8 @@ impl StarList {
         }))
     }
 
-    /// The list as far as it holds whichever positions count: without x and y where it depends on
-    /// the image.
+    /// The part of the list that holds whichever positions count: without x and y where the image decides
+    /// which count.
     pub(crate) fn certain(&self, wanted: Option<Positions>) -> Cow<'_, Self> {
         let is_open = self.sky.is_some() && self.has_pixels && wanted != Some(Positions::Pixels);
         if is_open {
@@ -180,7 +180,7 @@ impl StarList {
         }
     }
 
-    /// The list without what it says about pixels.
+    /// The list without its positions and bounds in pixels.
     fn without_pixels(&self) -> Self {
         const BOUNDS: [&str; 4] = ["x_min", "x_max", "y_min", "y_max"];
         let is_bound = |name: &str| BOUNDS.iter().any(|bound| name.eq_ignore_ascii_case(bound));
@@ -226,7 +226,7 @@ impl StarList {
     }
 }
 
-/// Where places on the sky are in an image.
+/// Stars in an image by their places on the sky.
 fn projected(sky: &[Sky], wcs: &Wcs) -> Vec<Star> {
     let place = |(id, sky): (usize, &Sky)| {
         let place = wcs.to_pixel(sky.ra, sky.dec);

@@ -1,4 +1,4 @@
-//! Lists of stars from files: which format a file has is seen by its content.
+//! Lists of stars from files: the content of a file tells its format.
 
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -13,8 +13,8 @@ use crate::io::open_regular;
 /// Bytes of a file that tell its format.
 const START: u64 = 4096;
 
-/// Reads a list of stars. Each row is a star, in the order of the file, whose format is seen by its
-/// content:
+/// Reads a list of stars. Each row is a star, in the order of the file. The content of the file tells its
+/// format:
 ///
 /// - text: CSV (also with semicolons or tabulators), ECSV, the ASCII_HEAD list of SExtractor, and
 ///   columns between blanks; without names of columns, as `numpy.savetxt` writes it, the first two
@@ -35,8 +35,8 @@ const START: u64 = 4096;
 ///
 /// # Errors
 ///
-/// [`Error::Io`]; [`Error::Malformed`] where a column is missing, a position is no number or the
-/// file is damaged; [`Error::Unsupported`] for what a format may have and is not read.
+/// [`Error::Io`]; [`Error::Malformed`] where a column is missing, a position is no number or the file is
+/// damaged; [`Error::Unsupported`] for parts of a format that are not read.
 pub fn read_stars(path: &Path, one_based: bool) -> Result<StarList> {
     let fits = FitsPath::parse(path)?;
     let file = path.display().to_string();
@@ -120,16 +120,16 @@ enum Format {
     VoTable,
     /// Columns or regions.
     Text,
-    /// What it is, and what to do about it.
+    /// Another format: its name, and advice.
     Other(&'static str, &'static str),
 }
 
 impl Format {
-    /// The format of a file that begins so.
+    /// The format of a file with this start.
     fn of(start: &[u8]) -> Self {
         const KNOWN: [(&[u8], Format); 8] = [
             (b"SIMPLE", Format::Fits),
-            // Gzipped FITS; of anything else its reader says so.
+            // Gzipped FITS; the reader of FITS refuses other gzipped files.
             (b"\x1f\x8b", Format::Fits),
             #[cfg(feature = "parquet")]
             (b"PAR1", Format::Parquet),
@@ -178,7 +178,7 @@ impl Format {
         Self::Text
     }
 
-    /// For messages.
+    /// Name for messages.
     fn describe(self) -> &'static str {
         match self {
             Self::Fits => "FITS",

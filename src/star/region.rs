@@ -1,4 +1,4 @@
-//! Regions of SAOImage DS9: the centres of those that can mark a star. Pixels count from 1 there,
+//! Regions of SAOImage DS9: the centres of regions that can mark a star. Pixels count from 1 there,
 //! angles are in degrees or sexagesimal.
 
 use super::table::{Cells, Table};
@@ -26,13 +26,13 @@ const OTHERS: [&str; 14] = [
     "rotbox",
 ];
 
-/// What coordinates mean.
+/// System of coordinates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum System {
     Pixels,
-    /// By its name in lower case.
+    /// A system on the sky, by its name in lower case.
     Sky(String),
-    /// One that cannot be read.
+    /// A system that cannot be read.
     Unknown(String),
 }
 
@@ -56,7 +56,7 @@ impl System {
     }
 }
 
-/// Whether a text is such a file.
+/// Whether a text is a file of regions.
 pub(super) fn is_region(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let Some(first) = lines.clone().next() else {
@@ -210,13 +210,13 @@ fn label(properties: &str) -> Option<&str> {
     rest[1..].split(close).next().map(str::trim)
 }
 
-/// A number of pixels, which may say that it is one.
+/// A number of pixels, with or without the unit.
 fn pixel(word: &str) -> Option<f64> {
     let word = word.trim_end_matches(['i', 'p']);
     word.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
-/// An angle in degrees: a number, or sexagesimal, which is in hours where that is usual.
+/// An angle in degrees: a number, or sexagesimal, in hours with an `h`, or with colons where `is_hours`.
 fn angle(word: &str, is_hours: bool) -> Option<f64> {
     let number = |text: &str| text.parse::<f64>().ok().filter(|value| value.is_finite());
     if let Some(value) = number(word) {

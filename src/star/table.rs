@@ -16,11 +16,11 @@ pub(super) struct Table {
 /// The values of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Cells {
-    /// NaN where there is none.
+    /// Floats, NaN where there is none.
     Floats(Vec<f64>),
-    /// Numbers that name a star would lose their last digits as floats.
+    /// Integers: numbers that name a star would lose their last digits as floats.
     Integers(Vec<Option<i64>>),
-    /// Empty where there is none.
+    /// Texts, empty where there is none.
     Texts(Vec<String>),
 }
 
@@ -70,7 +70,8 @@ impl Table {
         }
     }
 
-    /// The column at that place as names; `None` where it has none, or merely counts the rows.
+    /// The column at that place as names; `None` where the column has no names, or merely counts the
+    /// rows.
     pub(super) fn names(&self, at: usize) -> Option<Vec<Option<Arc<str>>>> {
         let names: Vec<Option<Arc<str>>> = match &self.columns[at].1 {
             // No format that has integers of its own writes names as floats.
@@ -105,7 +106,7 @@ impl Table {
     }
 }
 
-/// A field without its quotes; one that is masked, as astropy writes it, is empty.
+/// A field without its quotes; a masked field, as astropy writes it, is empty.
 fn bare(field: &str) -> &str {
     let field = field.trim();
     let field = field

@@ -34,7 +34,7 @@ pub(super) fn read(file: &str, text: &str) -> Result<Table> {
     Ok(table(names, rows))
 }
 
-/// The names of columns in the comments before the data: those of the last line that has as many
+/// The names of columns in the comments before the data: the words of the last line that has as many
 /// words as the data columns, positions among them.
 fn names_in_comment(text: &str, n: usize, delimiter: Option<char>) -> Option<Vec<String>> {
     let comments = text
@@ -63,7 +63,7 @@ fn data_lines(text: &str) -> impl Iterator<Item = (u64, &str)> {
         .filter(|(_, line)| !is_comment(line) && !line.trim().is_empty())
 }
 
-/// Rows whose fields any number of blanks separate.
+/// Rows whose fields are separated by any number of blanks.
 fn by_blanks(text: &str) -> Vec<(u64, Vec<String>)> {
     data_lines(text)
         .map(|(number, line)| (number, fields(line)))
@@ -126,7 +126,7 @@ fn by_delimiter(file: &str, text: &str, delimiter: char) -> Result<Vec<(u64, Vec
     Ok(rows)
 }
 
-/// Columns from rows; what a row lacks is empty, what it has beyond the names is left out.
+/// Columns from rows; a field that a row lacks is empty, fields beyond the names are left out.
 fn table(names: Vec<String>, rows: Vec<(u64, Vec<String>)>) -> Table {
     let mut cells: Vec<Vec<String>> = names
         .iter()

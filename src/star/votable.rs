@@ -10,10 +10,10 @@ use super::columns::have_positions;
 use super::table::{Cells, Table};
 use crate::error::{Error, Result};
 
-/// Most bytes of a value: beyond that it is damage.
+/// Most bytes of a value: a longer value is damage.
 const LONGEST: usize = 1 << 24;
 
-/// What can go wrong, in words: what was expected and found.
+/// A result whose error states in words what was expected and found.
 type Found<T> = std::result::Result<T, (&'static str, String)>;
 
 /// Reads the first table that has positions, else the first one.
@@ -66,7 +66,7 @@ struct Field {
     name: String,
     kind: Kind,
     length: Length,
-    /// What stands for no value among integers.
+    /// Number that stands for no value among integers.
     null: Option<i64>,
 }
 
@@ -86,11 +86,11 @@ enum Kind {
     DoubleComplex,
 }
 
-/// How many values a row has of a field.
+/// Number of values that a row has of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Length {
     Fixed(usize),
-    /// As many as the data say.
+    /// A number that the data state.
     Counted,
 }
 
@@ -253,7 +253,7 @@ impl<'a> Columns<'a> {
         Ok(())
     }
 
-    /// Completes a row that has that many values: what is missing at its end is none.
+    /// Completes a row that has `n` values: values that are missing at its end are none.
     fn end_row(&mut self, n: usize) -> Found<()> {
         for at in n..self.fields.len() {
             self.push_text(at, "")?;

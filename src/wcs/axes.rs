@@ -1,4 +1,4 @@
-//! What CTYPE says of the first two axes.
+//! The first two axes by CTYPE.
 
 use super::Unsupported;
 use super::keywords::Keywords;
@@ -66,7 +66,7 @@ impl Axes {
         }))
     }
 
-    /// What the PV cards of both axes are, told as astropy does: TAN has no use for more than 5.
+    /// Kind of the PV cards of both axes, told as astropy does: TAN has no use for more than 5.
     pub(super) fn pv_cards(&self, coefficients: &Coefficients) -> PvCards {
         let has_many = || {
             let mut axes = coefficients.iter();
@@ -84,11 +84,11 @@ impl Axes {
 /// The values of PV1_m and PV2_m.
 pub(super) type Coefficients = [Vec<Option<f64>>; 2];
 
-/// What PV cards are.
+/// Kind of PV cards.
 pub(super) enum PvCards {
     /// TPV; SCAMP called it TAN before 2012. There may be a SIP form of it too.
     Polynomial,
-    /// What is left of a TPV of which there is a SIP form.
+    /// The rest of a TPV that has a SIP form.
     Leftover,
     /// Parameters of the projection.
     Parameters,

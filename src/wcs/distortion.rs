@@ -16,7 +16,7 @@ const TPV_TERMS: usize = 40;
 pub(super) struct Distortion([Polynomial; 2]);
 
 impl Distortion {
-    /// The polynomials A and B of SIP, if there are any. Those of the inverse, AP and BP, are
+    /// The polynomials A and B of SIP, if there are any. The polynomials of the inverse, AP and BP, are
     /// approximations and not used.
     pub(super) fn sip(keywords: &mut Keywords<'_>) -> Result<Option<Self>, Unsupported> {
         let orders = [keywords.number("A_ORDER")?, keywords.number("B_ORDER")?];
@@ -31,7 +31,7 @@ impl Distortion {
         let a = sip_polynomial(keywords, "A", a)?;
         let b = sip_polynomial(keywords, "B", b)?;
         let is_nothing = a.0.is_empty() && b.0.is_empty();
-        // What SIP gives is a correction.
+        // SIP gives a correction.
         Ok((!is_nothing).then(|| Self([a.plus(1.0, 1, 0), b.plus(1.0, 0, 1)])))
     }
 
@@ -119,7 +119,7 @@ struct Polynomial(Vec<Term>);
 #[derive(Debug, Clone, PartialEq)]
 struct Term {
     coefficient: f64,
-    /// Of the first coordinate, the second and the distance from the origin.
+    /// Powers of the first coordinate, the second and the distance from the origin.
     powers: [i32; 3],
 }
 
@@ -178,7 +178,7 @@ fn sip_polynomial(
             }
         }
     }
-    // What astropy leaves out, other programs put in.
+    // Other programs put in the terms that astropy leaves out.
     if order < 2 && !polynomial.0.is_empty() {
         return Err(Unsupported(format!("SIP of order {order}")));
     }

@@ -5,8 +5,8 @@ use super::keywords::Keywords;
 use super::rotation::{Matrix3, about_x, about_y, about_z, dot, product, rotate, transpose};
 use crate::io::fits::Value;
 
-/// How a direction in the system of a header becomes one in ICRS: for FK4 the E-terms of
-/// aberration are taken off, then it is rotated.
+/// Conversion of a direction in the system of a header to ICRS: for FK4 the E-terms of aberration are
+/// taken off, then the direction is rotated.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Frame {
     e_terms: Option<[f64; 3]>,
@@ -19,7 +19,7 @@ const EQUINOXES: std::ops::RangeInclusive<f64> = 1800.0..=2200.0;
 const ARCSECOND: f64 = std::f64::consts::PI / 648_000.0;
 
 impl Frame {
-    /// The system that the names of the axes, RADESYS and EQUINOX say, with the defaults of the
+    /// The system that the names of the axes, RADESYS and EQUINOX state, with the defaults of the
     /// standard.
     pub(super) fn read(keywords: &mut Keywords<'_>, longitude: &str) -> Result<Self, Unsupported> {
         if longitude == "GLON" {
@@ -122,7 +122,7 @@ fn normalised(direction: [f64; 3]) -> [f64; 3] {
     direction.map(|value| value / size)
 }
 
-/// EQUINOX, else EPOCH, which was its name; years, with or without a letter before them.
+/// EQUINOX, else EPOCH, which was its old name; years, with or without a letter before them.
 fn equinox(keywords: &mut Keywords<'_>) -> Result<Option<f64>, Unsupported> {
     for keyword in ["EQUINOX", "EPOCH"] {
         let year = match keywords.get(keyword)? {
@@ -212,7 +212,7 @@ fn precession(year: f64) -> Matrix3 {
     product(&matrix((year - 2000.0) / 100.0), &transpose(&matrix(0.0)))
 }
 
-/// Days.
+/// Length of the tropical year, days.
 const TROPICAL_YEAR: f64 = 365.242_198_781;
 
 /// Newcomb's precession from a Besselian year to B1950 (Explanatory Supplement 1992, 3.59).

@@ -45,7 +45,7 @@ impl<'a> Keywords<'a> {
         }
     }
 
-    /// A string without blanks around it, in capitals; one of blanks alone is none.
+    /// A string without blanks around it, in capitals; a string of blanks alone is none.
     pub(super) fn text(&mut self, keyword: &str) -> Result<Option<String>, Unsupported> {
         match self.get(keyword)? {
             None => Ok(None),
@@ -69,7 +69,7 @@ impl<'a> Keywords<'a> {
         (0..count).map(|m| self.number(&name(m))).collect()
     }
 
-    /// What was read, as cards of a FITS header, one a line.
+    /// The keywords that were read, as cards of a FITS header, one a line.
     pub(super) fn into_text(self) -> String {
         let cards = self.used.iter();
         let lines = cards.map(|(keyword, value)| format!("{keyword:<8}= {:>20}", written(value)));
@@ -89,7 +89,7 @@ fn written(value: &Value) -> String {
     }
 }
 
-/// Keywords and values of what [`Keywords::into_text`] wrote.
+/// Keywords and values of a text that [`Keywords::into_text`] wrote.
 pub(super) fn read_text(text: &str) -> Result<HashMap<String, Value>, Unsupported> {
     let cards = text.lines().filter(|line| !line.trim().is_empty());
     cards

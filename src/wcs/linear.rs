@@ -6,7 +6,7 @@ use super::keywords::Keywords;
 /// A matrix of two rows.
 pub(super) type Matrix2 = [[f64; 2]; 2];
 
-/// Pixels: further away the digits of a position are used up.
+/// Largest distance in pixels: further away the digits of a position are used up.
 const FURTHEST: f64 = 1e9;
 
 /// Scales of pixels that are no mistake, degrees.
@@ -19,13 +19,14 @@ pub(super) struct Linear {
     /// Degrees a pixel, rows and columns in the order of the axes.
     matrix: Matrix2,
     inverse: Matrix2,
-    /// Whether CDELT scales what CD or PC gives.
+    /// Whether CDELT scales the matrix.
     pub(super) is_scaled: bool,
 }
 
 impl Linear {
-    /// As wcslib takes them: PC before CD before CROTA, of which only that of the axis of latitude
-    /// counts. `units` are degrees in the unit of each axis, `latitude` is the place of that axis.
+    /// Reads the keywords as wcslib does: PC before CD before CROTA, of which only the CROTA of the axis
+    /// of latitude counts. `units` are degrees in the unit of each axis, `latitude` is the place of the
+    /// axis of latitude.
     pub(super) fn read(
         keywords: &mut Keywords<'_>,
         units: [f64; 2],
@@ -97,7 +98,7 @@ fn read_matrix(
     Ok((matrix, true))
 }
 
-/// The coefficients of both axes; those of a third axis make positions depend on its plane.
+/// The coefficients of both axes; coefficients of a third axis make positions depend on its plane.
 fn coefficients(
     keywords: &mut Keywords<'_>,
     name: &str,
@@ -134,7 +135,7 @@ fn apply(matrix: &Matrix2, [x, y]: [f64; 2]) -> [f64; 2] {
     matrix.map(|[by_x, by_y]| by_x * x + by_y * y)
 }
 
-/// The inverse, where it has one that is not rounding alone.
+/// The inverse of a matrix, where there is one that is not rounding alone.
 pub(super) fn invert(matrix: &Matrix2) -> Option<Matrix2> {
     let [[a, b], [c, d]] = *matrix;
     let determinant = a * d - b * c;

@@ -1,6 +1,6 @@
 //! Projections of the native sphere onto the plane (Calabretta & Greisen 2002, A&A 395, 1077).
 //!
-//! Angles and coordinates in the plane are radians. What a projection cannot show is `None`.
+//! Angles and coordinates in the plane are radians. A place that a projection cannot show is `None`.
 
 mod conic;
 mod cylindrical;
@@ -13,7 +13,7 @@ use conic::Conic;
 use cylindrical::Cylindrical;
 use zenithal::Zenithal;
 
-/// How far beyond the limits of the sphere rounding may lead, radians.
+/// Largest error of rounding beyond the limits of the sphere, radians.
 const TOLERANCE: f64 = 1e-13;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -24,8 +24,8 @@ pub(super) enum Projection {
 }
 
 impl Projection {
-    /// The projection of a code in CTYPE, with the parameters PVi_m of the axis of latitude;
-    /// `latitude` is that of the fiducial point, radians.
+    /// The projection of a code in CTYPE, with the parameters PVi_m of the axis of latitude; `latitude`
+    /// is the latitude of the fiducial point, radians.
     pub(super) fn new(
         code: &str,
         parameters: &[Option<f64>],
@@ -75,7 +75,7 @@ impl Projection {
     }
 }
 
-/// The arcsine of what only rounding can have brought out of its range.
+/// The arcsine of a value that only rounding can have brought out of its range.
 fn asin(value: f64) -> Option<f64> {
     (value.abs() <= 1.0 + TOLERANCE).then(|| value.clamp(-1.0, 1.0).asin())
 }

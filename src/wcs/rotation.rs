@@ -20,8 +20,8 @@ pub(super) struct Orientation {
 }
 
 impl Orientation {
-    /// By LONPOLE and LATPOLE, or what stands for them among the PV cards of the longitude, whose
-    /// values are `parameters`; `fiducial` is CRVAL in degrees.
+    /// Reads LONPOLE and LATPOLE, or the PV cards of the longitude that stand for them, whose values are
+    /// `parameters`; `fiducial` is CRVAL in degrees.
     pub(super) fn read(
         keywords: &mut Keywords<'_>,
         parameters: &[Option<f64>],
@@ -42,7 +42,7 @@ impl Orientation {
         }
         let longitude = keywords.number("LONPOLE")?;
         let latitude = keywords.number("LATPOLE")?;
-        // 999 is how old files say that there is none.
+        // Old files write 999 where there is none.
         let is_given = |value: &f64| *value != 999.0;
         let longitude = parameter(3).or(longitude).filter(is_given);
         let latitude = parameter(4).or(latitude).filter(is_given);
@@ -128,7 +128,7 @@ impl Orientation {
     }
 }
 
-/// Turns the axes by an angle about z, so that what was at longitude `angle` is at 0.
+/// Turns the axes by an angle about z, so that a direction at longitude `angle` comes to 0.
 pub(super) fn about_z(angle: f64) -> Matrix3 {
     let (sin, cos) = angle.sin_cos();
     [[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]]

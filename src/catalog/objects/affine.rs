@@ -21,7 +21,7 @@ pub struct Affine {
 }
 
 impl Affine {
-    /// What changes nothing.
+    /// The map that changes nothing.
     pub const IDENTITY: Self = Self {
         xx: 1.0,
         xy: 0.0,
@@ -39,7 +39,7 @@ impl Affine {
         )
     }
 
-    /// This map and then another one.
+    /// The map that applies this map and then `next`.
     pub(super) fn then(&self, next: &Self) -> Self {
         let (x0, y0) = next.apply((self.x0, self.y0));
         Self {
@@ -52,7 +52,7 @@ impl Affine {
         }
     }
 
-    /// Standard errors of the image of a point whose coordinates have independent ones.
+    /// Standard errors of the image of a point, by the independent errors of its coordinates.
     pub fn errors(&self, (x, y): (f64, f64)) -> (f64, f64) {
         (
             (self.xx * x).hypot(self.xy * y),
@@ -60,7 +60,7 @@ impl Affine {
         )
     }
 
-    /// Largest and smallest length that becomes of a unit length: the singular values.
+    /// Largest and smallest length of the image of a unit vector: the singular values.
     pub fn stretch(&self) -> (f64, f64) {
         // Sum and difference of the singular values (Blinn 1996, IEEE CG&A 16, 82).
         let sum = (self.xx + self.yy).hypot(self.yx - self.xy);
@@ -68,8 +68,8 @@ impl Affine {
         ((sum + difference) / 2.0, (sum - difference).abs() / 2.0)
     }
 
-    /// The least-squares fit to pairs of a point and its image; `None` where they determine none,
-    /// being fewer than three or on a line.
+    /// The least-squares fit to pairs of a point and its image; `None` where the pairs are fewer than
+    /// three or on a line.
     pub(super) fn fit(pairs: &[(Point, Point)]) -> Option<Self> {
         /// Least share of the points' extent that is across their longest one.
         const FLAT: f64 = 1e-6;
@@ -100,7 +100,7 @@ impl Affine {
     pub(super) fn fit_similarity(pairs: &[(Point, Point)], mirrored: bool) -> Option<Self> {
         let (from, to, pairs) = centred(pairs)?;
         let sign = if mirrored { -1.0 } else { 1.0 };
-        // As complex numbers: the sum of w times the conjugate of z, over that of |z|^2.
+        // As complex numbers: the sum of w times the conjugate of z, over the sum of |z|^2.
         let (mut real, mut imaginary, mut norm) = (0.0, 0.0, 0.0);
         for ((x, y), (u, v)) in pairs {
             let y = sign * y;

@@ -1,4 +1,4 @@
-//! Places in cubic cells, to find those near another one.
+//! Places in cubic cells, to find the places near a place.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// For questions about what is no further than `reach`.
+    /// A grid for searches within `reach`.
     pub(super) fn new(reach: f64) -> Self {
         Self {
             // A cube as wide as the ball lies in eight cells at most.
@@ -43,7 +43,7 @@ impl Grid {
         self.cells.entry(new).or_default().push(index);
     }
 
-    /// Every place no further than the reach, and some that are.
+    /// Every place within the reach, and some places further away.
     pub(super) fn around(&self, at: Place) -> impl Iterator<Item = usize> {
         let reach = self.side / 2.0;
         let low = self.cell(at.map(|x| x - reach));

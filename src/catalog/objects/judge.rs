@@ -1,11 +1,11 @@
-//! Whether positions on the sky can be believed. A mount writes its nominal pointing into each
-//! header while the stars drift: then the brightest stars of one image are not where another one
-//! has them, although the patterns of their stars are the same.
+//! Judges whether positions on the sky can be believed. A mount writes its nominal pointing into each
+//! header while the stars drift: then the brightest stars of one image are not where another image has
+//! them, although the patterns of their stars are the same.
 //!
-//! Images whose bright stars link on the sky are a group. Of groups that are at the same place and
-//! do not link, the one with the most images is believed, and each other one is registered to a
-//! group before it by the pattern of its stars, where that links far more of them. Where the sky
-//! links the stars, patterns are not asked; images that do not overlap are no contradiction.
+//! Images whose bright stars link on the sky are a group. Of groups that are at the same place and do not
+//! link, the group with the most images is believed. Each other group is registered to a group before it
+//! by the pattern of its stars, where the pattern links far more of them. Where the sky links the stars,
+//! patterns are not asked; images that do not overlap are no contradiction.
 
 use std::cell::OnceCell;
 
@@ -16,24 +16,24 @@ use super::register::{Pattern, Registration};
 use super::store::{StoredImage, StoredStar};
 use super::{NO_PATTERN, Placement, pattern};
 
-/// Stars that tell, the brightest ones that are in both images.
+/// Number of stars that decide: the brightest stars that are in both images.
 const JUDGED: usize = 60;
 
-/// Stars among which these are looked for.
+/// Number of the brightest stars among which the deciding stars are looked for.
 const BRIGHTEST: usize = 400;
 
-/// Least stars that tell anything.
+/// Least number of stars that decide.
 const LEAST: usize = 6;
 
-/// The furthest that stars may be from each other, in radii, as in linking.
+/// Largest distance between stars, in radii, as in linking.
 const REACH: f64 = 5.0;
 
-/// How many of the brightest stars of one image another one has at the same place.
+/// Count of the brightest stars of one image that another image has at the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Links {
-    /// Stars that have a star there.
+    /// Number of stars with a star of the other image at their place.
     pub n: usize,
-    /// The brightest stars that both images should show.
+    /// Number of the brightest stars that both images should show.
     pub of: usize,
 }
 
@@ -42,8 +42,8 @@ impl Links {
         self.n as f64 / self.of.max(1) as f64
     }
 
-    /// Whether images that link so have the same coordinates. By chance stars link for a few in a
-    /// hundred.
+    /// Whether images with these links have the same coordinates. By chance a few stars in a hundred
+    /// link.
     fn are_good(self) -> bool {
         self.can_tell() && 2 * self.n >= self.of
     }
@@ -56,31 +56,31 @@ impl Links {
 /// How the positions of an image on the sky were corrected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Refined {
-    /// From pixels of the image to those of its reference, whose WCS is taken.
+    /// Registration from pixels of the image to pixels of its reference, whose WCS is used.
     pub registration: Registration,
     /// Place of the reference among the images.
     pub reference: usize,
-    /// Stars that were linked by the positions on the sky that the image itself states.
+    /// Links by the positions on the sky that the image itself states.
     pub by_sky: Links,
-    /// Stars that were linked by the pattern that they form.
+    /// Links by the pattern of the stars.
     pub by_pattern: Links,
 }
 
-/// An image as far as it is judged.
+/// Facts of an image that the judgement uses.
 struct Judged<'a> {
     image: &'a StoredImage,
     frame: Frame,
-    /// Direction of its middle, and half its diagonal, radians.
+    /// Direction of the middle of the image, and half its diagonal, radians.
     middle: [f64; 3],
     reach: f64,
-    /// How far stars may be from each other, pixels.
+    /// Largest distance between linked stars, pixels.
     radius: f64,
     sigma: f64,
     bright: Vec<&'a StoredStar>,
 }
 
 impl<'a> Judged<'a> {
-    /// `None` for an image without a WCS of its own, and without stars that could be judged.
+    /// Facts of an image; `None` for an image without a WCS of its own.
     fn new(image: &'a StoredImage, radius: f64, sigma: f64) -> Option<Self> {
         let frame = Frame::new(image);
         let scale = frame.scale()?.to_radians();
@@ -112,7 +112,7 @@ impl<'a> Judged<'a> {
         distance2(self.middle, other.middle) <= chord * chord
     }
 
-    /// How many of the brightest stars of this image the other one has where `map` puts them.
+    /// Counts the brightest stars of this image that the other image has where `map` puts them.
     fn links(&self, other: &Self, map: impl Fn(&StoredStar) -> Option<Point>) -> Links {
         let bright = self.bright.iter();
         let inside: Vec<(Point, f64)> = bright
@@ -122,14 +122,14 @@ impl<'a> Judged<'a> {
                 Some((place, if error.is_finite() { error } else { 0.0 }))
             })
             .collect();
-        // Of a deep image only as many as the other one has stars: the brightest are in both.
+        // A deep image counts only as many stars as the other image has: the brightest are in both.
         let share = inside.len() as f64 / self.bright.len().max(1) as f64;
         let theirs = (share * other.bright.len() as f64).ceil() as usize;
         let of = inside.len().min(theirs).min(JUDGED);
         let is_linked = |((x, y), error): &&(Point, f64)| {
             let limit = (self.sigma * error).hypot(other.radius);
             let limit = limit.min(REACH * other.radius);
-            // So few that a grid of the others would take longer.
+            // The stars are so few that a grid of the others would take longer.
             let mut others = other.image.stars.iter();
             others.any(|star| {
                 let (dx, dy) = (star.x - x, star.y - y);
@@ -142,7 +142,7 @@ impl<'a> Judged<'a> {
         }
     }
 
-    /// Stars that positions on the sky link.
+    /// Links by positions on the sky.
     fn links_by_sky(&self, other: &Self) -> Links {
         self.links(other, |star| other.frame.pixel_of(star.sky()?.0))
     }
@@ -150,15 +150,14 @@ impl<'a> Judged<'a> {
 
 /// Images that agree.
 struct Group {
-    /// The first of them.
+    /// The first image of the group.
     first: usize,
     members: Vec<usize>,
-    /// How it lies on the image that is believed, once it is registered.
+    /// How the group lies on the believed image, once the group is registered.
     refined: Option<Refined>,
 }
 
-/// How the stars of images that all have positions on the sky are to be placed; `radius` in
-/// radians.
+/// Placements of the stars of images that all have positions on the sky; `radius` in radians.
 pub(super) fn placements(images: &[StoredImage], radius: f64, sigma: f64) -> Vec<Placement> {
     let judged = images.iter().map(|image| Judged::new(image, radius, sigma));
     let judged: Vec<Option<Judged<'_>>> = judged.collect();
@@ -176,10 +175,11 @@ pub(super) fn placements(images: &[StoredImage], radius: f64, sigma: f64) -> Vec
             }),
         }
     }
-    // The largest first; of equal ones the earliest, as a sort leaves them.
+    // The largest group first; of equal groups the earliest, because the sort is stable.
     groups.sort_by_key(|group| std::cmp::Reverse(group.members.len()));
     let mut placements = vec![Placement::Sky; images.len()];
-    // Nearly all are registered to the largest; of the others patterns are large, and not kept.
+    // Nearly all groups are registered to the largest; patterns are large, and those of the others not
+    // kept.
     let believed = OnceCell::new();
     for at in 1..groups.len() {
         let (settled, rest) = groups.split_at_mut(at);
@@ -209,9 +209,9 @@ pub(super) fn placements(images: &[StoredImage], radius: f64, sigma: f64) -> Vec
     placements
 }
 
-/// The group whose stars are where this image has them: asked are the first one at the same place,
-/// the largest and the latest, as a night has one where the sky is right, and where it is wrong
-/// perhaps as many as images.
+/// The group whose stars are where this image has them. Only the first group at the same place, the
+/// largest and the latest are asked: a night has one group where the sky is right, and perhaps as many
+/// groups as images where the sky is wrong.
 fn group_of(image: &Judged<'_>, groups: &[Group], judged: &[Option<Judged<'_>>]) -> Option<usize> {
     let first_of = |group: &Group| judged[group.first].as_ref();
     let mut near = groups
@@ -235,8 +235,8 @@ fn group_of(image: &Judged<'_>, groups: &[Group], judged: &[Option<Judged<'_>>])
     asked.into_iter().find(links)
 }
 
-/// How a group lies on one of those before, where its pattern links far more stars than the sky:
-/// asked are the largest and the two that are nearest to it in time.
+/// How a group lies on an earlier group, where its pattern links far more stars than the sky. Only the
+/// largest group and the two groups nearest in time are asked.
 fn refined(
     group: &Group,
     settled: &[Group],
@@ -282,7 +282,7 @@ fn refined(
     })
 }
 
-/// The map of an image that agrees with the first of its group on the sky, by the map of that one.
+/// The map of an image that agrees on the sky with the first image of its group, by the map of the first.
 fn member_map(
     member: usize,
     first: usize,

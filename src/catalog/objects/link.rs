@@ -1,22 +1,21 @@
-//! Which stars of several images are one object.
+//! Links stars of several images that are one object.
 //!
 //! The images come one after the other. Each star of an image and each object so far, at the mean
-//! position of its stars, are a pair where they are close enough; the closest pair is linked
-//! first, and a star or an object that is linked is out of the other pairs: mutual nearest
-//! neighbours, then those among what is left. A star without an object is a new one. So no object
-//! ever has two stars of one image, of two that could be it the nearer one is, and an object does
-//! not creep from star to star, as chains of pairs between images would, where three stars are in
-//! a row.
+//! position of its stars, are a pair where they are close enough. The closest pair is linked first, and a
+//! linked star or object leaves the other pairs: mutual nearest neighbours are linked, then mutual
+//! nearest neighbours among the rest. A star without an object is a new object. So no object ever has two
+//! stars of one image, an object gets the nearer one of two stars, and, where three stars are in a row,
+//! an object does not creep from star to star, as chains of pairs between images would.
 
 use super::grid::{Grid, Place, distance2};
 
-/// The furthest that any star may be from its object, in radii: a position so uncertain is none.
+/// Largest distance of a star from its object, in radii: a more uncertain position is no position.
 const REACH: f64 = 5.0;
 
-/// No position counts for more in a mean than one with this error, in radii.
+/// Error that limits the weight of a position in a mean, in radii: no position counts for more.
 const LEAST_ERROR: f64 = 0.1;
 
-/// A star: where it is, and the standard error of each coordinate, in the unit of places.
+/// A star: its place, and the standard error of each coordinate, in the unit of places.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Position {
     pub(super) at: Place,
@@ -41,8 +40,8 @@ struct Mean {
 }
 
 impl Linker {
-    /// Stars are linked within `radius`, in the unit of places, and `sigma` of their combined
-    /// errors, added in quadrature.
+    /// A linker of stars within `radius`, in the unit of places, and `sigma` of their combined errors,
+    /// added in quadrature.
     pub(super) fn new(radius: f64, sigma: f64) -> Self {
         Self {
             radius,
@@ -57,7 +56,7 @@ impl Linker {
         self.objects.len()
     }
 
-    /// Links the stars of one more image; the number of the object of each.
+    /// Links the stars of one more image; returns the number of the object of each star.
     pub(super) fn add(&mut self, stars: &[Position]) -> Vec<usize> {
         let mut pairs = self.pairs(stars);
         // Ties go by the numbers, so that the result is always the same.

@@ -1,11 +1,11 @@
-//! Means of measurements, and whether these are of one value.
+//! Means of measurements, and whether the measurements are of one value.
 
-/// What several measurements of one value say.
+/// Mean of several measurements of one value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Mean {
-    /// Weighted by inverse variances.
+    /// The mean, weighted by inverse variances.
     pub(super) value: f64,
-    /// Standard error by those of the measurements.
+    /// Standard error, by the errors of the measurements.
     pub(super) error: Option<f64>,
     /// Standard deviation of the measurements; of two at least.
     pub(super) scatter: Option<f64>,
@@ -15,8 +15,9 @@ pub(super) struct Mean {
 }
 
 impl Mean {
-    /// Of values with standard errors; those without one (null, or a parameter at its bound) do not
-    /// count unless none has one: then all count alike, and the mean has no error.
+    /// The mean of values with standard errors. A value without an error (null, or a parameter at its
+    /// bound) does not count, unless no value has an error: then all count alike, and the mean has no
+    /// error.
     pub(super) fn of(values: impl Iterator<Item = (f64, Option<f64>)> + Clone) -> Option<Self> {
         let values = values.filter(|(value, _)| value.is_finite());
         let measured = values.clone().filter_map(|(value, error)| {

@@ -6,16 +6,16 @@ use super::measured::Measured;
 use super::store::StoredImage;
 use crate::wcs::{Sky, Wcs};
 
-/// Where a star is, with the standard error of each coordinate, NaN where it has none.
+/// Place of a star, with the standard error of each coordinate, NaN where there is none.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum StarPlace {
-    /// On the sky; errors in degrees, that of right ascension times cos dec.
+    /// On the sky; errors in degrees, the error of right ascension times cos dec.
     Sky(Sky, [f64; 2]),
     /// In the first image, pixels.
     Pixel(Point, [f64; 2]),
 }
 
-/// Where an object is.
+/// Place of an object.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct ObjectPlace {
     /// Right ascension and declination, degrees.
@@ -28,7 +28,7 @@ pub(super) struct ObjectPlace {
 #[derive(Debug)]
 pub(super) struct Frame {
     wcs: Option<Wcs>,
-    /// What the centre of the first pixel is in the catalogue.
+    /// Coordinate of the centre of the first pixel in the catalogue.
     origin: f64,
     center: Point,
     size: (f64, f64),
@@ -57,7 +57,7 @@ impl Frame {
         (scale > 0.0).then_some(scale)
     }
 
-    /// The place on the sky in the middle.
+    /// The place on the sky of the middle of the image.
     pub(super) fn middle(&self) -> Option<Sky> {
         self.wcs.as_ref()?.to_sky(self.center.0, self.center.1)
     }
@@ -67,7 +67,7 @@ impl Frame {
         self.wcs.as_ref()?.to_sky(x - self.origin, y - self.origin)
     }
 
-    /// The reverse.
+    /// The place in the image of a place on the sky.
     pub(super) fn pixel_of(&self, sky: Sky) -> Option<Point> {
         let (x, y) = self.wcs.as_ref()?.to_pixel(sky.ra, sky.dec)?;
         Some((x + self.origin, y + self.origin))
@@ -80,7 +80,7 @@ impl Frame {
         is_within(x, self.size.0) && is_within(y, self.size.1)
     }
 
-    /// Where an object with these stars is.
+    /// Place of an object with these stars.
     pub(super) fn place(&self, stars: impl Iterator<Item = StarPlace> + Clone) -> ObjectPlace {
         match stars.clone().next() {
             Some(StarPlace::Sky(first, _)) => {
@@ -111,7 +111,7 @@ impl Frame {
         Some([(x + self.origin, x_err), (y + self.origin, y_err)])
     }
 
-    /// Where a place in the image is on the sky.
+    /// The place on the sky of a place in the image, with errors.
     pub(super) fn to_sky(&self, [(x, x_err), (y, y_err)]: Measured) -> Option<Measured> {
         let wcs = self.wcs.as_ref()?;
         let (x, y) = (x - self.origin, y - self.origin);
@@ -121,7 +121,7 @@ impl Frame {
     }
 }
 
-/// Errors after a linear map; none where one is unknown.
+/// Errors after a linear map; `None` where an error is unknown.
 fn carried(map: [[f64; 2]; 2], errors: [Option<f64>; 2]) -> [Option<f64>; 2] {
     map.map(|[a, b]| {
         let error = (a * errors[0]?).hypot(b * errors[1]?);
@@ -129,7 +129,7 @@ fn carried(map: [[f64; 2]; 2], errors: [Option<f64>; 2]) -> [Option<f64>; 2] {
     })
 }
 
-/// The mean in the plane that touches the sky at one of the stars.
+/// The mean position, in the plane that touches the sky at one of the stars.
 fn mean_sky(first: Sky, stars: impl Iterator<Item = StarPlace> + Clone) -> Option<Measured> {
     let (center, axes) = (first.direction(), first.east_and_north());
     let mean = |axis: usize| {

@@ -1,11 +1,11 @@
 //! Registers an image to another one by the pattern of their stars.
 //!
 //! Triangles of the brightest stars that have the same shape in both images say how one image
-//! could lie on the other. What brings most of the brightest stars of one onto those of the other
-//! is right if chance would not do it: hits by chance are a Poisson variable, whose mean follows
-//! from the density of the stars, and there are as many tries as alike triangles. An affine map
-//! is then fitted to the stars that are near one another, outliers rejected, until they are the
-//! same ones as before.
+//! could lie on the other. A map that brings most of the brightest stars of one image onto stars of the
+//! other is right if chance does not explain it: hits by chance are a Poisson variable, whose mean
+//! follows from the density of the stars, and there are as many tries as alike triangles. An affine map
+//! is then fitted to the stars that are near one another, outliers rejected, until they are the same
+//! stars as before.
 
 use std::f64::consts::PI;
 
@@ -13,20 +13,20 @@ use super::affine::{Affine, Point};
 use super::grid::{Grid, distance2};
 use super::triangles::Triangles;
 
-/// Stars whose triangles are compared, the brightest ones: 9,880 triangles.
+/// Number of the brightest stars, whose triangles are compared: 9,880 triangles.
 const BRIGHTEST: usize = 40;
 
-/// Stars that the map is fitted to, the brightest ones.
+/// Number of the brightest stars, to which the map is fitted.
 const FITTED: usize = 2000;
 
-/// How near a star must come to another to be taken for it, pixels: a triangle says only roughly
-/// where stars far from it are.
+/// Largest distance between two stars that are taken for one, pixels: a triangle tells only roughly where
+/// stars far from it are.
 const NEAR: f64 = 3.0;
 
-/// Least stars in common.
+/// Least number of stars in common.
 const LEAST: usize = 6;
 
-/// How probable it may be that a registration is chance.
+/// Largest probability that a registration is chance.
 const CHANCE: f64 = 1e-6;
 
 /// The largest scale between two images, and the inverse of the smallest.
@@ -42,16 +42,16 @@ pub(super) struct Pattern {
 /// How one image lies on another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Registration {
-    /// From pixels of the image to those of the first one.
+    /// Map from pixels of the image to pixels of the first image.
     pub map: Affine,
-    /// Stars that the map was fitted to.
+    /// Number of stars that the map was fitted to.
     pub n_stars: usize,
-    /// Root mean square of their distances after it, pixels of the first image.
+    /// Root mean square of the distances of these stars after the map, pixels of the first image.
     pub rms: f64,
 }
 
 impl Pattern {
-    /// Of stars in any order, each with its flux.
+    /// The pattern of stars in any order, each with its flux.
     pub(super) fn new(mut stars: Vec<(Point, f64)>) -> Self {
         stars.retain(|((x, y), flux)| x.is_finite() && y.is_finite() && flux.is_finite());
         stars.sort_by(|a, b| {
@@ -66,7 +66,7 @@ impl Pattern {
         }
     }
 
-    /// How this image lies on `reference`; `None` where nothing beyond chance says so.
+    /// How this image lies on `reference`; `None` where a registration could be chance.
     pub(super) fn register(&self, reference: &Self) -> Option<Registration> {
         let guess = self.guess(reference)?;
         let registration = refine(&self.stars, &reference.stars, guess)?;
@@ -119,7 +119,7 @@ fn distance((x, y): Point, (u, v): Point) -> f64 {
     (u - x).hypot(v - y)
 }
 
-/// How many stars of the reference have a star of the image near.
+/// Number of stars of the reference that have a star of the image near.
 fn hits(stars: &[Point], reference: &[Point], map: &Affine) -> usize {
     let mapped: Vec<Point> = stars.iter().map(|star| map.apply(*star)).collect();
     let is_near =
@@ -128,7 +128,7 @@ fn hits(stars: &[Point], reference: &[Point], map: &Affine) -> usize {
     reference.iter().filter(hit).count()
 }
 
-/// How many there would be if the stars were anywhere.
+/// Number of hits to expect if the stars were anywhere.
 fn expected_hits(stars: &[Point], reference: &[Point], map: &Affine) -> f64 {
     let extent = |part: fn(&Point) -> f64| {
         let values = reference.iter().map(part);
@@ -165,7 +165,7 @@ fn refine(stars: &[Point], reference: &[Point], mut map: Affine) -> Option<Regis
     const CLIP: f64 = 4.0;
     /// The median of a distance in the plane, in units of the width along each axis.
     const MEDIAN: f64 = 1.1774;
-    /// Width below which it is not rounding that is rejected, pixels.
+    /// Least width, pixels, so that rounding alone is not rejected.
     const LEAST_WIDTH: f64 = 1e-3;
     let at = |(x, y): Point| [x, y, 0.0];
     let mut grid = Grid::new(NEAR);
@@ -175,7 +175,8 @@ fn refine(stars: &[Point], reference: &[Point], mut map: Affine) -> Option<Regis
     let mut before: Vec<(Point, Point)> = Vec::new();
     let mut limit = NEAR;
     for _ in 0..ROUNDS {
-        // The nearest star of the reference to each star, and of those the nearest.
+        // For each star the nearest star of the reference, and for each star of the reference the nearest
+        // one.
         let mut nearest: Vec<Option<(f64, Point)>> = vec![None; reference.len()];
         for star in stars {
             let here = at(map.apply(*star));

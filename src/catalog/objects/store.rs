@@ -26,12 +26,12 @@ pub(super) struct Store {
 pub(super) struct StoredImage {
     image_id: i64,
     pub(super) name: String,
-    /// Empty where the header has none.
+    /// Filter; empty where the header has none.
     pub(super) filter: String,
     pub(super) unit: String,
     pub(super) exposure: Option<f64>,
     pub(super) wcs: Option<String>,
-    /// Whether the centre of its first pixel is (1, 1) in the catalogue.
+    /// Whether the centre of the first pixel is (1, 1) in the catalogue.
     pub(super) one_based: bool,
     /// The pixel in the middle, from 0.
     pub(super) center: Point,
@@ -76,7 +76,7 @@ impl StoredStar {
 }
 
 impl StoredStar {
-    /// Puts the star there on the sky, or nowhere.
+    /// Sets the position on the sky, or removes it.
     pub(super) fn set_sky(&mut self, place: Option<Measured>) {
         let nowhere = [(f64::NAN, None); 2];
         let [(ra, ra_err), (dec, dec_err)] = place.unwrap_or(nowhere);
@@ -87,13 +87,13 @@ impl StoredStar {
 }
 
 impl Store {
-    /// Opens a catalogue and begins what [`close`](Self::close) completes.
+    /// Opens a catalogue and begins the transaction that [`close`](Self::close) completes.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let store = Self {
             connection: open_to_change(path)?,
             path: path.to_owned(),
         };
-        // What was read must still be there when it is written.
+        // The stars that are read must still be there when objects are written.
         store.run(|connection| connection.execute_batch("BEGIN IMMEDIATE"))?;
         Ok(store)
     }
@@ -116,8 +116,8 @@ impl Store {
         act(&self.connection).map_err(|error| database_error(&self.path, &error))
     }
 
-    /// The images in the order of their times, then of their files, with those of their stars
-    /// that can be linked, in the order of their numbers.
+    /// The images in the order of their times, then of their files, each with its stars that can be
+    /// linked, in the order of their numbers.
     pub(super) fn images(&self, options: &MatchOptions) -> Result<Vec<StoredImage>> {
         let images = match options.run {
             Some(run) => {
@@ -153,7 +153,7 @@ impl Store {
         })
     }
 
-    /// Writes objects in the place of those that there were.
+    /// Replaces the objects of the database.
     pub(super) fn write(&self, linked: &Linked) -> Result<()> {
         self.run(|connection| {
             connection.execute_batch(

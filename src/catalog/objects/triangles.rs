@@ -3,10 +3,11 @@
 
 use super::affine::Point;
 
-/// Shortest side, pixels, and its least share of the longest: shorter ones have no certain shape.
+/// Least shortest side, pixels, and its least share of the longest: a shorter side gives no certain
+/// shape.
 const SHORTEST: (f64, f64) = (5.0, 0.1);
 
-/// How far ratios of sides may differ in two images of one triangle: a third of a pixel in a
+/// Largest difference between ratios of sides in two images of one triangle: a third of a pixel in a
 /// hundred.
 const TOLERANCE: f64 = 0.003;
 
@@ -17,7 +18,7 @@ pub(super) struct Triangle {
     shape: [f64; 2],
     /// The stars opposite to the longest, the middle and the shortest side.
     pub(super) corners: [usize; 3],
-    /// Whether these are in order from +x to +y.
+    /// Whether the corners are in order from +x to +y.
     pub(super) turns: bool,
 }
 
@@ -48,7 +49,7 @@ impl Triangle {
 /// Every triangle of a few stars.
 #[derive(Debug, Clone)]
 pub(super) struct Triangles {
-    /// In order of the first ratio.
+    /// The triangles in order of the first ratio.
     sorted: Vec<Triangle>,
 }
 
@@ -65,7 +66,7 @@ impl Triangles {
         Self { sorted }
     }
 
-    /// The triangles of another image with those here that have their shape.
+    /// Pairs of a triangle of another image and a triangle of this image with the same shape.
     pub(super) fn alike<'a>(
         &'a self,
         other: &'a Self,

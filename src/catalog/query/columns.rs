@@ -1,4 +1,4 @@
-//! What a result may have beside the columns of a catalogue.
+//! Columns that a result may have beside those of a catalogue.
 
 use crate::catalog::columns::{Column, Kind, Unit};
 
@@ -25,7 +25,7 @@ pub(super) const SEPARATION: Column = Column {
     description: "from the place asked for",
 };
 
-/// What a person looks at; of these, those that have values.
+/// Columns that a person looks at; a result shows those that have values.
 pub(super) const FOR_PEOPLE: [&str; 15] = [
     "image", "id", "name", "x", "y", "ra", "dec", "flux", "flux_err", "mag", "fwhm", "snr",
     "status", "flags", "distance",

@@ -11,17 +11,17 @@ use crate::error::{Error, Result};
 pub enum QueryFormat {
     /// Aligned columns for people, rounded; a few columns unless some are asked for.
     Table,
-    /// As [`CatalogFormat::Csv`].
+    /// CSV, as [`CatalogFormat::Csv`].
     Csv,
-    /// An array of objects.
+    /// JSON, an array of objects.
     Json,
-    /// As [`CatalogFormat::Ecsv`].
+    /// ECSV, as [`CatalogFormat::Ecsv`].
     Ecsv,
-    /// As [`CatalogFormat::Fits`].
+    /// A FITS binary table, as [`CatalogFormat::Fits`].
     Fits,
-    /// As [`CatalogFormat::Parquet`].
+    /// Apache Parquet, as [`CatalogFormat::Parquet`].
     Parquet,
-    /// As [`CatalogFormat::VoTable`].
+    /// VOTable, as [`CatalogFormat::VoTable`].
     VoTable,
 }
 
@@ -68,7 +68,7 @@ impl QueryFormat {
         }
     }
 
-    /// The file that it is, if its rows have to be together.
+    /// The format of a file that needs all its rows together; `None` for the other formats.
     pub(super) fn file_format(self, path: &Path) -> Result<Option<FileFormat>> {
         Ok(match self {
             Self::Table | Self::Csv | Self::Json => None,

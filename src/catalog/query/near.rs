@@ -6,8 +6,8 @@ use super::{MORE, Query, Region};
 use crate::catalog::Column;
 use crate::error::Result;
 
-/// The numbers of the stars, `count` of each image, that are nearest to a place and fulfil the
-/// condition: those in a box round it that is made larger until there are enough within.
+/// The numbers of the stars, `count` of each image, that are nearest to a place and fulfil the condition.
+/// A box round the place grows until it has enough of them.
 pub(super) fn nearest(
     session: &Session,
     query: &Query,
@@ -38,7 +38,7 @@ pub(super) fn nearest(
             session.each(&select, |row| {
                 let star = row.get(1).and_then(|id| Ok((id, row.get(2)?)));
                 let (id, distance): (i64, f64) = star.map_err(|error| session.error(&error))?;
-                // In the corners of the box are stars that are further than some outside of it.
+                // Stars in the corners of the box are further away than some stars outside of it.
                 if is_all || distance <= reach {
                     found.push(id);
                 }
@@ -54,5 +54,5 @@ pub(super) fn nearest(
     Ok(nearest)
 }
 
-/// Pixels; further than this from a place in an image is everything.
+/// Largest reach of the box, pixels: beyond it every star of the image is taken.
 const MOST: f64 = 1e6;

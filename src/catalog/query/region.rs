@@ -1,4 +1,4 @@
-//! Where stars are looked for.
+//! The region in which stars are looked for.
 
 use crate::error::{Error, Result};
 
@@ -23,17 +23,17 @@ pub enum Region {
     },
     /// The stars of each image that are nearest to a place, pixels.
     Near {
-        /// The place.
+        /// x of the place.
         x: f64,
-        /// The place.
+        /// y of the place.
         y: f64,
-        /// So many of each image.
+        /// Number of stars of each image.
         count: u64,
     },
 }
 
 impl Region {
-    /// Refuses what is no region.
+    /// Refuses values that make no region.
     pub(super) fn check(&self) -> Result<()> {
         let refuse = |option: &str, expected: &str, found: f64| {
             Err(Error::Option {

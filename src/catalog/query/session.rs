@@ -23,15 +23,14 @@ const LISTED: usize = 5;
 pub(crate) struct Session {
     connection: Connection,
     path: PathBuf,
-    /// The columns of stars and images that there are, as `stars.x`: older versions had fewer.
+    /// The columns of stars and images in the database, as `stars.x`: older versions had fewer.
     stored: Vec<String>,
     /// The columns of stars that models of its runs have beside [`COLUMNS`](crate::catalog::COLUMNS).
     own_columns: Vec<Column>,
 }
 
 impl Session {
-    /// Opens a catalogue. Whatever a statement says, it can read these tables and call functions,
-    /// and nothing else.
+    /// Opens a catalogue. Any statement can read these tables and call functions, and nothing else.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut connection = open(path)?;
         let fail = |error| database_error(path, &error);
@@ -65,7 +64,7 @@ impl Session {
         })
     }
 
-    /// What SQLite says about this database.
+    /// An error of SQLite, with the path of this database.
     pub(crate) fn error(&self, error: &rusqlite::Error) -> Error {
         database_error(&self.path, error)
     }
@@ -137,7 +136,7 @@ impl Session {
         Ok(())
     }
 
-    /// How far from a place in an image as many stars as that are to be expected, pixels.
+    /// Distance from a place in an image within which `count` stars are to be expected, pixels.
     pub(super) fn reach(&self, image: i64, count: u64) -> Result<f64> {
         let sql = format!("SELECT width * height, n_stars FROM images WHERE image_id = {image}");
         let found: Vec<(f64, f64)> = self
@@ -183,7 +182,7 @@ impl Session {
         Ok(())
     }
 
-    /// What SQLite says about a condition that begins there in the statement.
+    /// An error of SQLite about the condition that begins at `begins` in the statement.
     fn condition_error(&self, error: rusqlite::Error, condition: &str, begins: usize) -> Error {
         let (message, place) = match &error {
             rusqlite::Error::SqlInputError { msg, offset, .. } => {
@@ -203,14 +202,14 @@ impl Session {
             {
                 (message.clone().unwrap_or_else(|| code.to_string()), None)
             }
-            // It is not the condition that is wrong.
+            // The condition is not at fault.
             _ => return self.error(&error),
         };
         let place = place.and_then(|place| {
             let before = condition.get(..place).filter(|_| place < condition.len())?;
             Some(format!(" at character {}", before.chars().count() + 1))
         });
-        // So SQLite says it.
+        // SQLite words it so.
         let unknown = message.strip_prefix("no such column: ");
         let near = unknown.and_then(super::near_column);
         Error::Option {
@@ -224,7 +223,7 @@ impl Session {
         }
     }
 
-    /// Says where the stars of these images are from.
+    /// Adds these images and their runs to the provenance.
     pub(super) fn describe(
         &self,
         images: &BTreeSet<i64>,
@@ -269,7 +268,7 @@ impl Session {
         self.connection.prepare(sql)?.query_map([], read)?.collect()
     }
 
-    /// How SQLite goes about a statement.
+    /// The plan of SQLite for a statement.
     #[cfg(test)]
     pub(super) fn plan(&self, select: &Select<'_>) -> String {
         let sql = format!("EXPLAIN QUERY PLAN {}", select.sql(&self.stored).0);
@@ -339,7 +338,7 @@ fn image_info(row: &SqlRow<'_>) -> rusqlite::Result<(ImageInfo, i64, u64)> {
         row.get::<_, i64>(name)
             .map(|n| usize::try_from(n).unwrap_or(0))
     };
-    // Databases of version 1 do not have them.
+    // Databases of version 1 do not have these columns.
     let assumed = |name: &str| row.get::<_, Option<f64>>(name).unwrap_or(None);
     let side = |name: &str| size(name).unwrap_or(0);
     let image = ImageInfo {
@@ -385,7 +384,7 @@ fn image_info(row: &SqlRow<'_>) -> rusqlite::Result<(ImageInfo, i64, u64)> {
     Ok((image, row.get("run_id")?, n_stars))
 }
 
-/// What a database keeps of what a header says of the gain.
+/// The gain of a header, as a database keeps it.
 fn stated_gain(value: Option<f64>) -> Vec<StatedGain> {
     let keyword = "GAIN".to_owned();
     value
@@ -408,14 +407,14 @@ fn run_info(row: &SqlRow<'_>) -> rusqlite::Result<(RunInfo, String)> {
     Ok((info, row.get("started")?))
 }
 
-/// Whether one name may have been meant by the other: two letters exchanged or one left out are
-/// well above the limit, other words below.
+/// Whether `wanted` may mean `name`: two letters exchanged or one left out are well above the limit,
+/// other words below.
 pub(super) fn is_near(wanted: &str, name: &str) -> bool {
     const LIKE: f64 = 0.85;
     strsim::jaro_winkler(wanted, name) > LIKE
 }
 
-/// Of `names`, those that most resemble `wanted`, the nearest first.
+/// The `names` that most resemble `wanted`, the nearest first.
 pub(super) fn resembling<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut names: Vec<(f64, &str)> = names
         .map(|name| (strsim::jaro_winkler(wanted, name), name))

@@ -1,5 +1,5 @@
-//! Queries as SQL. All that the user says but the condition is known names and finite numbers, and
-//! is written as it is.
+//! Queries as SQL. Apart from the condition, the user gives only known names and finite numbers, which
+//! are written as they are.
 
 use std::f64::consts::PI;
 use std::fmt::Write as _;
@@ -14,9 +14,9 @@ const ZONES: f64 = 120.0;
 /// The stars that a statement looks at.
 #[derive(Debug, Clone)]
 pub(crate) enum Chosen {
-    /// Those of these images.
+    /// The stars of these images.
     Images(Vec<i64>),
-    /// These.
+    /// These stars.
     Stars(Vec<i64>),
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Select<'a> {
     pub(crate) columns: &'a [Column],
     pub(crate) chosen: Chosen,
     pub(crate) region: Option<&'a Region>,
-    /// How far from a place to look at most, pixels along x and y.
+    /// Largest distance from a place, pixels along x and y.
     pub(crate) reach: Option<f64>,
     pub(crate) condition: Option<&'a str>,
     pub(crate) order: &'a [Order],
@@ -60,21 +60,21 @@ impl Select<'_> {
         }
         let _ = write!(sql, " ORDER BY {}", self.order());
         if let Some(limit) = self.limit {
-            // SQLite's numbers end there.
+            // Numbers of SQLite end at `i64::MAX`.
             let _ = write!(sql, " LIMIT {}", limit.min(i64::MAX as u64));
         }
         (sql, begins)
     }
 
-    /// The statement with the condition outside parentheses, and where the condition begins. A condition that is good
-    /// SQL inside parentheses and outside is one expression, and does not close them itself.
+    /// The statement with the condition outside parentheses, and where the condition begins. A condition
+    /// that is good SQL inside parentheses and outside is one expression, and does not close them itself.
     pub(super) fn bare(&self, condition: &str, stored: &[String]) -> (String, usize) {
         let sql = format!("{} WHERE\n", self.source(stored));
         let begins = sql.len();
         (format!("{sql}{condition}\nLIMIT 1"), begins)
     }
 
-    /// The stars by all but the condition. What an older version did not store is null.
+    /// The stars by everything but the condition. A column that an older version did not store is null.
     fn source(&self, stored: &[String]) -> String {
         let is_stored = |name: &str| stored.iter().any(|known| known == name);
         let mjd = if is_stored("images.mjd") {
@@ -83,7 +83,7 @@ impl Select<'_> {
             "NULL"
         };
         let mut sql = String::new();
-        // The order of the tables is ours: which index serves is known before.
+        // We choose the order of the tables: so it is known which index serves.
         let (from, place, distance) = match self.region {
             Some(Region::Cone { ra, dec, radius }) => {
                 let cone = Cone::new(*ra, *dec, *radius);
@@ -166,7 +166,7 @@ impl Select<'_> {
     }
 }
 
-/// Whether a star is in a box of pixels.
+/// SQL condition that a star is in a box of pixels.
 fn within(x: &[f64; 2], y: &[f64; 2]) -> String {
     let between = |edges: &[f64; 2]| {
         let (low, high) = (edges[0].min(edges[1]), edges[0].max(edges[1]));
@@ -175,7 +175,8 @@ fn within(x: &[f64; 2], y: &[f64; 2]) -> String {
     format!("stars.y {} AND stars.x {}", between(y), between(x))
 }
 
-/// A single number is an equality, after which an index still has its rows in order.
+/// The numbers as a list in SQL. A single number is an equality, after which an index still has its rows
+/// in order.
 fn list(ids: &[i64]) -> String {
     let mut list = String::new();
     for (at, id) in ids.iter().enumerate() {
@@ -224,7 +225,7 @@ impl Cone {
         )
     }
 
-    /// Whether a star is in the cone.
+    /// SQL condition that a star is in the cone.
     fn place(&self) -> String {
         let Self {
             ra, dec, radius, ..
@@ -236,8 +237,8 @@ impl Cone {
     }
 }
 
-/// How far in right ascension a cone reaches, degrees: where its edge touches a meridian, sin =
-/// sin(radius) / cos(dec). One that contains a pole has all of them.
+/// Half the width of a cone in right ascension, degrees: where its edge touches a meridian, sin =
+/// sin(radius) / cos(dec). A cone that contains a pole has every right ascension.
 fn half_width(dec: f64, radius: f64) -> f64 {
     if dec.abs() + radius >= 90.0 {
         return 180.0;
@@ -246,7 +247,7 @@ fn half_width(dec: f64, radius: f64) -> f64 {
     sine.min(1.0).asin().to_degrees() + 1e-9
 }
 
-/// Right ascensions from 0 to 360 degrees that are no further from `ra` than that.
+/// Ranges of right ascension, from 0 to 360 degrees, within `half_width` of `ra`.
 fn spans(ra: f64, half_width: f64) -> Vec<(f64, f64)> {
     if half_width >= 180.0 {
         return vec![(0.0, 360.0)];

@@ -102,7 +102,7 @@ pub(super) fn insert_image(
         ])
 }
 
-/// Makes `columns` say the unit of fluxes: null where the images differ, `images.unit` has it.
+/// Writes the unit of fluxes to `columns`: null where the images differ; `images.unit` has it for each.
 pub(super) fn set_flux_unit(
     connection: &Connection,
     unit: &str,
@@ -136,12 +136,12 @@ fn path_of(image: &ImageInfo) -> String {
     }
 }
 
-/// SQLite has no unsigned numbers. Sizes and counts are far below the limit.
+/// A number for SQLite, which has no unsigned numbers. Sizes and counts are far below the limit.
 fn integer(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-/// The images that the views show as fitted with these settings. Where a newer run had others,
+/// The images that the views show as fitted with these settings. Where a newer run had other settings,
 /// fitting again makes these the newest.
 pub(super) fn done_images(connection: &Connection, settings: &str) -> rusqlite::Result<DoneImages> {
     // Counts and sizes are written by us, never below 0.

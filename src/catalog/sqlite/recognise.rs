@@ -1,4 +1,4 @@
-//! Whether a file is a database of starfit, before SQLite touches it.
+//! Checks whether a file is a database of starfit, before SQLite touches it.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -11,12 +11,12 @@ use super::schema::{APPLICATION_ID, SCHEMA_VERSION};
 use crate::catalog::is_special;
 use crate::error::{Error, Result};
 
-/// What a database is opened for, which is what advice depends on.
+/// Purpose of opening a database; the advice of errors depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// It has to be a catalogue.
+    /// The file has to be a catalogue.
     Read,
-    /// It is where a catalogue is to be.
+    /// A catalogue is to be written to the file.
     Write,
 }
 
@@ -32,8 +32,8 @@ impl Purpose {
     }
 }
 
-/// Refuses what is not starfit's by the file's first bytes alone: even opening another program's
-/// database could complete a transaction that it left behind.
+/// Refuses a file that is not starfit's, by its first bytes alone: even opening another program's
+/// database could complete a transaction that the program left behind.
 pub(super) fn check_header(path: &Path, purpose: Purpose) -> Result<()> {
     const LENGTH: usize = 100;
     let refuse = |field: &str, expected: &str, found: String| {
@@ -59,7 +59,7 @@ pub(super) fn check_header(path: &Path, purpose: Purpose) -> Result<()> {
         let found = "another kind of file".to_owned();
         return refuse("header", "an SQLite database", found);
     }
-    // The format of SQLite files puts it there.
+    // The format of SQLite files puts the application's number there.
     let id = header.get(68..72).and_then(|bytes| bytes.try_into().ok());
     if id != Some(APPLICATION_ID.to_be_bytes()) {
         let mut found = format!("{:#010x}", u32::from_be_bytes(id.unwrap_or_default()));
@@ -88,7 +88,8 @@ fn tables(path: &Path) -> String {
     }
 }
 
-/// Reads the file as it lies there, without its journals and locks, so that nothing changes.
+/// Reads the names of tables from the file alone, without its journals and locks, so that nothing
+/// changes.
 fn read_tables(path: &Path) -> Option<Vec<String>> {
     let path = std::path::absolute(path).ok()?;
     let mut uri = String::from("file:");
@@ -119,7 +120,7 @@ fn read_tables(path: &Path) -> Option<Vec<String>> {
     names.collect::<rusqlite::Result<_>>().ok()
 }
 
-/// Refuses what this version cannot know.
+/// Refuses a version of the tables that this starfit cannot know.
 pub(super) fn check_version(path: &Path, version: i32, purpose: Purpose) -> Result<()> {
     if (1..=SCHEMA_VERSION).contains(&version) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The tables of a database, and how it is known again.
+//! The tables of a database, and the marks by which a database is recognised.
 
 use rusqlite::{Connection, Transaction, params};
 
@@ -10,10 +10,10 @@ pub(super) const APPLICATION_ID: i32 = 0x7374_6674;
 /// Raised with each change of the tables: version 1 and all changes since.
 pub(super) const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
 
-/// What makes a database of version 1 one of version 2, and so on. New databases are made in the
-/// same way, so that nothing depends on when one was made.
+/// Statements that make a database of version 2 of one of version 1, and so on. New databases are made in
+/// the same way, so that nothing depends on the age of a database.
 const MIGRATIONS: [&str; 5] = [
-    // What the fits of an image took for granted. The names are not those of columns of stars.
+    // Assumptions of the fits of an image. The names differ from the columns of stars.
     "ALTER TABLE images ADD COLUMN sky_level REAL;
 ALTER TABLE images ADD COLUMN sky_noise REAL;
 ALTER TABLE images ADD COLUMN gain_used REAL;
@@ -21,8 +21,8 @@ ALTER TABLE images ADD COLUMN saturation_used REAL;
 ALTER TABLE images ADD COLUMN fwhm_used REAL;
 ALTER TABLE images ADD COLUMN cutout_width INTEGER;
 ALTER TABLE images ADD COLUMN cutout_height INTEGER;",
-    // Objects. Triggers do what a foreign key of stars would, which would need the table to be
-    // written anew. The index has only what is in an object.
+    // Objects. Triggers do the work of a foreign key of stars, for which the table would have to be
+    // written anew. The index has only stars that are in an object.
     "CREATE TABLE objects (
     object_id INTEGER PRIMARY KEY,
     n_visits INTEGER NOT NULL,
@@ -92,8 +92,8 @@ FROM stars CROSS JOIN images ON images.image_id = stars.image_id
 WHERE stars.object_id IS NOT NULL;",
 ];
 
-/// What a column is called in the table of stars. A name of a star would be ambiguous beside that of
-/// its image where users join both.
+/// Name of a column in the table of stars. A column `name` of stars would be ambiguous beside the name of
+/// the image where users join both.
 pub(in crate::catalog) fn in_table(column: &Column) -> &'static str {
     match column.name {
         "name" => "star_name",
@@ -115,8 +115,8 @@ pub(super) fn create_tables(transaction: &Transaction<'_>, own: &[Column]) -> ru
     migrate(transaction, 1, own)
 }
 
-/// Brings the tables from an older version to this one, and adds what columns they have not yet: a column of
-/// [`COLUMNS`], or one of these, needs nothing else.
+/// Brings the tables from an older version to this version, and adds the columns that they lack: a new
+/// column of [`COLUMNS`] or of `own` needs nothing else.
 pub(super) fn migrate(
     transaction: &Transaction<'_>,
     from: i32,
@@ -148,7 +148,7 @@ pub(in crate::catalog) fn is_own(name: &str) -> bool {
     !is_known && !NOT_MEASURED.contains(&name)
 }
 
-/// The columns of stars, of those that are stored, that models have beside [`COLUMNS`].
+/// The stored columns of stars that models have beside [`COLUMNS`].
 pub(in crate::catalog) fn stored_own_columns(
     connection: &Connection,
     stored: &[String],
@@ -176,7 +176,7 @@ pub(in crate::catalog) fn stored_own_columns(
     .collect()
 }
 
-/// Whether the tables lack a column of [`COLUMNS`], or one of these.
+/// Whether the tables lack a column of [`COLUMNS`] or of `own`.
 pub(super) fn lacks_columns(
     transaction: &Transaction<'_>,
     own: &[Column],
@@ -186,7 +186,7 @@ pub(super) fn lacks_columns(
     Ok(columns.any(|column| !present.contains(&format!("stars.{}", in_table(column)))))
 }
 
-/// Adds those of the columns, of which the first is the image's name, that the tables have not yet.
+/// Adds the columns that the tables lack, except for the first column, which is the image's name.
 pub(super) fn add_columns(
     transaction: &Transaction<'_>,
     columns: &[Column],
@@ -210,7 +210,7 @@ pub(super) fn add_columns(
         insert.execute(params![column.name, unit, column.ucd, column.description])?;
     }
     drop(insert);
-    // Those that models of other runs have of their own stand last.
+    // Own columns of models of other runs stand last.
     let known = |stored: &str| columns.iter().any(|column| in_table(column) == stored);
     let others = present
         .iter()
@@ -235,9 +235,9 @@ FROM newest_images JOIN stars USING (image_id);",
 /// Columns of the table of stars that say nothing of a star itself.
 const NOT_MEASURED: [&str; 4] = ["star_id", "image_id", "object_id", "zone"];
 
-/// Version 1, but for the view `catalog`, as it was: what came later is in [`MIGRATIONS`], and columns are added. Numbers
-/// of runs and images are never used again: the name of a view never comes to mean another image. There is no `floor`
-/// in every SQLite; CAST rounds the same way, as dec + 90 is not negative.
+/// Version 1 as it was, but for the view `catalog`: later changes are in [`MIGRATIONS`], and columns are
+/// added. Numbers of runs and images are never used again: the name of a view never comes to mean another
+/// image. Not every SQLite has `floor`; CAST rounds the same way, as dec + 90 is not negative.
 fn version_1() -> String {
     format!(
         "PRAGMA application_id = {APPLICATION_ID};
@@ -333,18 +333,19 @@ CREATE VIEW newest_images AS SELECT * FROM images WHERE NOT EXISTS (
     )
 }
 
-/// What stars are added with: to an image, or to the temporary table of those that wait for the
-/// rest of theirs.
+/// Statements that add stars: to an image, or to the temporary table of stars that wait for the rest of
+/// their image.
 #[derive(Debug)]
 pub(super) struct StarStatements {
     /// The columns that the run has beside [`COLUMNS`].
     pub(super) own: Vec<Column>,
-    /// Number of the image, then every column but the image's name, then those of the model's own.
+    /// Inserts the number of the image, then every column but the image's name, then the model's own
+    /// columns.
     pub(super) insert: String,
     pub(super) create_waiting: String,
-    /// As `insert`.
+    /// Inserts into the table of stars that wait, as `insert`.
     pub(super) insert_waiting: String,
-    /// Takes the stars that wait into the image of this number.
+    /// Moves the stars that wait into the image of this number.
     pub(super) take_waiting: String,
 }
 

@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-/// How long to wait in all: another starfit may be taking in a stack of many millions of stars.
+/// Longest wait in all: another starfit may be writing a stack of many millions of stars.
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
-/// When the user is told for the first time that there is something to wait for.
+/// Time until the user is told of the wait for the first time.
 const FIRST_WORD: Duration = Duration::from_secs(3);
 
-/// Time between two words.
+/// Time between two messages.
 const NEXT_WORD: Duration = Duration::from_secs(60);
 
 /// Longest pause before the lock is tried again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Makes every statement of a connection wait as long as that while another program has the lock
-/// that it needs, and say so. A second call changes how long.
+/// Makes every statement of a connection wait up to `patience` while another program has the lock that
+/// the statement needs, and say so. A second call changes the patience.
 pub(super) fn wait_for_others(
     connection: &mut Connection,
     path: &Path,
@@ -29,13 +29,13 @@ pub(super) fn wait_for_others(
     connection.busy_handler(Some(move |tries| wait.goes_on(tries)))
 }
 
-/// What one connection waits for.
+/// State of the wait of one connection.
 #[derive(Debug)]
 struct Wait {
     path: PathBuf,
     patience: Duration,
     since: Instant,
-    /// When the next word is due, from the beginning of the wait.
+    /// Time of the next message, from the beginning of the wait.
     next_word: Duration,
 }
 
@@ -49,7 +49,7 @@ impl Wait {
         }
     }
 
-    /// Waits a little; whether the lock is to be tried again. SQLite says how often it has tried.
+    /// Waits a little; returns whether to try the lock again. SQLite gives the number of its `tries`.
     fn goes_on(&mut self, tries: i32) -> bool {
         if tries <= 0 {
             (self.since, self.next_word) = (Instant::now(), FIRST_WORD);
@@ -70,7 +70,7 @@ impl Wait {
         true
     }
 
-    /// What there is to say after that time, if anything.
+    /// The message after a wait of `waited`, if one is due.
     fn word(&mut self, waited: Duration) -> Option<String> {
         if waited < self.next_word {
             return None;

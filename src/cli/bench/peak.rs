@@ -1,4 +1,4 @@
-//! What the processor can do at best.
+//! Peak speed of the processor.
 
 use std::time::{Duration, Instant};
 
@@ -6,8 +6,8 @@ use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
-/// Registers that are added to at the same time: more than a multiply-add takes cycles, times the
-/// units there are.
+/// Registers that are added to at the same time: more than the cycles of a multiply-add times the
+/// number of units.
 const CHAINS: usize = 16;
 
 /// Shortest run that counts.

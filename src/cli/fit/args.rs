@@ -331,8 +331,8 @@ impl FitArgs {
         Ok(())
     }
 
-    /// What there is to say to who makes light curves, where each star has wings of its own; `typical`
-    /// is what their exponent is in the median.
+    /// Hint for light curves where each star has wings of its own; `typical` is the median exponent of
+    /// the wings.
     pub(super) fn of_wings(&self, typical: Option<f64>) -> Option<String> {
         let column = "beta";
         let is_free = self.model.columns().iter().any(|own| own.name == column)
@@ -351,8 +351,8 @@ impl FitArgs {
         self.output.iter().any(|path| path == Path::new("-")) && stdout().is_terminal()
     }
 
-    /// All that the numbers depend on; the files beside the inputs as they are now, which is to be asked before
-    /// they are read.
+    /// Everything that the numbers depend on, with the files beside the inputs as they are now: to be
+    /// called before these are read.
     pub(super) fn settings(&self) -> Result<Settings> {
         let companion = |path: &PathBuf| Companion::of(path);
         let (noise, kind) = self.noise();

@@ -1,4 +1,4 @@
-//! How a run ends, and its last words.
+//! End of a run, and its last words.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -65,7 +65,7 @@ impl Job {
         let written = self.outputs.paths.clone();
         let database = self.outputs.databases().next().cloned();
         timed(&mut self.write, || self.outputs.finish())?;
-        // None is left where none could be written to its end.
+        // No output is left where none could be written to its end.
         if self.quiet || written.is_empty() {
             return Ok(());
         }
@@ -87,7 +87,7 @@ impl Job {
             work.engine.fitter.backend.name(),
             work.engine.fitter.backend.adapter()
         );
-        // Of one image its own line has said it.
+        // A single image has had its own line that says so.
         if self.images > 1 {
             say!("all images: {}", self.tally.of_all());
         }
@@ -109,7 +109,7 @@ impl Job {
     }
 }
 
-/// How to see the best stars of a database; every one of them where none is without a fault.
+/// Command that shows the best stars of a database; of all stars where none is without a fault.
 fn look_at_the_best(database: &Path, tally: &Tally) -> String {
     let database = quoted(database);
     let clean = match tally.clean_flags() {
@@ -119,7 +119,7 @@ fn look_at_the_best(database: &Path, tally: &Tally) -> String {
     format!("look at the best: starfit query {database}{clean} --order 'snr desc' --limit 10")
 }
 
-/// A path as a shell takes it for one word.
+/// Quotes a path so that a shell takes it for one word.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_alphanumeric() || "/\\._-+=:,@%".contains(c);

@@ -1,5 +1,5 @@
-//! The files that the inputs of a run are: patterns that no shell has expanded, folders, and what
-//! is named twice.
+//! Files of the inputs of a run: patterns that no shell has expanded, folders, and inputs that are
+//! named twice.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,8 +16,8 @@ use crate::cli::summary;
 /// Endings of the images that are taken from a folder, each also with `.gz` after it.
 const ENDINGS: [&str; 4] = ["fits", "fit", "fts", "fz"];
 
-/// The inputs, with patterns that no shell has expanded and the images of folders, each once; a
-/// pattern and a folder may end in an extension, `'night/*.fits[1]'`.
+/// Lists each input once, with the files of patterns that no shell has expanded and the images of
+/// folders; a pattern may end in an extension, `'night/*.fits[1]'`, and so may a folder.
 pub(super) fn expand(inputs: &[PathBuf]) -> Vec<Result<PathBuf>> {
     let all = inputs
         .iter()
@@ -72,12 +72,13 @@ fn expand_one(input: &Path) -> Result<Vec<Result<PathBuf>>> {
     Ok(paths)
 }
 
-/// What a pattern matches, in the order of the names. Folders that exist as they are written are
-/// no pattern, whatever brackets are in their names; nor are brackets where nothing matches them as
-/// a choice of letters.
+/// Paths that a pattern matches, in the order of the names. Folders that exist as they are written are
+/// no pattern, whatever brackets are in their names; brackets are no pattern either where nothing
+/// matches them as a choice of letters.
 fn matches(pattern: &str) -> Result<Vec<glob::GlobResult>> {
     let find = |pattern: &str| -> Result<Vec<_>> {
-        // As in a shell: what macOS puts beside a file on other disks begins with a dot.
+        // Names that begin with a dot are left out, as in a shell: macOS puts such files beside others
+        // on other disks.
         let options = MatchOptions {
             require_literal_leading_dot: true,
             ..MatchOptions::new()
@@ -111,7 +112,7 @@ fn matches(pattern: &str) -> Result<Vec<glob::GlobResult>> {
     found
 }
 
-/// Which folder of a pattern there is not.
+/// Message about the folder of a pattern that does not exist.
 fn missing_folder(pattern: &Path) -> Option<String> {
     let (folder, rest) = existing_part(pattern)?;
     let mut rest = rest.components();
@@ -182,7 +183,7 @@ fn is_image(path: &Path) -> bool {
 /// Inputs that are named more than once.
 #[derive(Debug, Default, PartialEq)]
 struct Again {
-    /// As they are named the second time, and the first time.
+    /// Names of each input the second time, and the first time.
     named: Vec<(PathBuf, PathBuf)>,
 }
 
@@ -206,7 +207,7 @@ impl Again {
     }
 }
 
-/// Every input once, where it is named first: the same HDU of the same file, however it is named.
+/// Keeps every input once, where it is named first: the same HDU of the same file, however it is named.
 fn each_once(inputs: Vec<Result<PathBuf>>) -> (Vec<Result<PathBuf>>, Again) {
     let mut first = HashMap::new();
     let (mut once, mut again) = (Vec::new(), Again::default());

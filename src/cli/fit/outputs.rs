@@ -10,7 +10,7 @@ use starfit::io::fits::FitsPath;
 pub(super) struct Outputs {
     pub(super) paths: Vec<PathBuf>,
     writers: Vec<Box<dyn CatalogWriter>>,
-    /// Whether one of them could not be written.
+    /// Whether one of the catalogues could not be written.
     pub(super) is_broken: bool,
 }
 
@@ -67,14 +67,14 @@ impl Outputs {
         Ok(done)
     }
 
-    /// Those that keep what was written when the run is stopped.
+    /// Databases: the outputs that keep the images written so far when the run is stopped.
     pub(super) fn databases(&self) -> impl Iterator<Item = &PathBuf> {
         self.paths
             .iter()
             .filter(|path| matches!(CatalogFormat::from_path(path), Ok(CatalogFormat::Sqlite)))
     }
 
-    /// Starts an image of that many stars in every output.
+    /// Starts an image of `n_stars` stars in every output.
     pub(super) fn begin(&mut self, image: &ImageInfo, n_stars: usize) -> starfit::Result<()> {
         self.each(|writer| writer.begin(image, n_stars))
     }

@@ -10,7 +10,7 @@ use starfit::Error;
 use super::{Origin, PREFIX, Setting, Settings, is_setting, nearest, settings_of, values_at_once};
 
 impl Settings {
-    /// What the environment sets, and what to say of variables that are right for other commands
+    /// Settings of the environment, and messages about variables that are right for other commands
     /// only: options of one name need not mean the same.
     pub(super) fn set_by(
         &self,
@@ -89,7 +89,7 @@ impl Settings {
         })
     }
 
-    /// What to say of variables that look like ours.
+    /// Messages about variables that look like ours and are no settings.
     pub(super) fn unknown_of(&self, variables: &BTreeMap<String, OsString>) -> Vec<String> {
         let commands = std::iter::once(&self.built).chain(self.built.get_subcommands());
         let mut known: Vec<String> = commands
@@ -133,8 +133,8 @@ fn switch(text: &str) -> Option<bool> {
     }
 }
 
-/// The values in a variable: of an option that takes several at once between blanks, of one that
-/// may be repeated between commas.
+/// Splits the text of a variable into values: at blanks for an option that takes several at once, at
+/// commas for an option that may be repeated.
 fn split(arg: &Arg, text: &str) -> Vec<Vec<OsString>> {
     if values_at_once(arg) > 1 {
         return vec![text.split_whitespace().map(OsString::from).collect()];

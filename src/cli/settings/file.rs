@@ -12,8 +12,8 @@ use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::{Origin, Setting, Settings, key, nearest, settings_of, shown, values_at_once};
 
-/// What the file of this name says of the program and of the subcommand. All of it has to be right,
-/// what is about other subcommands too.
+/// Reads the settings of the program and of the subcommand from a file. All of the file has to be
+/// right, the tables of other subcommands too.
 pub(super) fn read(all: &Settings, path: &Path) -> Result<Vec<Setting>> {
     let text = std::fs::read(path).map_err(|error| Error::io(path, error))?;
     let text = String::from_utf8(text)
@@ -65,7 +65,7 @@ struct File<'a> {
 type Key<'a> = Spanned<std::borrow::Cow<'a, str>>;
 
 impl File<'_> {
-    /// The line of that byte, from 1.
+    /// Line of a byte, counted from 1.
     fn line(&self, byte: usize) -> usize {
         let before = self.text.bytes().take(byte);
         1 + before.filter(|byte| *byte == b'\n').count()
@@ -89,7 +89,7 @@ impl File<'_> {
         malformed(self.path, &field, expected, &said(found), hint).into()
     }
 
-    /// What a line of the table of `command` sets.
+    /// Setting of a line in the table of `command`.
     fn setting(
         &self,
         command: &Command,
@@ -148,7 +148,7 @@ impl File<'_> {
             occurrences,
             origin: Origin::File(self.path.to_owned(), line),
         };
-        // Each by itself, so that the one that is wrong can be told.
+        // Each value is judged by itself, so that the wrong one can be told.
         for occurrence in &setting.occurrences {
             let one = Setting {
                 occurrences: vec![occurrence.clone()],
@@ -187,7 +187,7 @@ impl File<'_> {
     }
 }
 
-/// What the values of an option are in a file.
+/// Kind of the values of an option in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Integer,

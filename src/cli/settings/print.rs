@@ -12,8 +12,8 @@ use super::file::Kind;
 use super::{Origin, Setting, Settings, key, settings_of, values_at_once};
 
 impl Settings {
-    /// Writes every setting, defaults too; what is not set, or cannot be set beside the others, is
-    /// a comment.
+    /// Writes every setting, defaults too; an option that is not set, or cannot be set beside the
+    /// others, is a comment.
     pub(crate) fn print(&self, out: &mut impl Write) -> Result<()> {
         writeln!(
             out,
@@ -46,7 +46,7 @@ impl Settings {
         Ok(())
     }
 
-    /// What clap gives the arguments that nobody has set.
+    /// Default values of clap for the arguments that nobody has set.
     fn defaults(&self) -> Result<Vec<Setting>> {
         let lenient = self.command.clone().ignore_errors(true);
         let matches: ArgMatches =
@@ -126,7 +126,7 @@ fn literal(arg: &Arg, kind: Kind, word: &OsString) -> Result<String> {
     let whole = || text.parse::<i128>().ok().map(|number| number.to_string());
     let number = match kind {
         Kind::Integer => whole(),
-        // As Rust prints it, TOML reads it, but for the capitals of NaN.
+        // TOML reads a number as Rust prints it, but for the capitals of NaN.
         Kind::Number => whole().or_else(|| {
             let number = text.parse::<f64>().ok();
             number.map(|number| format!("{number:?}").to_lowercase())
@@ -136,7 +136,7 @@ fn literal(arg: &Arg, kind: Kind, word: &OsString) -> Result<String> {
     Ok(number.unwrap_or_else(|| quoted(text)))
 }
 
-/// A basic string.
+/// Quotes a text as a basic string of TOML.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for letter in text.chars() {

@@ -26,7 +26,7 @@ fn read(line: &str, variables: &[(&str, &str)], file: &str) -> Result<Settings, 
     })
 }
 
-/// What an option ends up as, all its values joined.
+/// Final value of an option, all its values joined.
 fn value(settings: &Settings, id: &str) -> String {
     let matches = settings.matches().unwrap();
     let (_, matches) = matches.subcommand().unwrap();

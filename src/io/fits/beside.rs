@@ -1,4 +1,4 @@
-//! What else is in the file of an image: extensions beside it, such as errors and masks.
+//! Extensions beside an image in its file, such as errors and masks.
 
 use super::header::Header;
 use super::unit::{Kind, Unit, Units};
@@ -10,7 +10,7 @@ use crate::planes::{BitNames, NoisePlane};
 /// A header-data unit with pixels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extension {
-    /// Its number, 0 = primary.
+    /// Number of the unit, 0 = primary.
     pub number: usize,
     /// EXTNAME; empty without one.
     pub name: String,
@@ -20,12 +20,12 @@ pub struct Extension {
     pub axes: [usize; 3],
     /// BITPIX of the pixels, where they are not compressed.
     pub bitpix: Option<i64>,
-    /// Whether its header names bits of a mask.
+    /// Whether the header names bits of a mask.
     pub names_bits: bool,
 }
 
 impl Extension {
-    /// Those of a file that have pixels.
+    /// The units of a file that have pixels.
     pub(super) fn list(units: &Units) -> Vec<Self> {
         let numbered = units.units.iter().enumerate();
         numbered
@@ -56,7 +56,7 @@ impl Extension {
         })
     }
 
-    /// What `file[...]` calls it: its name, or its number.
+    /// The unit as `file[...]` names it: its name, or its number.
     pub fn label(&self) -> String {
         match self.name.as_str() {
             "" => self.number.to_string(),
@@ -71,18 +71,18 @@ impl FitsFile {
         &self.extensions
     }
 
-    /// The one that is this image.
+    /// The unit that is this image.
     pub fn extension(&self) -> Option<&Extension> {
         let hdu = self.hdu();
         self.extensions.iter().find(|unit| unit.number == hdu)
     }
 
-    /// Another unit of the same file. Where several have the name, it is the one with the EXTVER of
-    /// this image: beside `SCI,2` stands `ERR,2`.
+    /// Another unit of the same file. Where several units have the name, the unit with the EXTVER of this
+    /// image is taken: beside `SCI,2` stands `ERR,2`.
     ///
     /// # Errors
     ///
-    /// Those of [`FitsFile::open`].
+    /// The errors of [`FitsFile::open`].
     pub fn beside(&self, hdu: &HduName) -> Result<Self> {
         let version = self.extension().map(|unit| unit.version);
         let hdu = match hdu {
@@ -102,7 +102,7 @@ impl FitsFile {
         Self::from_bytes(&path, self.bytes.clone(), &self.source, false)
     }
 
-    /// The bits of a mask that its header names, as Rubin's do: `MP_SAT = 1` is bit 1.
+    /// The bits of a mask that its header names, as Rubin's headers do: `MP_SAT = 1` is bit 1.
     pub fn bit_names(&self) -> BitNames {
         let named = self.unit.header.bit_names();
         named
@@ -110,7 +110,7 @@ impl FitsFile {
             .collect()
     }
 
-    /// What the header says that the values of a noise plane are: astropy's UTYPE, else EXTNAME.
+    /// Kind of a noise plane by its header: by astropy's UTYPE, else by EXTNAME.
     pub fn noise_plane(&self) -> Option<NoisePlane> {
         let text = |keyword| self.unit.header.string(keyword);
         let by_type = text("UTYPE").and_then(|utype| NoisePlane::of_utype(&utype));

@@ -1,4 +1,4 @@
-//! What the headers of a file say of the detector and the exposure, and what is odd in them.
+//! Facts of the detector and the exposure in the headers of a file, and oddities of the headers.
 
 use super::header::Header;
 use super::observed;
@@ -6,8 +6,8 @@ use super::unit::Unit;
 use crate::image::{self, StatedGain};
 use crate::mosaic::BayerCards;
 
-/// Reads what the header says about the detector; what an extension does not say its primary
-/// header may.
+/// Reads the facts of the detector from the header; facts that an extension does not state may come from
+/// the primary header.
 pub(super) fn facts(file: &str, header: &Header, primary: Option<&Header>) -> image::Header {
     let headers = || std::iter::once(header).chain(primary);
     let number = |keywords: &[&str]| {
@@ -69,11 +69,11 @@ pub(super) fn facts(file: &str, header: &Header, primary: Option<&Header>) -> im
     }
 }
 
-/// Cards of the gain. EGAIN is what capture programs write the electrons for each unit into, beside a GAIN
-/// that is the camera's setting; HST's ATODGAIN and NOAO's names are unambiguous, too.
+/// Cards of the gain. Capture programs write the electrons for each unit into EGAIN, beside a GAIN that
+/// is the camera's setting; HST's ATODGAIN and NOAO's names are unambiguous, too.
 const GAINS: [&str; 4] = ["EGAIN", "CCDGAIN", "ATODGAIN", "GAIN"];
 
-/// Keywords whose values are used: where one is there twice with different values, say so.
+/// Keywords whose values are used: a keyword that has two different values gives a warning.
 const USED: [&str; 29] = [
     "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "BSCALE", "BZERO", "BLANK", "GAIN", "EGAIN",
     "CCDGAIN", "ATODGAIN", "RDNOISE", "READNOIS", "SATURATE", "SATLEVEL", "EXPTIME", "EXPOSURE",
@@ -81,7 +81,7 @@ const USED: [&str; 29] = [
     "XBAYROFF", "YBAYROFF", "ROWORDER",
 ];
 
-/// Logs what is wrong with the headers that were read and can be lived with.
+/// Logs harmless mistakes of the headers that were read.
 pub(super) fn warn_of_oddities(file: &str, unit: &Unit, primary: Option<&Header>) {
     let header = &unit.header;
     let first = primary.unwrap_or(header);

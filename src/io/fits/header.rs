@@ -1,4 +1,4 @@
-//! The header of one HDU: its cards, with whatever is odd about them made harmless.
+//! The header of one HDU: its cards, with their oddities made harmless.
 
 use fitsio_pure::header::{Card as RawCard, parse_header_blocks};
 use fitsio_pure::{BLOCK_SIZE, CARD_SIZE};
@@ -10,13 +10,13 @@ use crate::{Error, Result};
 /// One parsed header.
 #[derive(Debug, Clone)]
 pub(super) struct Header {
-    /// As the library parsed them: what its readers of pixels want.
+    /// Cards as the library parsed them, for the library's readers of pixels.
     pub(super) raw: Vec<RawCard>,
     /// The cards as text, 80 ASCII characters each, in file order.
     text: String,
     /// Length in the file, bytes: whole blocks.
     pub(super) length: usize,
-    /// Bytes that were no printable ASCII and became question marks.
+    /// Number of bytes that were no printable ASCII and became question marks.
     pub(super) replaced: usize,
 }
 
@@ -40,7 +40,7 @@ impl Header {
         let cards = text.len();
         let length = end.saturating_add(CARD_SIZE).next_multiple_of(BLOCK_SIZE);
         text.push_str("END");
-        // What follows END in its block is of no meaning, and not always blank.
+        // The rest of the block after END has no meaning, and is not always blank.
         text.extend(std::iter::repeat_n(' ', length - text.len()));
         let raw = parse_header_blocks(text.as_bytes()).ok()?;
         text.truncate(cards);
@@ -81,7 +81,7 @@ impl Header {
         self.get(keyword) == Some(Value::Logical(true))
     }
 
-    /// The value of a keyword that is there once, or always with the same value; what can not be
+    /// The value of a keyword that is there once, or always with the same value; a value that cannot be
     /// read is text.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Header {
         Ok(self.get(keyword).or_else(unread))
     }
 
-    /// What stands on the first card of a keyword after the equals sign, comment and all.
+    /// The text after the equals sign on the first card of a keyword, comment included.
     pub(super) fn written(&self, keyword: &str) -> Option<&str> {
         let (_, value) = self.fields().find(|(name, _)| *name == keyword)?;
         Some(value)
@@ -124,7 +124,7 @@ impl Header {
         })
     }
 
-    /// A number where the keyword is there.
+    /// The value of a keyword as a number, where the keyword is there.
     ///
     /// # Errors
     /// [`Error::Malformed`] where its value is anything else.

@@ -32,9 +32,9 @@ const COMPRESSED: [(&[u8], &str, &str); 6] = [
 /// The bytes of a file.
 #[derive(Debug)]
 pub(super) enum Bytes {
-    /// In memory: those of a gzipped file, or where all are needed.
+    /// In memory: for a gzipped file, or where all bytes are needed.
     Memory(Vec<u8>),
-    /// In the file, to be read where they are needed.
+    /// In the file: bytes are read where they are needed.
     File {
         path: PathBuf,
         file: Mutex<File>,
@@ -43,7 +43,7 @@ pub(super) enum Bytes {
 }
 
 impl Bytes {
-    /// Opens a file; what gzip compressed, whatever its name, is inflated.
+    /// Opens a file; a gzipped file, whatever its name, is inflated.
     pub(super) fn open(path: &Path) -> Result<(Self, Metadata)> {
         let (mut file, metadata) = open_regular(path)?;
         let io = |e| Error::io(path, e);
@@ -70,7 +70,7 @@ impl Bytes {
         }
     }
 
-    /// The bytes of a range, as far as there are any.
+    /// The bytes of a range, as far as the file has them.
     pub(super) fn range(&self, range: Range<usize>) -> Result<Cow<'_, [u8]>> {
         let end = range.end.min(self.len());
         let range = range.start.min(end)..end;
@@ -103,7 +103,7 @@ impl Bytes {
         matches!(self, Self::Memory(_))
     }
 
-    /// The bytes from `start` on, in parts of whole blocks.
+    /// The bytes of a range, in parts of whole blocks.
     pub(super) fn parts(&self, range: Range<usize>) -> impl Iterator<Item = Result<Cow<'_, [u8]>>> {
         const PART: usize = 512 * BLOCK_SIZE;
         let starts = (range.start..range.end.min(self.len())).step_by(PART);
@@ -111,7 +111,7 @@ impl Bytes {
     }
 }
 
-/// Inflates every member of a gzip stream; what follows the last one is padding.
+/// Inflates every member of a gzip stream; bytes after the last member are padding.
 fn inflate(path: &Path, file: File, limit: u64) -> Result<Vec<u8>> {
     let malformed = |found: String, hint: &str| Error::Malformed {
         file: path.display().to_string(),
@@ -161,7 +161,7 @@ fn inflate(path: &Path, file: File, limit: u64) -> Result<Vec<u8>> {
     }
 }
 
-/// Tells what a file is that does not start as FITS does.
+/// Refuses a file that does not start as FITS does, and names its kind.
 fn check_start(path: &Path, start: &[u8]) -> Result<()> {
     if start.starts_with(b"SIMPLE") {
         return Ok(());

@@ -49,7 +49,7 @@ pub struct FitsFile {
     /// The file as the user named it, for messages.
     file: String,
     source: Source,
-    /// Those of the whole file, which other units of it share.
+    /// Bytes of the whole file, which its other units share.
     bytes: Arc<Bytes>,
     extensions: Vec<Extension>,
     primary: Option<Header>,
@@ -58,17 +58,17 @@ pub struct FitsFile {
     axes: [usize; 3],
     is_cube: bool,
     scaling: Scaling,
-    /// Once an image was asked for.
+    /// Facts of the headers, once an image was asked for.
     facts: OnceLock<image::Header>,
-    /// Once an image was asked for.
+    /// The WCS, once an image was asked for.
     wcs: OnceLock<Option<Wcs>>,
     /// The pixels of a tile-compressed image, once a plane was asked for.
     decoded: OnceLock<ImageData>,
 }
 
 impl FitsFile {
-    /// Opens a file and finds the image asked for, else the first one: pixels, and two axes or
-    /// more. What is odd but harmless about the file is logged as a warning, one line a cause.
+    /// Opens a file and finds the image asked for, else the first one: pixels, and two axes or more.
+    /// Harmless oddities of the file are logged as warnings, one line a cause.
     ///
     /// Where a keyword is there twice, the first one counts.
     ///
@@ -81,7 +81,7 @@ impl FitsFile {
         Self::from_bytes(path, Arc::new(bytes), &source, true)
     }
 
-    /// Finds the image in the bytes of a file; `is_first` where nothing has been said of the file
+    /// Finds the image in the bytes of a file; `is_first` where no warning of the file has been logged
     /// yet.
     fn from_bytes(
         path: &FitsPath,
@@ -136,7 +136,7 @@ impl FitsFile {
             tracing::warn!("{file}: the last block is not filled to {BLOCK_SIZE} bytes");
         }
         if !is_first {
-            // What follows has been said of the file.
+            // The warnings below have been logged already.
         } else if let Some(e) = &units.broken {
             tracing::warn!("{file}: HDU [{count}] is ignored: {e}");
         } else if units.garbage {
@@ -242,15 +242,15 @@ impl FitsFile {
         (name, source)
     }
 
-    /// What the headers say of the detector. A card that cannot be understood is logged as a
-    /// warning, once.
+    /// Facts of the detector from the headers. A card that cannot be understood is logged as a warning,
+    /// once.
     fn facts(&self) -> &image::Header {
         self.facts
             .get_or_init(|| facts(&self.file, &self.unit.header, self.primary.as_ref()))
     }
 
-    /// The WCS of the chosen HDU. One that is not supported is logged as a warning, once, and is
-    /// none.
+    /// The WCS of the chosen HDU. A WCS that is not supported is logged as a warning, once, and gives
+    /// `None`.
     pub fn wcs(&self) -> Option<&Wcs> {
         let read = || {
             Wcs::from_header(|keyword| self.unit.header.certain(keyword)).unwrap_or_else(|why| {
@@ -265,7 +265,7 @@ impl FitsFile {
     /// a stack of one.
     ///
     /// # Errors
-    /// As [`FitsFile::image`].
+    /// The errors of [`FitsFile::image`].
     pub fn stack(&self) -> Result<Array3<f64>> {
         self.cutouts(0..self.planes())
     }
@@ -273,7 +273,7 @@ impl FitsFile {
     /// Some planes of [`FitsFile::stack`]: no others are read, unless the file is compressed.
     ///
     /// # Errors
-    /// As [`FitsFile::image`]; [`Error::Option`] for planes that there are not.
+    /// The errors of [`FitsFile::image`]; [`Error::Option`] for planes that do not exist.
     pub fn cutouts(&self, planes: Range<usize>) -> Result<Array3<f64>> {
         check_range(&planes, self.planes())?;
         let [width, height, _] = self.axes;
@@ -335,8 +335,8 @@ fn raw_hdu(unit: &Unit) -> fitsio_pure::Result<Hdu> {
     Hdu::from_cards(unit.header.raw.clone(), unit.start, unit.data_start)
 }
 
-/// Columns, rows and planes; whether there are more than two axes, leaving out those of length 1
-/// at the end. Their product fits: the pixels are known to be there.
+/// Columns, rows and planes; and whether there are more than two axes, without axes of length 1 at the
+/// end. The product of the axes fits: the pixels are known to be there.
 fn image_axes(unit: &Unit) -> ([usize; 3], bool) {
     let axes: &[usize] = match &unit.kind {
         Kind::Image { axes, .. } | Kind::Tiled { axes } => axes,
@@ -348,7 +348,7 @@ fn image_axes(unit: &Unit) -> ([usize; 3], bool) {
     ([width, height, planes], planes > 1)
 }
 
-/// Sees that all pixels are there before anything is allocated for them.
+/// Checks that all pixels are there before anything is allocated for them.
 fn check_length(length: usize, unit: &Unit, file: &str) -> Result<()> {
     let found = length.saturating_sub(unit.data_start) as u64;
     if unit.data_length <= found {
@@ -371,7 +371,7 @@ fn check_length(length: usize, unit: &Unit, file: &str) -> Result<()> {
     })
 }
 
-/// Whether the sums in the header, where there are any, are those of the file.
+/// Whether the sums in the header, where there are any, match the file.
 fn sums_match(bytes: &Bytes, unit: &Unit) -> Result<bool> {
     let stated = unit.header.string("DATASUM");
     let has_checksum = unit.header.string("CHECKSUM").is_some();

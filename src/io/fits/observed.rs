@@ -1,44 +1,45 @@
-//! When an image was exposed: the cards that observatories, cameras and programs write it in.
+//! Time of the exposure of an image, from the cards that observatories, cameras and programs write.
 
 use crate::date::{self, Written};
 use crate::io::fits::value::Value;
 use crate::time::{Instant, Scale};
 
-/// Start of the exposure, the likeliest first: a date with its time.
+/// Cards of the start of the exposure, the likeliest first: a date with its time.
 const STARTS: [&str; 4] = ["DATE-OBS", "DATE-BEG", "DATEOBS", "DATE_OBS"];
-/// Days, where no time stands beside the start.
+/// Cards of the day, where no time stands beside the start.
 const DAYS: [&str; 5] = ["DATE-OBS", "DATEOBS", "DATE_OBS", "UTDATE", "UT-DATE"];
-/// Times of such a day: clocks, or numbers.
+/// Cards of the time of the day: clocks, or numbers.
 const CLOCKS: [&str; 12] = [
     "TIME-OBS", "UTC-OBS", "UT-OBS", "TIME-BEG", "UTC-BEG", "UTSTART", "UTCSTART", "UT-STR",
     "UT-START", "UTC", "UT", "TIME",
 ];
-/// Modified Julian dates of the start.
+/// Cards of the modified Julian date of the start.
 const MODIFIED: [&str; 5] = ["MJD-OBS", "MJD-BEG", "MJD", "OBSMJD", "EXPSTART"];
-/// Julian dates of the start.
+/// Cards of the Julian date of the start.
 const JULIAN: [&str; 2] = ["JD-OBS", "JD"];
-/// Times at the Sun or the barycentre, minutes from those of the telescope.
+/// Cards of times at the Sun or the barycentre, minutes from the times at the telescope.
 const ELSEWHERE: [&str; 6] = ["HJD", "HJD-OBS", "JD-HELIO", "BJD", "BJD-OBS", "BJD_TDB"];
 
-/// Days, MJD, that are believed where they are written: 1880 to 2099. What is before is a zero.
+/// Days, MJD, that are believed where they are written as dates: 1880 to 2099. An earlier day is a zero.
 const BELIEVED: std::ops::Range<i64> = 7_670..88_069;
-/// Days, MJD, that are believed where they are numbers, 1900 to 2099: a Julian date that lacks 2,450,000 lies before.
+/// Days, MJD, that are believed where they are numbers: 1900 to 2099. A Julian date that lacks 2,450,000
+/// lies before.
 const BELIEVED_NUMBERS: std::ops::Range<f64> = 15_020.0..88_069.0;
 
-/// When an image was exposed.
+/// Time of the exposure of an image.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Observed {
     /// Start, UTC, as [`crate::image::Header::date`].
     pub(super) date: Option<String>,
     /// Middle, UTC, as [`crate::image::Header::mjd`].
     pub(super) mjd: Option<f64>,
-    /// What was not understood, a sentence.
+    /// Warning of cards that were not understood, a sentence.
     pub(super) warning: Option<String>,
-    /// What was done to the time.
+    /// Note on changes to the time.
     pub(super) note: Option<String>,
 }
 
-/// Understands the cards that `get` has; the exposure time is in seconds.
+/// Reads the time of the exposure from the cards that `get` has; the exposure time is in seconds.
 pub(super) fn observed(get: &dyn Fn(&str) -> Option<Value>, exposure: Option<f64>) -> Observed {
     let system = get("TIMESYS").and_then(|value| Some(value.text()?.trim().to_owned()));
     let system = system.filter(|name| !name.is_empty());
@@ -116,8 +117,8 @@ pub(super) fn observed(get: &dyn Fn(&str) -> Option<Value>, exposure: Option<f64
     observed
 }
 
-/// Whether an end lies so long after its start, seconds: with pauses, but in the same night. A card
-/// may also be of when the file was written.
+/// Whether an end can lie `length` seconds after its start: with pauses, but in the same night. The card
+/// may also tell when the file was written.
 fn is_end(length: f64, exposure: Option<f64>) -> bool {
     match exposure {
         Some(exposure) => (0.99 * exposure..=3.0 * exposure + 60.0).contains(&length),
@@ -125,7 +126,7 @@ fn is_end(length: f64, exposure: Option<f64>) -> bool {
     }
 }
 
-/// Microseconds of a day that a number says: seconds in UTC, as ESO has them, and from 24 on, else
+/// Microseconds of a day by a number: seconds in the card UTC, as ESO writes them, and from 24 on, else
 /// hours.
 fn day_time(keyword: &str, number: f64) -> Option<i64> {
     let is_hours = keyword != "UTC" && number < 24.0;
@@ -143,7 +144,7 @@ fn iso_day(day: Written) -> String {
 struct Cards<'a> {
     get: &'a dyn Fn(&str) -> Option<Value>,
     scale: Scale,
-    /// Those that are no times, with their values.
+    /// Cards that are no times, with their values.
     odd: Vec<String>,
 }
 
@@ -169,7 +170,7 @@ impl Cards<'_> {
         None
     }
 
-    /// The first that is there of some dates with their times, and of some modified Julian dates.
+    /// The first instant of some cards of dates with their times, else of some modified Julian dates.
     fn first(&mut self, dates: &[&str], modified: &[&str]) -> Option<Instant> {
         for keyword in dates {
             let written = self.written(keyword);
@@ -204,7 +205,7 @@ impl Cards<'_> {
             let Some(value) = self.value(keyword) else {
                 continue;
             };
-            // Whatever TIMESYS is of.
+            // Whatever TIMESYS states.
             let scale = if keyword.starts_with("UT") {
                 Scale::Utc
             } else {

@@ -21,9 +21,9 @@ pub struct FitsPath {
 /// How a user names a header-data unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HduName {
-    /// Its number, 0 = primary.
+    /// Number of the unit, 0 = primary.
     Number(usize),
-    /// Its EXTNAME, in capitals or not, and EXTVER; without one, the first of that name.
+    /// EXTNAME of the unit, in capitals or not, and EXTVER; without EXTVER, the first unit of that name.
     Name(String, Option<i64>),
 }
 

@@ -13,7 +13,7 @@ use super::unit::{Kind, Unit, Units};
 use crate::io::fits::value::Value;
 use crate::{Error, Result};
 
-/// A table without what has no single number or text in a row.
+/// A table of the columns that have a single number or text in a row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TableData {
     pub(crate) columns: Vec<(String, TableValues)>,
@@ -23,10 +23,10 @@ pub(crate) struct TableData {
 /// The values of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum TableValues {
-    /// NaN where there is none.
+    /// Floats, NaN where there is none.
     Floats(Vec<f64>),
     Integers(Vec<Option<i64>>),
-    /// Without blanks at their ends.
+    /// Texts without blanks at their ends.
     Texts(Vec<String>),
 }
 
@@ -112,7 +112,7 @@ fn names(header: &Header) -> Vec<String> {
     (1..=n).map(|n| name(n).unwrap_or_default()).collect()
 }
 
-/// The columns of a table; why there are none, in words.
+/// The columns of a table; the error says in words why there are none.
 fn read(bytes: &Bytes, unit: &Unit) -> std::result::Result<TableData, String> {
     let header = &unit.header;
     let number = |keyword: &str| match header.get(keyword) {
@@ -166,14 +166,14 @@ fn read(bytes: &Bytes, unit: &Unit) -> std::result::Result<TableData, String> {
 fn is_single(column: &BinaryColumnDescriptor) -> bool {
     use BinaryColumnType::{Ascii, Byte, Double, Float, Int, Long, Short};
     match column.col_type {
-        // Of several texts in a row none is the one.
+        // Several texts in a row are not a single one.
         Ascii => column.repeat > 0 && column.tdim.as_ref().is_none_or(|dim| dim.len() < 2),
         Byte | Short | Int | Long | Float | Double => column.repeat == 1,
         _ => false,
     }
 }
 
-/// The values of the column of this number, from 1, in physical units; what is TNULL is none.
+/// The values of the column of this number, from 1, in physical units; TNULL is no value.
 fn values(data: BinaryColumnData, header: &Header, number: usize) -> Option<TableValues> {
     let (scale, zero) = extract_column_scaling(&header.raw, number);
     let null = match header.get(&format!("TNULL{number}")) {

@@ -12,7 +12,7 @@ use crate::Result;
 use crate::io::fits::value::Value;
 use crate::memory::zeros;
 
-/// What the header says of stored values.
+/// Scaling of stored values by the header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scaling {
     pub(super) scale: f64,
@@ -102,8 +102,8 @@ impl Scaling {
     }
 }
 
-/// Many values in parallel, each range of them by `fill`: most of the time goes into getting memory for
-/// them.
+/// Converts many values in parallel, each range of them by `fill`: most of the time goes into getting
+/// memory for them.
 fn converted<E: Send>(
     count: usize,
     fill: impl Fn(Range<usize>, &mut [f64]) -> Result<(), E> + Sync,

@@ -10,10 +10,10 @@ use super::write::raw_cards;
 use super::{Card, Value};
 use crate::Result;
 
-/// What the values of a column are; all numbers are big-endian.
+/// Type of the values of a column; all numbers are big-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TableType {
-    /// ASCII characters, so many, with blanks or zeros behind.
+    /// So many ASCII characters, with blanks or zeros behind.
     Text(usize),
     /// 64 bits; the null value.
     Integer(i64),

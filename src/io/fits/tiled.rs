@@ -1,5 +1,5 @@
-//! Checks of tile-compressed images that the library's decoder takes on trust: with them no
-//! header can make it read out of range, loop or allocate without bound.
+//! Checks of tile-compressed images, which the library's decoder takes on trust: after the checks no
+//! header can make the decoder read out of range, loop or allocate without bound.
 
 use fitsio_pure::hdu::HduInfo;
 
@@ -13,7 +13,7 @@ const DECODED_ALWAYS: u64 = 256 << 20;
 /// ... or to this multiple of its compressed size. Deflate reaches 1032.
 const DECODED_RATIO: u64 = 2048;
 
-/// Sees that the tiles of an image can be handed to the decoder.
+/// Checks that the tiles of an image can be handed to the decoder.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for an unknown compression, [`Error::Malformed`] for a damaged header
@@ -123,7 +123,7 @@ impl Table {
         })
     }
 
-    /// Sees that every tile lies inside the heap.
+    /// Checks that every tile lies inside the heap.
     fn check_heap(&self, bytes: &[u8], unit: &Unit, file: &str) -> Result<()> {
         let outside = |tile: usize| Error::Malformed {
             file: file.into(),
@@ -175,7 +175,7 @@ impl Column {
     }
 }
 
-/// Number of tiles and pixels in the largest.
+/// Number of tiles, and number of pixels in the largest tile.
 fn tiling(header: &Header, axes: &[usize], file: &str) -> Result<(usize, usize)> {
     let mut tiles = 1_usize;
     let mut pixels = 1_usize;

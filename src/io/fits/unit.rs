@@ -22,7 +22,7 @@ pub(super) struct Unit {
     pub(super) data_length: u64,
 }
 
-/// What an HDU holds.
+/// Contents of an HDU.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
     /// Pixels, or an empty header; axes as in NAXISn.
@@ -37,7 +37,7 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Units {
     pub(super) units: Vec<Unit>,
-    /// Why the unit after the last one cannot be read, where one begins.
+    /// Error of the unit after the last one, where such a unit begins and cannot be read.
     pub(super) broken: Option<Error>,
     /// Whether something else than padding follows the last unit.
     pub(super) garbage: bool,
@@ -82,7 +82,7 @@ impl Units {
     /// Number of the HDU that was asked for, else of the first that holds an image.
     ///
     /// # Errors
-    /// [`Error::Malformed`] where there is none, with what there is.
+    /// [`Error::Malformed`] where there is none; the error lists the units of the file.
     pub(super) fn choose(&mut self, file: &str, wanted: Option<&HduName>) -> Result<usize> {
         let Some(wanted) = wanted else {
             return self.first_image(file);
@@ -151,7 +151,7 @@ impl Units {
         named.or_else(|| name.eq_ignore_ascii_case("PRIMARY").then_some(0))
     }
 
-    /// What there is, for messages: `[0] (no pixels), [1] SCI (62 x 44 pixels)`.
+    /// List of the units, for messages: `[0] (no pixels), [1] SCI (62 x 44 pixels)`.
     pub(super) fn list(&self) -> String {
         const SHOWN: usize = 12;
         let mut list: Vec<String> = self
@@ -235,8 +235,8 @@ impl Unit {
         })
     }
 
-    /// The header at `start`, where it has an end: looked for in more and more of the file, as
-    /// most headers are short and what follows is not.
+    /// The header at `start`, where it has an end. The end is looked for in more and more of the file, as
+    /// most headers are short and their data are not.
     fn header(bytes: &Bytes, start: usize) -> Result<Option<Header>> {
         let mut length = 16 * BLOCK_SIZE;
         loop {
@@ -263,7 +263,7 @@ impl Unit {
 }
 
 impl Kind {
-    /// For messages: `300 x 300 pixels`.
+    /// Description for messages: `300 x 300 pixels`.
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Image { axes, .. } | Self::Tiled { axes } => match axes.as_slice() {

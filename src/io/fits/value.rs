@@ -16,7 +16,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The number that it is, if it is one.
+    /// The number, if the value is one.
     pub fn number(&self) -> Option<f64> {
         match *self {
             Self::Integer(n) => Some(n as f64),
@@ -25,7 +25,7 @@ impl Value {
         }
     }
 
-    /// The string that it is, if it is one.
+    /// The string, if the value is one.
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(s) => Some(s),

@@ -110,7 +110,7 @@ pub fn write_image(
 /// Writes a stack of cutouts, (n, height, width), as a cube of 32-bit floats.
 ///
 /// # Errors
-/// As [`write_image`].
+/// The errors of [`write_image`].
 pub fn write_stack(path: impl AsRef<Path>, stack: &Array3<f32>, cards: &[Card]) -> Result<()> {
     let (n, height, width) = stack.dim();
     let axes = [width, height, n];

@@ -1,10 +1,10 @@
-//! The header of a `.npy` file: a Python dictionary of type, order and shape, in a text that is padded with blanks
-//! (NEP 1, <https://numpy.org/neps/nep-0001-npy-format.html>).
+//! The header of a `.npy` file: a Python dictionary of type, order and shape, in a text that is padded
+//! with blanks (NEP 1, <https://numpy.org/neps/nep-0001-npy-format.html>).
 
-/// What a header says.
+/// Contents of a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
-    /// Type of the elements: `<f4`; of a structured type what the file says, in Python.
+    /// Type of the elements: `<f4`; a structured type as the file writes it, in Python.
     pub(super) descriptor: String,
     /// Whether the first axis is the fastest.
     pub(super) is_fortran: bool,
@@ -12,8 +12,8 @@ pub(super) struct Header {
     pub(super) shape: Vec<usize>,
 }
 
-/// Length of everything before the data, bytes, and the place of the header's text; `None` for what is no `.npy`
-/// file.
+/// Length of everything before the data, bytes, and the place of the header's text; `None` for a file
+/// that is no `.npy` file.
 pub(super) fn extent(start: &[u8]) -> Option<(usize, usize)> {
     let rest = start.strip_prefix(b"\x93NUMPY")?;
     let (prefix, length) = match *rest {
@@ -24,7 +24,8 @@ pub(super) fn extent(start: &[u8]) -> Option<(usize, usize)> {
     Some((length.checked_add(prefix)?, prefix))
 }
 
-/// The start of a file with an array of this type and shape, in C order; the data begin at a multiple of 64 bytes.
+/// The start of a file with an array of this type and shape, in C order; the data begin at a multiple of
+/// 64 bytes.
 pub(super) fn write(descriptor: &str, shape: &[usize]) -> Vec<u8> {
     const ALIGNMENT: usize = 64;
     const PREFIX: usize = 10;
@@ -41,11 +42,11 @@ pub(super) fn write(descriptor: &str, shape: &[usize]) -> Vec<u8> {
 }
 
 impl Header {
-    /// What the text of a header says.
+    /// Parses the text of a header.
     ///
     /// # Errors
     ///
-    /// What was found instead, in words.
+    /// A description of the text that was found instead.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8_lossy(text);
         let mut rest = Text(&text);
@@ -77,7 +78,7 @@ impl Header {
     }
 }
 
-/// What is left of a text in Python.
+/// The rest of a text in Python.
 struct Text<'a>(&'a str);
 
 impl<'a> Text<'a> {
@@ -87,7 +88,7 @@ impl<'a> Text<'a> {
         self.0.chars().next()
     }
 
-    /// Goes beyond `word` if that comes next.
+    /// Skips `word` if `word` comes next, and returns whether it does.
     fn takes(&mut self, word: &str) -> bool {
         self.next();
         let rest = self.0.strip_prefix(word);
@@ -102,7 +103,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// What comes next, for an error.
+    /// A description of the next part of the text, for an error.
     fn found(&mut self) -> String {
         match self.next() {
             None => "its end".into(),
@@ -110,14 +111,14 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// The first `length` bytes, and goes beyond them.
+    /// Takes the first `length` bytes.
     fn take(&mut self, length: usize) -> &'a str {
         let (taken, rest) = self.0.split_at(length);
         self.0 = rest;
         taken
     }
 
-    /// A string; those of headers have no escapes.
+    /// Takes a string; strings of headers have no escapes.
     fn string(&mut self) -> Result<&'a str, String> {
         let quote = self.next().filter(|letter| "'\"".contains(*letter));
         let end = quote.and_then(|quote| self.0[1..].find(quote));
@@ -127,7 +128,7 @@ impl<'a> Text<'a> {
         Ok(&self.take(end + 2)[1..=end])
     }
 
-    /// Brackets with all that is in them.
+    /// Takes brackets with their contents.
     fn bracketed(&mut self) -> Result<&'a str, String> {
         let mut depth = 0_usize;
         for (at, letter) in self.0.char_indices() {
@@ -151,7 +152,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// A tuple of whole numbers. Python 2 wrote an L behind long ones.
+    /// Takes a tuple of whole numbers. Python 2 wrote an L behind long numbers.
     fn numbers(&mut self) -> Result<Vec<usize>, String> {
         self.expect("(")?;
         let mut numbers = Vec::new();

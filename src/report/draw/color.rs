@@ -16,7 +16,7 @@ impl Color {
     /// A pixel without a value, in no table.
     pub const MISSING: Self = Self([72, 84, 112]);
 
-    /// The colour that part of the way to `other`, 0 to 1.
+    /// Colour at `part` of the way to `other`, 0 to 1.
     #[must_use]
     pub fn towards(self, other: Self, part: f64) -> Self {
         let part = part.clamp(0.0, 1.0);
@@ -33,14 +33,14 @@ impl Color {
 pub enum ColorTable {
     /// Black to white.
     Gray,
-    /// Blue over white to red: what is too low, right, too high. Told apart by people who do not
-    /// see all colours, too (C. Brewer's RdBu).
+    /// Blue over white to red, for too low, right and too high. People who do not see all colours tell
+    /// them apart, too (C. Brewer's RdBu).
     Diverging,
 }
 
 impl ColorTable {
-    /// The colour of 0 to 1, as of [`Stretch::apply`](super::stretch::Stretch::apply); that of a missing
-    /// pixel for `None`.
+    /// Colour of a value from 0 to 1, as [`Stretch::apply`](super::stretch::Stretch::apply) gives it;
+    /// the colour of a missing pixel for `None`.
     pub fn color(self, value: Option<f64>) -> Color {
         /// From low to high, evenly spaced.
         const DIVERGING: [Color; 7] = [

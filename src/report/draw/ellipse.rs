@@ -14,14 +14,14 @@ pub struct Ellipse {
     pub major: f64,
     /// Half of the minor axis, pixels.
     pub minor: f64,
-    /// From +x to +y, degrees.
+    /// Angle of the major axis from +x to +y, degrees.
     pub theta: f64,
 }
 
 impl Ellipse {
-    /// Where a Gaussian as wide as a star has fallen by one sigma; of a Moffat that is the ellipse
-    /// of its full width at half maximum over 2.3548. `first_pixel` is the position of the first
-    /// pixel in the catalogue, 0 or 1. `None` for a star without values.
+    /// Ellipse at one sigma of a Gaussian as wide as a star; for a Moffat, the ellipse of its full
+    /// width at half maximum over 2.3548. `first_pixel` is the position of the first pixel in the
+    /// catalogue, 0 or 1. `None` for a star without values.
     pub fn one_sigma(star: &Row, first_pixel: f64) -> Option<Self> {
         let sigma = |column: &str| {
             let width = star.get(column).filter(|width| *width > 0.0)?;

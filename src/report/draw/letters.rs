@@ -30,7 +30,7 @@ impl Face {
         self.raster().1.val()
     }
 
-    /// Width of a letter, dots: all have the same.
+    /// Width of a letter, dots: the same for all letters.
     pub fn letter_width(self) -> usize {
         let (weight, height) = self.raster();
         get_raster_width(weight, height)
@@ -43,8 +43,8 @@ pub fn text_width(text: &str, face: Face) -> usize {
 }
 
 impl Picture {
-    /// Writes a line of text with its upper left corner there. A letter that the font lacks is a
-    /// question mark; what is beyond the rim is cut off.
+    /// Writes a line of text with its upper left corner at (`x`, `y`). A letter that the font lacks is
+    /// a question mark; text beyond the rim is cut off.
     pub fn text(&mut self, (x, y): (usize, usize), text: &str, face: Face, color: Color) {
         let (weight, height) = face.raster();
         let width = face.letter_width();

@@ -4,7 +4,7 @@ use crate::report::draw::color::Color;
 use crate::report::draw::ellipse::Ellipse;
 use crate::report::draw::picture::Picture;
 
-/// Where pixels of an image are in a picture that [`Picture::of_pixels`] makes of them.
+/// Place of the pixels of an image in a picture that [`Picture::of_pixels`] makes of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Panel {
     /// Column and row of the first pixel that is shown.
@@ -18,8 +18,8 @@ pub struct Panel {
 }
 
 impl Panel {
-    /// Where the place (`x`, `y`) of the image is in the picture, in dots, the centre of the upper
-    /// left one being (0, 0).
+    /// Place in the picture of (`x`, `y`) in the image, in dots; the centre of the upper left dot is
+    /// (0, 0).
     pub fn of(&self, (x, y): (f64, f64)) -> (f64, f64) {
         let m = self.magnification;
         let across = (x - self.first.0 + 0.5) * m;
@@ -35,8 +35,8 @@ impl Panel {
 }
 
 impl Picture {
-    /// Draws the outline of an ellipse, `scale` times as large as it is, of that width, dots, as
-    /// far as it is inside the panel.
+    /// Draws the outline of an ellipse, `scale` times as large as it is and `width` dots wide, as far
+    /// as it is inside the panel.
     pub fn ellipse(
         &mut self,
         ellipse: &Ellipse,
@@ -80,7 +80,7 @@ impl Picture {
         color: Color,
         distance: impl Fn(f64, f64) -> f64,
     ) {
-        // What is not finite covers nothing.
+        // Ends that are not finite cover nothing.
         let span = |low: f64, high: f64, side: usize| {
             let (low, high) = (low.floor().max(0.0), high.ceil().min(side as f64 - 1.0));
             if low <= high {

@@ -18,12 +18,12 @@ const LARGEST: usize = 16_384;
 pub struct Picture {
     width: usize,
     height: usize,
-    /// Row after row.
+    /// Dots, row after row.
     dots: Vec<Color>,
 }
 
 impl Picture {
-    /// One of a single colour, of at least one dot and at most 16384 by 16384.
+    /// A picture of a single colour, of at least one dot and at most 16384 by 16384.
     pub fn new(width: usize, height: usize, color: Color) -> Self {
         let (width, height) = (width.clamp(1, LARGEST), height.clamp(1, LARGEST));
         Self {
@@ -82,7 +82,7 @@ impl Picture {
         inside.then(|| self.dots[y * self.width + x])
     }
 
-    /// Mixes a colour into a dot, all of it with a `part` of 1; outside of the picture nothing.
+    /// Mixes a colour into a dot, all of it with a `part` of 1; does nothing outside of the picture.
     pub fn mix(&mut self, x: i64, y: i64, color: Color, part: f64) {
         let inside = |at: i64, side: usize| usize::try_from(at).ok().filter(|at| *at < side);
         if let (Some(x), Some(y)) = (inside(x, self.width), inside(y, self.height)) {
@@ -99,7 +99,7 @@ impl Picture {
         }
     }
 
-    /// Puts another picture with its upper left corner there, as far as it is inside.
+    /// Puts another picture with its upper left corner at (`x`, `y`), as far as it is inside.
     pub fn paste(&mut self, other: &Self, (x, y): (usize, usize)) {
         let width = other.width.min(self.width.saturating_sub(x));
         let height = other.height.min(self.height.saturating_sub(y));
@@ -154,7 +154,7 @@ impl Picture {
         writer.finish()
     }
 
-    /// The colours, and the place of each dot's among them; `None` where they are too many.
+    /// The colours, and the place of each dot's colour among them; `None` where the colours are too many.
     fn indexed(&self) -> Option<(Vec<u8>, Vec<u8>)> {
         let (mut palette, mut places) = (Vec::new(), HashMap::new());
         let indexes = self.dots.iter().map(|dot| {

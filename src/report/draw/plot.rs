@@ -10,11 +10,11 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 42.0;
 
-/// An axis and what it is of.
+/// An axis and its title.
 #[derive(Debug, Clone)]
 pub(in crate::report) struct Axis {
     pub(in crate::report) scale: Scale,
-    /// With its unit.
+    /// Title with the unit.
     pub(in crate::report) title: String,
 }
 
@@ -32,9 +32,9 @@ impl Axis {
 pub(in crate::report) struct Point {
     pub(in crate::report) x: f64,
     pub(in crate::report) y: f64,
-    /// The tooltip.
+    /// The tooltip; empty for none.
     pub(in crate::report) title: String,
-    /// The place in the page that it leads to.
+    /// Place in the page that the point leads to.
     pub(in crate::report) href: Option<String>,
 }
 
@@ -52,7 +52,7 @@ impl Plot {
         Self::sized(HEIGHT, x, y, label)
     }
 
-    /// As [`new`](Self::new), for a plot of another height.
+    /// An empty plot of a given height; otherwise like [`new`](Self::new).
     pub(in crate::report) fn sized(
         height: f64,
         x: Axis,
@@ -91,7 +91,7 @@ impl Plot {
         }
     }
 
-    /// Where values are in the picture; `None` where they are outside the axes.
+    /// Place of values in the picture; `None` where they are outside the axes.
     fn place(&self, x: f64, y: f64) -> Option<(f64, f64)> {
         let bottom = self.svg.height() - BOTTOM;
         let (x, y) = (self.x.place(x)?, self.y.place(y)?);
@@ -101,7 +101,7 @@ impl Plot {
         ))
     }
 
-    /// A bar from `low` to `high`, from 0 up to `y`.
+    /// Draws a bar from `low` to `high`, from 0 up to `y`.
     pub(in crate::report) fn bar(&mut self, (low, high): (f64, f64), y: f64, title: &str) {
         let bottom = self.svg.height() - BOTTOM;
         if let Some((left, top)) = self.place(low, y)
@@ -120,7 +120,7 @@ impl Plot {
         }
     }
 
-    /// Points; those that lead nowhere and say nothing are one path.
+    /// Draws points; points without a link and a tooltip are one path.
     pub(in crate::report) fn points(&mut self, class: &str, points: &[Point]) {
         let mut plain = String::new();
         for point in points {
@@ -140,7 +140,7 @@ impl Plot {
         }
     }
 
-    /// A line through values; it is broken where they are not on the axes.
+    /// Draws a line through values, which is broken where they are not on the axes.
     pub(in crate::report) fn curve(
         &mut self,
         class: &str,
@@ -162,7 +162,7 @@ impl Plot {
         }
     }
 
-    /// A vertical line with a word at its top.
+    /// Draws a vertical line with a word at its top.
     pub(in crate::report) fn rule(&mut self, x: f64, text: &str) {
         let Some(place) = self.x.place(x) else {
             return;
@@ -179,7 +179,7 @@ impl Plot {
         self.svg.text(class, (at + beside, TOP + 11.0), text);
     }
 
-    /// Words in the upper right corner, a line each.
+    /// Writes words in the upper right corner, a line each.
     pub(in crate::report) fn legend(&mut self, lines: &[(&str, &str)]) {
         for (at, (class, text)) in lines.iter().enumerate() {
             let place = (WIDTH - RIGHT - 4.0, TOP + 11.0 + 15.0 * at as f64);

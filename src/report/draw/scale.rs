@@ -1,18 +1,18 @@
-//! Where values are along an axis, and the round ones that are written at it.
+//! Places of values along an axis, and the round values that are written at it.
 
 use crate::date;
 
-/// About how many ticks an axis has.
+/// Ticks that an axis has, about.
 const TICKS: f64 = 5.0;
 /// Ends of an axis are kept where sums and differences are finite.
 const LARGEST: f64 = 1e300;
 const DAY: f64 = 86_400.0;
 
-/// How values are spaced.
+/// Spacing of values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Linear,
-    /// By their logarithm.
+    /// Values spaced by their logarithm.
     Log,
     /// Seconds since 1970.
     Time,
@@ -29,7 +29,7 @@ pub(in crate::report) struct Scale {
 }
 
 impl Scale {
-    /// From `low` to `high`; ends that are the same, or no numbers, are moved apart.
+    /// Linear scale from `low` to `high`; ends that are equal, or no numbers, are moved apart.
     pub(in crate::report) fn linear(low: f64, high: f64) -> Self {
         let (low, high) = apart(low, high);
         Self {
@@ -40,7 +40,7 @@ impl Scale {
         }
     }
 
-    /// From `low` to `high`, both above 0.
+    /// Logarithmic scale from `low` to `high`, both above 0.
     pub(in crate::report) fn log(low: f64, high: f64) -> Self {
         let positive = |end: f64| {
             if end > 0.0 {
@@ -64,7 +64,7 @@ impl Scale {
         }
     }
 
-    /// From `low` to `high`, seconds since 1970.
+    /// Scale of time from `low` to `high`, seconds since 1970.
     pub(in crate::report) fn time(low: f64, high: f64) -> Self {
         let (low, high) = if high - low < 1.0 {
             (low - 30.0, high + 30.0)
@@ -77,7 +77,7 @@ impl Scale {
         }
     }
 
-    /// Around all finite `values` (those above 0 for [`log`](Self::log)), with a margin.
+    /// Scale around all finite `values` (those above 0 for [`log`](Self::log)), with a margin.
     pub(in crate::report) fn around(
         make: fn(f64, f64) -> Self,
         values: impl Iterator<Item = f64>,
@@ -111,19 +111,19 @@ impl Scale {
         self.high
     }
 
-    /// How far along the axis a value is, from 0 to 1; `None` where it is not on it.
+    /// Place of a value along the axis, from 0 to 1; `None` where the value is not on the axis.
     pub(in crate::report) fn place(&self, value: f64) -> Option<f64> {
         let place = match self.kind {
             Kind::Linear | Kind::Time => (value - self.low) / (self.high - self.low),
             // Quotients could overflow.
             Kind::Log => (value.ln() - self.low.ln()) / (self.high.ln() - self.low.ln()),
         };
-        // The ends are on it, whatever is lost by rounding.
+        // The ends are on the axis, whatever is lost by rounding.
         let on_axis = place.is_finite() && (-1e-9..=1.0 + 1e-9).contains(&place);
         on_axis.then(|| place.clamp(0.0, 1.0))
     }
 
-    /// Round values on the axis, and how they are written.
+    /// Round values on the axis, and their texts.
     pub(in crate::report) fn ticks(&self) -> Vec<(f64, String)> {
         match self.kind {
             Kind::Linear => self.linear_ticks(),
@@ -132,7 +132,7 @@ impl Scale {
         }
     }
 
-    /// The day of the first value of a time axis, where its ticks do not say.
+    /// The day of the first value of a time axis, where its ticks do not show it.
     pub(in crate::report) fn day(&self) -> Option<String> {
         let is_short = self.kind == Kind::Time && time_step(self.high - self.low) < DAY;
         is_short.then(|| {
@@ -148,7 +148,7 @@ impl Scale {
         let size = self.low.abs().max(self.high.abs());
         let values = multiples(step, self.low, self.high);
         let ticks = values.map(|value| {
-            // What rounding leaves of 0.
+            // Rounding leaves a tiny value in the place of 0.
             let value = if value.abs() < step * 1e-6 {
                 0.0
             } else {
@@ -261,7 +261,7 @@ fn time_step(length: f64) -> f64 {
     found.unwrap_or_else(|| nice(wanted / DAY) * DAY)
 }
 
-/// A value of an axis whose ticks are `step` apart and whose values are up to `size`.
+/// Text of a value of an axis whose ticks are `step` apart and whose values are up to `size`.
 fn written(value: f64, step: f64, size: f64) -> String {
     let exponent = size.log10().floor();
     if (-3.0..5.0).contains(&exponent) || size == 0.0 {
@@ -281,7 +281,7 @@ fn decimals(step: f64) -> usize {
     digits.clamp(0.0, 15.0) as usize
 }
 
-/// A power of ten at a logarithmic axis.
+/// Text of a power of ten at a logarithmic axis.
 fn power(exponent: i32) -> String {
     match exponent {
         0..=4 => format!("{}", 10f64.powi(exponent)),

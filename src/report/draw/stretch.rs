@@ -1,4 +1,4 @@
-//! From values of pixels to brightness.
+//! Conversion of the values of pixels to brightness.
 
 use ndarray::{Array2, ArrayView2};
 
@@ -8,12 +8,12 @@ use crate::numbers::median;
 /// so that faint light is seen beside bright stars (R. Lupton et al. 2004, PASP 116, 133).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stretch {
-    /// Shown as 0, with all below.
+    /// Level that is shown as 0, with all values below.
     pub low: f64,
-    /// Shown as 1, with all above.
+    /// Level that is shown as 1, with all values above.
     pub high: f64,
-    /// Where linear becomes logarithmic, as a part of the way from low to high; `None`: linear all
-    /// the way.
+    /// Level where linear becomes logarithmic, as a part of the way from low to high; `None`: linear
+    /// all the way.
     pub softening: Option<f64>,
 }
 
@@ -31,8 +31,8 @@ impl Stretch {
         }
     }
 
-    /// The levels that show a star: from what one pixel in twenty is below, as a single dark pixel
-    /// would make a faint star's sky grey, to the highest.
+    /// The levels that show a star: from the level that one pixel in twenty is below to the highest
+    /// pixel. A single dark pixel as the lower end would make a faint star's sky grey.
     pub fn of_star(pixels: ArrayView2<'_, f64>) -> Self {
         let mut values: Vec<f64> = pixels.iter().copied().collect();
         values.retain(|value| value.is_finite());
@@ -45,7 +45,7 @@ impl Stretch {
         }
     }
 
-    /// From minus to plus the same, linear: of residuals.
+    /// Linear levels from -`limit` to `limit`, for residuals.
     pub fn symmetric(limit: f64) -> Self {
         Self {
             low: -limit,
@@ -54,7 +54,7 @@ impl Stretch {
         }
     }
 
-    /// 0 to 1; `None` for what is not finite.
+    /// Brightness of a value, 0 to 1; `None` where the value is not finite.
     pub fn apply(&self, value: f64) -> Option<f64> {
         if !value.is_finite() {
             return None;
@@ -76,10 +76,10 @@ impl Stretch {
 /// The levels between which IRAF's `display` shows an image: a line through a thousand sorted
 /// pixels, without those that are off it, and steeper by the contrast.
 ///
-/// As `ZScaleInterval` of astropy, with its defaults: 1000 samples evenly spaced in memory order,
-/// contrast 0.25, a fit of at most 5 iterations that leaves out what is further than 2.5 sigma
-/// from the line, with the neighbours of what it leaves out. Pixels without a finite value do not
-/// count; 0 and 0 where all are so.
+/// The method is `ZScaleInterval` of astropy with its defaults: 1000 samples evenly spaced in memory
+/// order, contrast 0.25, a fit of at most 5 iterations that leaves out samples further than 2.5 sigma
+/// from the line, with their neighbours. Pixels without a finite value do not count; the levels are 0
+/// and 0 where no pixel has one.
 pub fn zscale(pixels: ArrayView2<'_, f64>) -> (f64, f64) {
     const SAMPLES: usize = 1000;
     const CONTRAST: f64 = 0.25;
@@ -103,18 +103,18 @@ pub fn zscale(pixels: ArrayView2<'_, f64>) -> (f64, f64) {
     let slope = slope / CONTRAST;
     let center = (n - 1) / 2;
     let middle = median(&mut samples.clone()).unwrap_or(0.0);
-    // One sample beyond the ends on either side, as they have it.
+    // The line reaches one sample beyond the ends on either side, as in astropy.
     let below = middle - (center as f64 - 1.0) * slope;
     let above = middle + (n - center) as f64 * slope;
     (low.max(below), high.min(above))
 }
 
-/// Slope of the line through sorted values, by their places, and how many are on it.
+/// Slope of the line through sorted values, by their places, and the number of values on it.
 fn line_through(values: &[f64], least: usize) -> Option<(f64, usize)> {
     const REJECTION: f64 = 2.5;
     const ITERATIONS: usize = 5;
     let n = values.len();
-    // Neighbours of what is left out are left out, so many in all.
+    // A sample that is left out takes its neighbours with it, so many in all.
     let grown = 1.max((n as f64 * 0.01) as usize);
     let mut bad = vec![false; n];
     let (mut left, mut before) = (n, n + 1);
@@ -141,7 +141,7 @@ fn line_through(values: &[f64], least: usize) -> Option<(f64, usize)> {
     Some((slope?, left))
 }
 
-/// What is within a window of so many places round one that is marked, as numpy's
+/// Marks every place within a window round a marked one, as numpy's
 /// `convolve(mask, ones(window), mode="same")`.
 fn grow(marked: &[bool], window: usize) -> Vec<bool> {
     let (before, after) = (window / 2, (window - 1) / 2);
@@ -168,8 +168,8 @@ fn fit_line(values: &[f64], bad: &[bool]) -> Option<(f64, f64)> {
         .then_some((slope, mean - slope * mean_place))
 }
 
-/// Means of squares of `factor` x `factor` pixels, of their finite values; the last ones in a row
-/// or column may be of fewer. Without a finite value, NaN.
+/// Means of the finite values in squares of `factor` x `factor` pixels; the last squares in a row or
+/// column may have fewer. A square without a finite value is NaN.
 pub fn shrink(pixels: ArrayView2<'_, f64>, factor: usize) -> Array2<f64> {
     shrink_by(pixels, (factor, factor))
 }

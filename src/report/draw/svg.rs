@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use crate::report::draw::theme;
 use crate::xml::escaped;
 
-/// A picture: what is drawn, in a box of `width` by `height`.
+/// A picture: elements in a box of `width` by `height`.
 #[derive(Debug, Clone)]
 pub(in crate::report) struct Svg {
     width: f64,
     height: f64,
-    /// What it shows, for those who hear it.
+    /// Description of the picture, for those who hear it.
     label: String,
     body: String,
 }
@@ -29,7 +29,7 @@ impl Svg {
         self.height
     }
 
-    /// Adds what is a whole number of elements already.
+    /// Adds markup of whole elements.
     pub(in crate::report) fn push(&mut self, elements: &str) {
         self.body.push_str(elements);
     }
@@ -49,7 +49,7 @@ impl Svg {
         let _ = write!(self.body, "<path class=\"{class}\" d=\"{path}\"/>");
     }
 
-    /// Text whose baseline begins, is centred or ends at a place by its class.
+    /// Adds text whose baseline begins, is centred or ends at a place by its class.
     pub(in crate::report) fn text(&mut self, class: &str, (x, y): (f64, f64), text: &str) {
         let _ = write!(
             self.body,
@@ -60,7 +60,7 @@ impl Svg {
         );
     }
 
-    /// A mark with a tooltip, which leads to a place in the page where there is one.
+    /// Adds a mark with a tooltip, and with a link to `href` where there is one.
     pub(in crate::report) fn mark(&mut self, element: &str, title: &str, href: Option<&str>) {
         if let Some(href) = href {
             let _ = write!(self.body, "<a href=\"{}\">", escaped(href));
@@ -77,7 +77,7 @@ impl Svg {
         }
     }
 
-    /// As a part of the page.
+    /// Writes the picture as a part of the page.
     pub(in crate::report) fn inline(&self) -> String {
         format!(
             "<svg class=\"plot\" viewBox=\"0 0 {} {}\" role=\"group\" aria-label=\"{}\">{}</svg>",
@@ -88,7 +88,7 @@ impl Svg {
         )
     }
 
-    /// As a file, with colours that work on white.
+    /// Writes the picture as a file, with colours that work on white.
     pub(in crate::report) fn file(&self) -> String {
         let (width, height) = (short(self.width), short(self.height));
         format!(

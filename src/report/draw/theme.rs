@@ -1,9 +1,9 @@
-//! Colours, once: as variables in the page, which has a light and a dark set, and as they are on
-//! white in files.
+//! Colours, defined once: variables of a light and a dark set in the page, and the light set, on white,
+//! in files.
 
 use std::fmt::Write as _;
 
-/// Name, in light and in dark.
+/// Name of each colour, and the colour in light and in dark.
 const COLORS: [(&str, &str, &str); 11] = [
     ("ink", "#1a1d21", "#e8e6e1"),
     ("muted", "#63676e", "#a0a5ad"),
@@ -43,7 +43,7 @@ pub(in crate::report) fn file_css() -> String {
 }
 
 /// The colour of a value from 0 to 1, dark to bright (viridis, by S. van der Walt and N. Smith, at
-/// eight places, straight lines between them), and that of text on it.
+/// eight places, straight lines between them), and the colour of text on it.
 pub(in crate::report) fn color_of(value: f64) -> (String, &'static str) {
     const VIRIDIS: [[f64; 3]; 8] = [
         [68.0, 1.0, 84.0],

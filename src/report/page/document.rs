@@ -1,4 +1,4 @@
-//! What is in the page.
+//! Contents of the page.
 
 use super::{LARGEST_PAGE, Report};
 use crate::error::Result;
@@ -12,17 +12,17 @@ use crate::report::page::{head, ranking};
 use crate::report::stars::numbers::printable;
 use crate::report::stars::pixels;
 
-/// All that is shown.
+/// Everything that the page shows.
 pub(super) struct Page<'a> {
     pub(super) report: &'a Report,
-    /// Its name.
+    /// Name of the database.
     pub(super) database: String,
     pub(super) night: &'a Night,
     pub(super) sections: Vec<Section<'a>>,
 }
 
 impl Page<'_> {
-    /// As much of it as there is room for.
+    /// The page with as much as there is room for, and the limits that it keeps.
     pub(super) fn html(&self) -> (String, Limits) {
         let mut page = (String::new(), Limits::FULL);
         for limits in Limits::all() {
@@ -40,14 +40,14 @@ impl Page<'_> {
         self.sections.get(..room).unwrap_or_default()
     }
 
-    /// How many of them have pictures.
+    /// Number of the shown sections that have pictures.
     pub(super) fn pictures(&self, limits: &Limits) -> usize {
         let shown = self.shown(limits).iter();
         let available = shown.filter(|section| section.why_not().is_none()).count();
         if limits.picture > 0 { available } else { 0 }
     }
 
-    /// The page; one that is too large for any use ends early.
+    /// The page within `limits`; a page that is too large for any use ends early.
     fn within(&self, limits: &Limits) -> String {
         let mut html = Html::default();
         let title = format!("starfit report of {}", printable(&self.database, 100));
@@ -120,7 +120,7 @@ impl Page<'_> {
         html.close("header");
     }
 
-    /// What is not in the page, a sentence each.
+    /// Sentences about what is not in the page.
     fn left_out(&self, limits: &Limits) -> Vec<String> {
         let mut sentences = Vec::new();
         let (shown, pictures) = (self.shown(limits).len(), self.pictures(limits));
@@ -175,7 +175,7 @@ impl Page<'_> {
         shown.any(|section| section.number() == number)
     }
 
-    /// Where a frame is in the page.
+    /// Link to a frame in the page.
     fn href(&self, frame: &Frame, limits: &Limits) -> Option<String> {
         let number = self
             .night
@@ -202,7 +202,7 @@ impl Page<'_> {
         self.sections.iter().filter_map(why).collect()
     }
 
-    /// The section of an image that has numbers alone.
+    /// Writes the section of an image that has numbers alone.
     fn write_brief(&self, html: &mut Html, frame: &Frame, number: usize) {
         let info = &frame.record.info;
         head::open(html, frame, number, self.night.frames.len());
@@ -235,7 +235,7 @@ impl Page<'_> {
     }
 }
 
-/// A word as a shell takes it.
+/// Quotes a word for a shell.
 pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }

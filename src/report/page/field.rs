@@ -1,4 +1,4 @@
-//! How stars look over the field: what tilt, focus and tracking are judged by.
+//! Shapes of the stars over the field, by which tilt, focus and tracking are judged.
 
 use crate::catalog::rounded;
 use crate::numbers::median;
@@ -8,19 +8,19 @@ use crate::report::stars::statistics::{StarValues, direction, median_with_error}
 
 /// Most cells along the longer side of the map.
 const MOST_CELLS: usize = 8;
-/// Stars that a cell should have in the mean, and has to have to be shown.
+/// Stars that a cell should have in the mean, and stars that it must have to be shown.
 const WANTED: usize = 12;
 const LEAST: usize = 3;
 
 /// Median FWHM and elongation in the cells of a grid.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::report) struct FieldMap {
-    /// Of the image, pixels.
+    /// Size of the image, pixels.
     width: f64,
     height: f64,
     columns: usize,
     rows: usize,
-    /// Row by row from y = 0.
+    /// Cells, row by row from y = 0.
     cells: Vec<Option<Cell>>,
 }
 
@@ -28,9 +28,9 @@ pub(in crate::report) struct FieldMap {
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::report) struct Cell {
     pub(in crate::report) stars: usize,
-    /// Median and its standard error, pixels.
+    /// Median FWHM and its standard error, pixels.
     pub(in crate::report) fwhm: (f64, Option<f64>),
-    /// Median of both parts; `None` for round models.
+    /// Medians of both parts of the elongation; `None` for round models.
     pub(in crate::report) elongation: Option<[f64; 2]>,
 }
 
@@ -56,7 +56,7 @@ impl Cell {
         })
     }
 
-    /// For a tooltip.
+    /// Text of the tooltip.
     fn title(&self) -> String {
         let (fwhm, error) = self.fwhm;
         let error = error.map_or_else(String::new, |error| format!(" \u{b1} {error:.3}"));
@@ -112,7 +112,7 @@ impl FieldMap {
         })
     }
 
-    /// Widths as colours and numbers, elongations as lines.
+    /// Draws widths as colours and numbers, elongations as lines.
     pub(in crate::report) fn svg(&self, label: &str) -> Svg {
         const SIDE: f64 = 480.0;
         const LEGEND: f64 = 30.0;
@@ -181,7 +181,7 @@ impl FieldMap {
         svg
     }
 
-    /// The ellipticity of the longest line, or what is little enough to have a short one.
+    /// The ellipticity that the longest line stands for: the largest, or more where all are little.
     fn longest(&self) -> f64 {
         const LEAST: f64 = 0.2;
         let elongations = self
@@ -194,7 +194,7 @@ impl FieldMap {
             .fold(LEAST, f64::max)
     }
 
-    /// From 0, the narrowest cell, to 1; what hardly differs is not to look as if it did.
+    /// Brightness of a width, from 0 in the narrowest cell to 1; widths that hardly differ look alike.
     fn brightness(&self) -> impl Fn(f64) -> f64 {
         const LEAST_SPAN: f64 = 0.1;
         let widths = self.cells.iter().flatten().map(|cell| cell.fwhm.0);
@@ -206,7 +206,7 @@ impl FieldMap {
     }
 }
 
-/// The class of a line in a cell whose text has that colour.
+/// The class of a line in a cell whose text has the colour `ink`.
 fn whisker(ink: &str) -> &'static str {
     match ink {
         "#fff" => "whisker of-light",

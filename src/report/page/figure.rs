@@ -9,16 +9,16 @@ use crate::io::replace_file;
 use crate::report::draw::svg::Svg;
 use crate::report::page::html::Html;
 
-/// One picture and how to read it.
+/// One picture with its title and caption.
 #[derive(Debug, Clone)]
 pub(in crate::report) struct Figure {
-    /// What it shows, in the name of its file.
+    /// Subject of the picture, in the name of its file.
     pub(in crate::report) name: String,
     pub(in crate::report) title: String,
-    /// How to read it.
+    /// Caption that says how to read the picture.
     pub(in crate::report) caption: String,
     pub(in crate::report) svg: Svg,
-    /// Where its title leads to.
+    /// Place that the title leads to.
     pub(in crate::report) href: Option<String>,
     pub(in crate::report) layout: Layout,
 }
@@ -26,13 +26,13 @@ pub(in crate::report) struct Figure {
 /// How much room a figure has on a wide page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::report) enum Layout {
-    /// All of the width.
+    /// All of the width of the page.
     Wide,
-    /// Half of it.
+    /// Half of the width.
     Half,
-    /// Half of it, and as high as two others.
+    /// Half of the width, and as high as two others.
     Tall,
-    /// A third of it.
+    /// A third of the width.
     Third,
 }
 
@@ -103,7 +103,7 @@ impl<'a> Folder<'a> {
         })
     }
 
-    /// Writes all figures of an image of that name.
+    /// Writes all figures of the image of this name.
     ///
     /// # Errors
     ///
@@ -125,7 +125,7 @@ impl<'a> Folder<'a> {
         self.written
     }
 
-    /// What the names of an image's files begin with, and of no other one's.
+    /// Beginning of the names of an image's files, which no other image has.
     fn stem(&mut self, image: &str) -> String {
         let safe = safe(image);
         let mut stem = safe.clone();
@@ -138,8 +138,8 @@ impl<'a> Folder<'a> {
     }
 }
 
-/// A name as that of a file: letters, digits, points, dashes and underscores, `m13.fits[0]` as
-/// `m13.fits-0`.
+/// Makes a name safe for files: letters, digits, points, dashes and underscores, `m13.fits-0` for
+/// `m13.fits[0]`.
 fn safe(name: &str) -> String {
     const LONGEST: usize = 100;
     let mut safe = String::new();

@@ -1,4 +1,4 @@
-//! What is said of an image first.
+//! Head of the section of an image.
 
 use serde_json::Value;
 
@@ -9,11 +9,10 @@ use crate::report::page::html::Html;
 use crate::report::page::night::Frame;
 use crate::report::stars::numbers::printable;
 
-/// Longest value that is said of a run or a header, characters.
+/// Longest value of a run or a header that is shown, characters.
 const LONGEST: usize = 80;
 
-/// Opens the section of an image with what is known of it.
-/// `frames` is how many there are in all.
+/// Opens the section of an image with the facts about it. `frames` is the number of all frames.
 pub(in crate::report) fn open(html: &mut Html, frame: &Frame, number: usize, frames: usize) {
     html.open("section", &[("id", &format!("image-{number}"))]);
     html.open("h2", &[])
@@ -30,7 +29,7 @@ pub(in crate::report) fn open(html: &mut Html, frame: &Frame, number: usize, fra
     html.close("p");
 }
 
-/// Numbers side by side, a large one and a smaller one each.
+/// Writes numbers side by side, a large one and a smaller one each.
 pub(in crate::report) fn tiles(html: &mut Html, tiles: &[(String, String, String)]) {
     html.open("dl", &[("class", "tiles")]);
     for (name, large, small) in tiles {

@@ -1,4 +1,4 @@
-//! How often values are which.
+//! Histograms of values.
 
 use crate::catalog::rounded;
 use crate::report::draw::plot::{Axis, Plot};
@@ -19,8 +19,8 @@ pub(in crate::report) struct Histogram {
 }
 
 impl Histogram {
-    /// The finite values, from three interquartile ranges below the quartiles to as many above, in
-    /// bins as wide as D. Freedman and P. Diaconis 1981 make them; `None` where there are none.
+    /// Counts the finite values, from three interquartile ranges below the quartiles to as many above,
+    /// in bins as wide as D. Freedman and P. Diaconis 1981 make them; `None` where no value is finite.
     pub(in crate::report) fn new(values: impl Iterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = values.filter(|value| value.is_finite()).collect();
         sorted.sort_by(f64::total_cmp);
@@ -36,7 +36,7 @@ impl Histogram {
         } else {
             9
         };
-        // Where all are the same there is nothing between the ends.
+        // Equal values leave nothing between the ends, which the scale moves apart.
         let scale = Scale::linear(low, high);
         Some(Self::in_bins(
             &sorted,
@@ -46,7 +46,7 @@ impl Histogram {
         ))
     }
 
-    /// From -`limit` to `limit`, in so many bins.
+    /// Counts the finite values from -`limit` to `limit`, in so many bins.
     pub(in crate::report) fn symmetric(values: &[f64], limit: f64, bins: usize) -> Option<Self> {
         let mut sorted: Vec<f64> = values
             .iter()
@@ -82,7 +82,7 @@ impl Histogram {
         }
     }
 
-    /// How many values there are, those beyond the ends too.
+    /// Number of values, with the values beyond the ends.
     pub(in crate::report) fn total(&self) -> usize {
         self.counts.iter().sum::<usize>() + self.below + self.above
     }
@@ -91,7 +91,7 @@ impl Histogram {
         (self.high - self.low) / self.counts.len() as f64
     }
 
-    /// Bars, under `model`, a density that all values would have in theory.
+    /// Draws bars under `model`, a density that all values would have in theory.
     pub(in crate::report) fn svg(
         &self,
         title: &str,
@@ -133,7 +133,7 @@ impl Histogram {
         plot.finish()
     }
 
-    /// What the picture leaves out; empty where it shows all.
+    /// Sentence about the values that the picture leaves out; empty where it shows all.
     pub(in crate::report) fn left_out(&self) -> String {
         match (self.below, self.above) {
             (0, 0) => String::new(),

@@ -13,7 +13,7 @@ const LONGEST: usize = 1_000;
 pub(in crate::report) struct Html(String);
 
 impl Html {
-    /// Opens an element; attributes are ours but for their values.
+    /// Opens an element; names of attributes are our own words, values may be any text.
     pub(in crate::report) fn open(&mut self, name: &str, attributes: &[(&str, &str)]) -> &mut Self {
         let _ = write!(self.0, "<{name}");
         for (attribute, value) in attributes {
@@ -34,7 +34,7 @@ impl Html {
         self
     }
 
-    /// Adds words of a file: cut where they are too long, without what would turn the direction
+    /// Adds words of a file: cut where they are too long, without letters that would turn the direction
     /// of writing.
     pub(in crate::report) fn name(&mut self, text: &str) -> &mut Self {
         self.open("bdi", &[]).text(&printable(text, LONGEST));
@@ -42,7 +42,7 @@ impl Html {
         self
     }
 
-    /// An element with words of our own.
+    /// Adds an element with words of our own.
     pub(in crate::report) fn element(
         &mut self,
         name: &str,
@@ -58,7 +58,7 @@ impl Html {
         self
     }
 
-    /// Bytes so far.
+    /// Number of bytes so far.
     pub(in crate::report) fn len(&self) -> usize {
         self.0.len()
     }

@@ -1,4 +1,4 @@
-//! What the map of a field says, in words.
+//! Judgement of the map of a field, in words.
 
 use crate::fit::{FitStatus, Flags};
 use crate::report::page::field::Cell;
@@ -12,7 +12,7 @@ const CORNERS: [(&str, [usize; 2]); 4] = [
     ("top right", [2, 2]),
 ];
 
-/// How far a difference has to be beyond its error to be told, and at the least.
+/// Least ratio of a difference to its error, and least difference, to be told.
 const SIGNIFICANT: f64 = 3.0;
 const WORTH_TELLING: f64 = 0.01;
 
@@ -50,8 +50,7 @@ impl<'a> Thirds<'a> {
         stars.map(|(star, _)| *star).collect()
     }
 
-    /// How much of the elongation of the corners points away from the centre, or, below 0, around
-    /// it.
+    /// Elongation of the corners away from the centre, or, below 0, around the centre.
     fn radial(&self) -> Option<f64> {
         let corners = self.within(|thirds| thirds.iter().all(|third| *third != 1));
         let parts = corners.iter().filter_map(|star| {
@@ -71,7 +70,7 @@ impl<'a> Thirds<'a> {
     }
 }
 
-/// By how much of itself `a` is wider than `b`, and the error of that.
+/// Part of the width of `b` by which `a` is wider, and the error of the part.
 fn wider(a: &Cell, b: &Cell) -> Option<(f64, f64)> {
     let ((a, a_err), (b, b_err)) = (a.fwhm, b.fwhm);
     let (a_err, b_err) = (a_err?, b_err?);
@@ -128,8 +127,8 @@ pub(in crate::report) fn sentences(
     sentences
 }
 
-/// What there is to say where many stars ended at the largest width that cutouts of that side allow,
-/// which is no width that was measured.
+/// Warning where many stars ended at the largest width that cutouts of this side allow, which is no
+/// measured width.
 pub(in crate::report) fn widest(stars: &[StarValues], side: usize) -> Option<String> {
     const FEWEST: usize = 3;
     const PART: usize = 10;
@@ -149,7 +148,7 @@ pub(in crate::report) fn widest(stars: &[StarValues], side: usize) -> Option<Str
     })
 }
 
-/// Corners beside the centre.
+/// Sentence that compares the corners with the centre.
 fn compared((difference, error): (f64, f64)) -> String {
     if !is_told((difference, error)) {
         let how = if is_significant((difference, error)) {
@@ -177,7 +176,7 @@ fn compared((difference, error): (f64, f64)) -> String {
     }
 }
 
-/// One side beside the other, where they differ: the pair that differs more.
+/// Sentence about the pair of opposite sides that differs more, where any pair differs.
 fn tilt(thirds: &Thirds<'_>) -> Option<String> {
     let pairs = [(0, "left", "right"), (1, "bottom", "top")];
     let differences = pairs.into_iter().filter_map(|(axis, low, high)| {
@@ -198,9 +197,9 @@ fn tilt(thirds: &Thirds<'_>) -> Option<String> {
     ))
 }
 
-/// What all stars have in common, and what points to the centre.
+/// Sentence about the elongation round or away from the centre, or else the one that all stars share.
 fn elongation(clean: &[&StarValues], thirds: &Thirds<'_>) -> Option<String> {
-    /// Rounder than this is round.
+    /// Elongation below which stars are round.
     const ROUND: f64 = 0.03;
     let (length, angle) = direction(Cell::new(clean)?.elongation?);
     let radial = thirds

@@ -13,18 +13,18 @@ pub(in crate::report) struct Limits {
 }
 
 impl Limits {
-    /// Images that have their figures at most: with their pixels and stars they are in memory
-    /// together, and of more there is no room for a picture each.
+    /// Most images that have figures: they are in memory together with their pixels and stars, and the
+    /// page has no room for pictures of more.
     pub(in crate::report) const SHOWN: usize = 40;
 
-    /// Unless there is no room for it.
+    /// Limits of a page, unless there is no room for so much.
     pub(in crate::report) const FULL: Self = Self {
         picture: 1024,
         rows: 2000,
         frames: 1000,
     };
 
-    /// From all to what always has room.
+    /// Limits from the fullest page to one that always has room.
     pub(in crate::report) fn all() -> impl Iterator<Item = Self> {
         let steps = [
             (1024, 2000, 1000),

@@ -17,7 +17,7 @@ use crate::report::stars::statistics::{StarValues, Summary, median_with_error};
 /// Longest name in a tooltip, characters.
 const NAME: usize = 80;
 
-/// Most points of a plot, and most that have a tooltip and a link.
+/// Most points of a plot, and most points of a plot where each has a tooltip and a link.
 const MOST_POINTS: usize = 5_000;
 const TITLED_POINTS: usize = 1_000;
 
@@ -26,17 +26,17 @@ const TITLED_POINTS: usize = 1_000;
 pub(in crate::report) struct Frame {
     pub(in crate::report) record: ImageRecord,
     pub(in crate::report) summary: Summary,
-    /// What it is where undersampled stars are clean, too.
+    /// Summary in which undersampled stars are clean, too.
     lenient: Summary,
     /// Seconds of arc a pixel, in the middle of the image.
     pub(in crate::report) scale: Option<f64>,
     /// Seconds since 1970.
     pub(in crate::report) time: Option<f64>,
-    /// FWHM times how many stars the best frame of its kind has for each of its own.
+    /// FWHM times the clean stars of the best frame of its kind, over the clean stars of this frame.
     pub(in crate::report) weighted_fwhm: Option<f64>,
     /// Place in the ranking, from 0.
     pub(in crate::report) rank: usize,
-    /// Whether it is much worse than most.
+    /// Whether the frame is much worse than most.
     pub(in crate::report) is_outlier: bool,
 }
 
@@ -65,7 +65,7 @@ impl Frame {
     }
 }
 
-/// All frames, in their order by time; those without one are last.
+/// All frames in the order of time; frames without a time are last.
 #[derive(Debug)]
 pub(in crate::report) struct Night {
     pub(in crate::report) frames: Vec<Frame>,
@@ -83,9 +83,9 @@ impl Night {
         times.dedup();
         // Planes of a cube, and frames of which only the day is known, would lie on one line.
         let is_timed = times.len() > 1 && 2 * times.len() >= frames.len();
-        // Where most stars are undersampled that is a fact about the optics, and not about a star;
-        // where few are, they are hot pixels and cosmic rays. Of all frames together: one that is
-        // a little sharper than the next is not to have twice its stars.
+        // Where most stars are undersampled, the optics are the cause, and no star is at fault; where
+        // few are, they are hot pixels and cosmic rays. All frames are judged together: a frame that is
+        // a little sharper than the next must not have twice its stars.
         let clean = |of: fn(&Frame) -> usize| frames.iter().map(of).sum::<usize>();
         if clean(|frame| frame.lenient.clean) > 2 * clean(|frame| frame.summary.clean) {
             for frame in &mut frames {
@@ -118,7 +118,8 @@ impl Night {
         ranking
     }
 
-    /// Weighs widths by stars, among frames that are comparable: of one filter and exposure time.
+    /// Ranks frames by their widths, weighed by stars among comparable frames: of one filter and
+    /// exposure time.
     fn rank(&mut self) {
         for kind in self.kinds() {
             let frames = || kind.iter().filter_map(|at| self.frames.get(*at));
@@ -153,7 +154,7 @@ impl Night {
         }
     }
 
-    /// The places of frames of one filter and exposure time each.
+    /// Groups of the places of frames that share filter and exposure time.
     fn kinds(&self) -> Vec<Vec<usize>> {
         let mut kinds: Vec<(&Header, Vec<usize>)> = Vec::new();
         for (at, frame) in self.frames.iter().enumerate() {
@@ -169,7 +170,7 @@ impl Night {
         kinds.into_iter().map(|(_, places)| places).collect()
     }
 
-    /// What changes from frame to frame; `href` is where a frame is in the page.
+    /// Figures of the values that change from frame to frame; `href` gives the link to a frame in the page.
     pub(in crate::report) fn figures(
         &self,
         href: &dyn Fn(&Frame) -> Option<String>,
@@ -292,7 +293,7 @@ impl Night {
         Some(plot.finish())
     }
 
-    /// The unit of all frames, where they have the same.
+    /// The unit of all frames, where they share one.
     fn common_unit(&self) -> Option<String> {
         let units = self
             .frames

@@ -9,11 +9,11 @@ use crate::report::page::figure::{Figure, Layout};
 use crate::report::stars::statistics::StarValues;
 use crate::report::{ColorTable, Ellipse, Picture, ResidualUnit, Stretch, Triplet, shrink};
 
-/// An image as it is shown.
+/// An image that is shown.
 #[derive(Debug)]
 pub(in crate::report) struct Shown<'a> {
     pub(in crate::report) pixels: &'a Array2<f64>,
-    /// By how much it is shrunk already.
+    /// Factor by which the pixels are shrunk already.
     pub(in crate::report) factor: usize,
     /// Position of the first pixel in the catalogue.
     pub(in crate::report) first: f64,
@@ -29,7 +29,7 @@ pub(in crate::report) fn figure<'a>(
     is_clean: impl Fn(&StarValues) -> bool,
     href: &dyn Fn(usize) -> Option<String>,
 ) -> Option<Figure> {
-    /// Widest fit that is drawn, in widths of most.
+    /// Widest fit that is drawn, in median widths of the stars.
     const WIDEST: f64 = 8.0;
     /// Half axes that an ellipse should have to be seen, dots.
     const VISIBLE: f64 = 4.0;
@@ -46,7 +46,7 @@ pub(in crate::report) fn figure<'a>(
         &stretch,
         ColorTable::Gray,
     )?);
-    // Whole numbers of FWHM, so that what is drawn can be measured.
+    // Whole numbers of FWHM, so that the ellipses can be measured.
     let size = shown.fwhm.map_or(1.0, |fwhm| {
         (VISIBLE * factor / fwhm).round().clamp(1.0, 100.0)
     });
@@ -200,7 +200,7 @@ fn image(
     ))
 }
 
-/// Bytes as letters (RFC 4648).
+/// Encodes bytes as letters (RFC 4648).
 fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);

@@ -5,7 +5,7 @@ use crate::report::page::html::Html;
 use crate::report::page::night::{Frame, Night};
 use crate::report::stars::numbers::printable;
 
-/// Writes the first `most` frames; `href` is where a frame is in the page.
+/// Writes the first `most` frames; `href` gives the link to a frame in the page.
 pub(in crate::report) fn write(
     html: &mut Html,
     night: &Night,

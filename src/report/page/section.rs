@@ -1,4 +1,4 @@
-//! All that the page says of one image.
+//! Section of the page about one image.
 
 mod plots;
 mod residuals;
@@ -19,28 +19,28 @@ use crate::report::page::{head, judgement};
 use crate::report::stars::statistics::StarValues;
 use crate::report::{ImageRecord, Limits, Records, Scene, Triplet, shrink};
 
-/// Stars whose pixels are looked at for the distribution of residuals, and their pixels.
+/// Most stars in the distribution of residuals, and most of their pixels.
 const RESIDUAL_STARS: usize = 1_000;
 const RESIDUAL_PIXELS: usize = 2_000_000;
 
 /// One image with its stars and pictures.
 #[derive(Debug)]
 pub(in crate::report) struct Section<'a> {
-    /// The place among all frames.
+    /// Place of the image among all frames.
     number: usize,
-    /// How many there are.
+    /// Number of all frames.
     frames: usize,
     frame: &'a Frame,
-    /// The brightest first.
+    /// Stars of the image, the brightest first.
     stars: Vec<StarValues>,
-    /// Or why there are none.
+    /// Pictures, or why there are none.
     pictures: std::result::Result<Pictures, String>,
 }
 
-/// What is made of pixels.
+/// Pictures that are made of the pixels of an image.
 #[derive(Debug)]
 struct Pictures {
-    /// The image, shrunk by this; none of a stack.
+    /// The image, and the factor by which it is shrunk; `None` for a stack.
     image: Option<(Array2<f64>, usize)>,
     triplets: Vec<Example>,
     residuals: Option<Residuals>,
@@ -50,7 +50,7 @@ struct Pictures {
 /// One star as it was fitted.
 #[derive(Debug)]
 struct Example {
-    /// Best, median or worst.
+    /// Place of the star: best, median or worst.
     place: &'static str,
     star: StarValues,
     triplet: Triplet,
@@ -61,7 +61,7 @@ impl<'a> Section<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`Records::each_star`].
+    /// The errors of [`Records::each_star`].
     pub(in crate::report) fn read(
         records: &Records,
         frame: &'a Frame,
@@ -96,7 +96,7 @@ impl<'a> Section<'a> {
         self.number
     }
 
-    /// Why it has no pictures.
+    /// Why the section has no pictures.
     pub(in crate::report) fn why_not(&self) -> Option<&str> {
         self.pictures.as_ref().err().map(String::as_str)
     }
@@ -167,8 +167,8 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// By what fits are judged: chi-square where it has a meaning, else the residuals as a part of
-    /// the flux.
+    /// Number by which fits are judged: chi-square where it has a meaning, else the residuals as a part
+    /// of the flux.
     fn misfit(&self, star: &StarValues) -> f64 {
         if self.knows_noise() {
             star.reduced_chi2
@@ -205,7 +205,7 @@ impl<'a> Section<'a> {
         rows
     }
 
-    /// A width in pixels and, where that is known, in seconds of arc.
+    /// A width in pixels and, where the scale is known, in seconds of arc.
     fn width(&self, fwhm: f64) -> String {
         let pixels = rounded(fwhm, 3);
         match self.frame.scale {
@@ -214,7 +214,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Writes it; links lead to rows that are there.
+    /// Writes the section; links lead to rows that are there.
     pub(in crate::report) fn write(&self, html: &mut Html, limits: &Limits) {
         let rows = self.rows(limits.rows);
         let linked: HashSet<usize> = rows.iter().map(|star| star.id).collect();

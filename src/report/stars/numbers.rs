@@ -17,8 +17,8 @@ pub fn with_error(value: f64, error: Option<f64>) -> String {
     }
 }
 
-/// Text from a file on one line: what would move a cursor, end the line or turn the direction of
-/// writing is an escape; beyond `most` characters it is cut.
+/// Text from a file on one line: letters that would move a cursor, end the line or turn the direction
+/// of writing are escapes; beyond `most` characters the text is cut.
 pub fn printable(text: &str, most: usize) -> String {
     let is_format = |c: char| {
         matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -46,14 +46,14 @@ pub fn printable(text: &str, most: usize) -> String {
 /// One number of a star.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
-    /// What it is.
+    /// Name of the number.
     pub name: &'static str,
     /// Value, error and unit.
     pub text: String,
 }
 
-/// What a catalogue says of a star, in the order in which people ask; what is null is left out.
-/// `unit` is that of the image.
+/// Numbers of a star in a catalogue, in the order in which people ask; nulls are left out. `unit` is
+/// the unit of the image.
 pub fn facts(star: &Row, unit: Option<&str>) -> Vec<Fact> {
     const QUANTITIES: [(&str, &str); 15] = [
         ("x", "x"),

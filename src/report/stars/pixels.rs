@@ -14,8 +14,8 @@ use crate::report::stars::record::ImageRecord;
 pub enum Pixels {
     /// An image, or one plane of a cube.
     Image(Box<Image>),
-    /// Ready cutouts, of which each is read when it is asked for; their numbers are those of the
-    /// stars.
+    /// Ready cutouts, each of which is read when it is asked for; a cutout and its star have the same
+    /// number.
     Stack(StackFile),
 }
 
@@ -29,7 +29,7 @@ pub enum Unavailable {
     Changed {
         /// The file.
         path: PathBuf,
-        /// How: its size, its time.
+        /// Change of the file: in its size, in its time.
         how: String,
     },
     /// The file cannot be read.
@@ -38,9 +38,9 @@ pub enum Unavailable {
     OtherPixels {
         /// The file.
         path: PathBuf,
-        /// What the catalogue says.
+        /// Pixels that the catalogue says.
         expected: String,
-        /// What there is.
+        /// Pixels that the file has.
         found: String,
     },
 }
@@ -112,11 +112,11 @@ impl Pixels {
     }
 }
 
-/// Sees whether a file has the size and the modification time that it had, as `--resume` does.
+/// Checks whether a file has the size and the modification time that it had, as `--resume` does.
 ///
 /// # Errors
 ///
-/// [`Unavailable`], where it is gone, cannot be asked, or has changed.
+/// [`Unavailable`], where the file is gone, cannot be asked, or has changed.
 pub(in crate::report) fn check_unchanged(source: &Source) -> Result<(), Unavailable> {
     let path = source.path.clone();
     let now = match Source::of_file(&path) {

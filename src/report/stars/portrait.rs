@@ -20,11 +20,11 @@ pub struct Portrait<'a> {
     pub unit: Option<&'a str>,
     /// Name of the model.
     pub model: Option<&'a str>,
-    /// Its row in the catalogue.
+    /// Row of the star in the catalogue.
     pub star: &'a Row,
-    /// Its pixels, where they can be had.
+    /// Pixels of the star, where they can be had.
     pub triplet: Option<&'a Triplet>,
-    /// What there is to say beside the numbers, a sentence each.
+    /// Sentences beside the numbers.
     pub notes: &'a [String],
 }
 
@@ -32,13 +32,13 @@ pub struct Portrait<'a> {
 const MARGIN: usize = 24;
 /// Dots between panels.
 const GAP: usize = 20;
-/// Side of a panel, unless a pixel to a dot is more.
+/// Side of a panel, unless one dot to a pixel makes it larger.
 const PANEL: usize = 272;
 /// Height of the bar that shows the colours.
 const BAR: usize = 10;
 /// Dots from one line to the next.
 const LINE: usize = 20;
-/// Width within the margins where there are no three panels.
+/// Width within the margins where there are fewer than three panels.
 const NARROWEST: usize = 3 * PANEL + 2 * GAP;
 
 impl Portrait<'_> {
@@ -50,7 +50,7 @@ impl Portrait<'_> {
         }
     }
 
-    /// Which star it is.
+    /// Name of the star: image, number and model.
     pub fn name(&self) -> String {
         let id = self.id.map(|id| format!("star {id}"));
         let model = self.model.map(str::to_owned);
@@ -58,12 +58,12 @@ impl Portrait<'_> {
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
-    /// Its numbers.
+    /// Numbers of the star.
     pub fn facts(&self) -> Vec<Fact> {
         facts(self.star, self.unit)
     }
 
-    /// What the colours of a layer mean: at the lower end, between, and at the upper end.
+    /// Meaning of the colours of a layer: at the lower end, between, and at the upper end.
     pub fn legend(&self, layer: &Layer<'_>) -> [String; 3] {
         let (low, high) = (layer.stretch.low, layer.stretch.high);
         let unit = printable(&flux_unit(self.unit), 12);
@@ -152,7 +152,7 @@ impl Portrait<'_> {
         write(&middle, (width + length) / 2);
     }
 
-    /// Lines of words at so many dots from the left: numbers in columns, then what is longer.
+    /// Lines of words at so many dots from the left: numbers in columns, then status and flags.
     fn lines(&self, width: usize) -> Vec<Vec<(usize, String, Color)>> {
         const COLUMNS: usize = 2;
         const NAME: usize = 12;

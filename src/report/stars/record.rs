@@ -1,4 +1,4 @@
-//! What a database says of its images and their stars.
+//! Images of a database and their stars.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -19,23 +19,22 @@ pub struct Records {
     file: String,
 }
 
-/// What a database says of one image of one run.
+/// Record of one image of one run in a database.
 #[derive(Debug, Clone)]
 pub struct ImageRecord {
     /// Number of the image in the database.
     pub image_id: i64,
-    /// Number of its run.
+    /// Number of the run that fitted the image.
     pub run_id: i64,
-    /// The run that fitted it, shared with its other images.
+    /// The run that fitted the image, shared with the other images of the run.
     pub run: Arc<RunInfo>,
-    /// When that run started, ISO 8601 in UTC.
+    /// Start of the run, ISO 8601 in UTC.
     pub started: String,
     /// The run's settings as far as they say what the numbers mean.
     pub settings: Settings,
-    /// Name, file, header and what was assumed; for a stack of cutouts, width and height are those
-    /// of each.
+    /// Name, file, header and assumptions; for a stack, width and height of one cutout.
     pub info: ImageInfo,
-    /// Number of its stars.
+    /// Number of stars of the image.
     pub n_stars: u64,
 }
 
@@ -45,8 +44,8 @@ impl ImageRecord {
         self.settings.cutouts || is_npy(&self.info.source.path)
     }
 
-    /// Where a star is in the pixels of the image, or of its cutout in a stack; the centre of the
-    /// first one is (0, 0).
+    /// Place of a star in the pixels of the image, or of its cutout in a stack; the centre of the first
+    /// pixel is (0, 0).
     pub fn position(&self, star: &Row) -> Option<(f64, f64)> {
         let first = self.settings.first_pixel();
         Some((star.get("x")? - first, star.get("y")? - first))
@@ -72,8 +71,8 @@ impl Records {
         self.session.check_output(output)
     }
 
-    /// The images of these names, with or without what is in brackets, or of these paths; without
-    /// names all. Of each that of its newest run, or those of one run.
+    /// The images of these names, with or without the part in brackets, or of these paths; without
+    /// names all images. Each image is taken from its newest run, or from `run` alone.
     ///
     /// # Errors
     ///
@@ -87,11 +86,11 @@ impl Records {
         let ids = self.session.images(&query)?;
         let mut runs = HashMap::new();
         let records = ids.into_iter().map(|id| self.image(id, &mut runs));
-        // Another program may have fitted it again in between.
+        // Another program may have fitted an image again in between.
         records.filter_map(Result::transpose).collect()
     }
 
-    /// An image; `runs` are those that are known already.
+    /// An image; `runs` are the runs that are known already.
     fn image(
         &self,
         image_id: i64,
@@ -127,7 +126,7 @@ impl Records {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`]; [`Error::Malformed`] for a row that no starfit has written; those of
+    /// [`Error::Database`]; [`Error::Malformed`] for a row that no starfit has written; the errors of
     /// `take`.
     pub fn each_star(
         &self,
@@ -141,10 +140,10 @@ impl Records {
     ///
     /// # Errors
     ///
-    /// Those of [`Records::each_star`]; [`Error::Option`] where there is none.
+    /// The errors of [`Records::each_star`]; [`Error::Option`] where there is no such star.
     pub fn star(&self, image: &ImageRecord, id: u64) -> Result<Row> {
         let mut found = None;
-        // Numbers in SQLite end there, and so do ours.
+        // Numbers in SQLite end at the largest `i64`, and so do ours.
         let condition = format!("id = {}", i64::try_from(id).unwrap_or(-1));
         self.select(image, Some(&condition), |star| {
             found = Some(star);

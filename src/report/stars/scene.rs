@@ -35,10 +35,10 @@ pub struct Scene {
 
 #[derive(Debug)]
 enum ScenePixels {
-    /// Its mask is applied.
+    /// An image with its mask applied.
     Image {
         image: Box<Image>,
-        /// Measured when it is first needed.
+        /// Background, measured when it is first needed.
         background: OnceLock<Background>,
         mosaic: Option<Shown>,
     },
@@ -52,18 +52,18 @@ enum ScenePixels {
 /// The pixels round a star.
 #[derive(Debug, Clone)]
 pub(in crate::report) struct Piece {
-    /// With the weights that the fit had.
+    /// Cutout with the weights that the fit had.
     pub(in crate::report) cutout: Cutout,
-    /// The values themselves, also of pixels that the fit left out, units of the image; NaN where
-    /// there are none.
+    /// Values of all pixels, also of those that the fit left out, units of the image; NaN where there
+    /// is no value.
     pub(in crate::report) values: Array2<f64>,
     /// Level that the cutout's values lack.
     pub(in crate::report) bias: f64,
 }
 
 impl Scene {
-    /// Reads the image of a record again, with its mask and variances, or opens its stack. What of
-    /// masks and variances cannot be had any more is in [`Scene::notes`].
+    /// Reads the image of a record again, with its mask and variances, or opens its stack. Masks and
+    /// variances that cannot be had any more are named in [`Scene::notes`].
     ///
     /// # Errors
     ///
@@ -141,16 +141,16 @@ impl Scene {
         &self.settings
     }
 
-    /// What is not as it was fitted, a sentence each.
+    /// Sentences about data that are not as they were fitted.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
     /// The pixels round a star.
     ///
-    /// The fit's cutout is round the place where the star was started from, which no catalogue
-    /// has. This one is round the fitted place: off by a pixel where both are not rounded alike, by
-    /// more where a fit has moved further.
+    /// The fit's cutout is round the place where the fit started, which no catalogue has. This cutout
+    /// is round the fitted place: off by a pixel where the two places are not rounded alike, by more
+    /// where the fit has moved further.
     pub(in crate::report) fn piece(&self, star: &Row) -> Result<Piece> {
         let options = CutoutOptions {
             noise: self.noise,
@@ -255,7 +255,7 @@ impl ScenePixels {
         }
     }
 
-    /// What the noise of a pixel was taken to be.
+    /// Noise of a pixel as the fit took it.
     fn noise(&self, settings: &Settings, assumed: &Assumptions, header: &Header) -> Noise {
         let gain = assumed.gain;
         let has_variance = match self {
@@ -272,7 +272,7 @@ impl ScenePixels {
                 Noise::Unit
             }
             (Estimator::LeastSquares, _) if has_variance => Noise::Variance,
-            // They were given, but are not there any more.
+            // Variances were given, but are not there any more.
             (Estimator::LeastSquares, _) if settings.noise.is_some() => Noise::Unit,
             (Estimator::LeastSquares, gain) => match self {
                 Self::Image { .. } => Noise::Known {
@@ -286,7 +286,7 @@ impl ScenePixels {
     }
 }
 
-/// The planes in a file beside that image.
+/// Planes in a file beside an image.
 fn planes(
     what: &'static str,
     file: &Companion,
@@ -306,10 +306,10 @@ fn read(file: &PlanesFile, at: usize, shape: (usize, usize)) -> Result<Array2<f6
     Ok(plane)
 }
 
-/// Planes beside that image, and what messages call them.
+/// Planes beside an image, and their name in messages.
 fn open(file: &Companion, image: &Source) -> Result<(String, StackFile), Unavailable> {
     if let Some(hdu) = file.own_extension() {
-        // That the image is the same as it was has been seen.
+        // The image itself has been checked already.
         let opened = FitsFile::open(&path_of(image)).and_then(|file| file.beside(hdu));
         let stack = StackFile::Fits(Box::new(opened.map_err(Unavailable::Unreadable)?));
         return Ok((format!("{}{hdu}", image.path.display()), stack));

@@ -6,13 +6,13 @@ use crate::fit::{FitStatus, Flags};
 use crate::numbers::median;
 use crate::report::{ImageRecord, Records};
 
-/// What the figures need of a star; NaN is null.
+/// Numbers of a star that the figures need; NaN is null.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::report) struct StarValues {
     pub(in crate::report) id: usize,
     pub(in crate::report) status: FitStatus,
     pub(in crate::report) flags: Flags,
-    /// As in the catalogue, which may count pixels from 1.
+    /// Column of the centre as in the catalogue, which may count pixels from 1.
     pub(in crate::report) x: f64,
     pub(in crate::report) y: f64,
     pub(in crate::report) ra: f64,
@@ -59,7 +59,7 @@ impl StarValues {
     ///
     /// # Errors
     ///
-    /// Those of [`Records::each_star`].
+    /// The errors of [`Records::each_star`].
     pub(in crate::report) fn read(records: &Records, record: &ImageRecord) -> Result<Vec<Self>> {
         let mut stars = Vec::new();
         records.each_star(record, |row| {
@@ -69,7 +69,7 @@ impl StarValues {
         Ok(stars)
     }
 
-    /// For tooltips: what is known of it.
+    /// Text of a tooltip: the numbers that are known of the star.
     pub(in crate::report) fn title(&self) -> String {
         let mut title = format!("star {}", self.id);
         let numbers = [
@@ -87,7 +87,7 @@ impl StarValues {
     }
 
     /// The ellipticity along and across x, and along and across the diagonal: unlike lengths and
-    /// angles these can be averaged. `None` for round models.
+    /// angles, these parts can be averaged. `None` for round models.
     pub(in crate::report) fn elongation(&self) -> Option<[f64; 2]> {
         let (sin, cos) = (2.0 * self.theta.to_radians()).sin_cos();
         let parts = [self.ellipticity * cos, self.ellipticity * sin];
@@ -104,9 +104,9 @@ pub(in crate::report) fn direction([along, across]: [f64; 2]) -> (f64, f64) {
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::report) struct Summary {
     pub(in crate::report) stars: usize,
-    /// In the order of [`FitStatus::ALL`].
+    /// Numbers of stars in the order of [`FitStatus::ALL`].
     pub(in crate::report) by_status: [usize; FitStatus::ALL.len()],
-    /// In the order of [`Flags::TABLE`].
+    /// Numbers of stars in the order of [`Flags::TABLE`].
     pub(in crate::report) by_flag: [usize; Flags::TABLE.len()],
     /// Flags that do not keep a star from being clean.
     pub(in crate::report) allowed: Flags,
@@ -118,7 +118,7 @@ pub(in crate::report) struct Summary {
 }
 
 impl Summary {
-    /// Of stars that these flags do not keep from being clean.
+    /// Counts `stars`, which the flags `allowed` do not keep from being clean.
     pub(in crate::report) fn new(stars: &[StarValues], allowed: Flags) -> Self {
         let mut by_status = [0; FitStatus::ALL.len()];
         let mut by_flag = [0; Flags::TABLE.len()];
@@ -168,7 +168,7 @@ impl Summary {
     }
 }
 
-/// A value that a part of sorted values is below of, between two of them in proportion.
+/// Quantile: the value that `part` of the sorted values is below, between two of them in proportion.
 pub(in crate::report) fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
     let place = part * sorted.len().checked_sub(1)? as f64;
     let (below, above) = (place.floor(), place.ceil());
@@ -177,8 +177,8 @@ pub(in crate::report) fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
     Some(low * (1.0 - share) + high * share)
 }
 
-/// A median and its standard error, `sqrt(pi / 2)` that of a mean, from the median absolute
-/// deviation; none of fewer than five values.
+/// A median and its standard error, `sqrt(pi / 2)` times the error of a mean, from the median absolute
+/// deviation; no error for fewer than five values.
 pub(in crate::report) fn median_with_error(values: &mut [f64]) -> Option<(f64, Option<f64>)> {
     let n = values.len();
     let middle = median(values)?;

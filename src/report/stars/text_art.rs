@@ -8,7 +8,7 @@ use crate::report::draw::color::{Color, ColorTable};
 use crate::report::draw::stretch::{shrink, shrink_by};
 use crate::report::stars::triplet::{Layer, Triplet};
 
-/// What a terminal can show.
+/// Colours that a terminal can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     /// Any colour, two pixels to a letter.
@@ -81,7 +81,7 @@ fn fitted(values: ArrayView2<'_, f64>, room: usize) -> Array2<f64> {
     upright(shrink(values, factor).view(), 1)
 }
 
-/// Half blocks: the upper pixel of two is the letter, the lower one its paper.
+/// Draws half blocks: the upper pixel of two is the letter, the lower one its paper.
 fn color_panel(layer: &Layer<'_>, room: usize) -> (Vec<String>, usize) {
     let pixels = fitted(layer.values, room);
     let width = pixels.ncols();

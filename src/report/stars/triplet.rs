@@ -14,7 +14,7 @@ use crate::report::draw::picture::Picture;
 use crate::report::draw::stretch::Stretch;
 use crate::report::stars::scene::{Piece, Scene};
 
-/// The pixels of a star, and, where it was fitted, its model and what is left.
+/// The pixels of a star, and, where it was fitted, its model and the residual.
 #[derive(Debug, Clone)]
 pub struct Triplet {
     /// Column and row of the first pixel, which may be outside the image.
@@ -31,15 +31,15 @@ pub struct Triplet {
 pub struct ModelStar {
     /// Star and background, (height, width), units of the image.
     pub values: Array2<f64>,
-    /// Data less model in this unit; NaN where the fit left a pixel out.
+    /// Data less model in `unit`; NaN where the fit left a pixel out.
     pub residual: Array2<f64>,
     /// Unit of the residuals.
     pub unit: ResidualUnit,
-    /// One sigma.
+    /// Ellipse at one sigma.
     pub ellipse: Ellipse,
 }
 
-/// What residuals are measured in.
+/// Unit of residuals.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ResidualUnit {
     /// The noise of each pixel, as the fit took it: of the sky and the photons, by the variances
@@ -56,14 +56,14 @@ pub struct Layer<'a> {
     pub name: &'static str,
     /// (height, width); NaN where there is no value.
     pub values: ArrayView2<'a, f64>,
-    /// From values to brightness.
+    /// Conversion of values to brightness.
     pub stretch: Stretch,
-    /// From brightness to colours.
+    /// Conversion of brightness to colours.
     pub table: ColorTable,
 }
 
-/// The parameters of a model from the columns of a star, positions counted from 0; `None` where one
-/// is null, as of stars without values.
+/// The parameters of a model from the columns of a star, positions counted from 0; `None` where a
+/// column is null, as for stars without values.
 pub fn parameters_of(model: &dyn Model, star: &Row, first_pixel: f64) -> Option<Parameters> {
     let mut columns = [0.0; MAX_PARAMETERS];
     for (value, column) in columns.iter_mut().zip(model.columns()) {
@@ -84,8 +84,8 @@ impl Triplet {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`](crate::Error::Malformed) where the star has no place in the image;
-    /// those of reading a cutout of a stack.
+    /// [`Error::Malformed`](crate::Error::Malformed) where the star has no place in the image; the
+    /// errors of reading a cutout of a stack.
     pub fn new(scene: &Scene, star: &Row) -> Result<Self> {
         let piece = scene.piece(star)?;
         let first_pixel = scene.settings().first_pixel();
@@ -102,8 +102,8 @@ impl Triplet {
         })
     }
 
-    /// Data, model and residual, as many as there are, with how each is shown: data and model by
-    /// the levels of the data.
+    /// Layers of data, model and residual, as many as there are; data and model are shown by the levels
+    /// of the data.
     pub fn layers(&self) -> Vec<Layer<'_>> {
         let stretch = Stretch::of_star(self.data.view());
         let star = |name, values| Layer {
@@ -205,15 +205,15 @@ impl ModelStar {
         }
     }
 
-    /// Sum of the squares of the residuals, in their unit: chi-square where that is the noise. Where it
-    /// is not the catalogue's, these are not the pixels that were fitted.
+    /// Sum of the squares of the residuals, in their unit: chi-square where the unit is the noise.
+    /// Where it differs from chi-square in the catalogue, the pixels are not those that were fitted.
     pub fn chi2(&self) -> f64 {
         let used = self.residual.iter().filter(|residual| residual.is_finite());
         used.map(|residual| residual * residual).sum()
     }
 
-    /// Residuals of plus and minus this are shown in the last colours: 5, or, where the model is
-    /// further off, what nine in ten pixels are within, as a round number.
+    /// Size of the residuals that are shown in the last colours: 5, or, where the model is further off,
+    /// a round number that nine in ten pixels are within.
     pub fn limit(&self) -> f64 {
         const LEAST: f64 = 5.0;
         let mut sizes: Vec<f64> = self

@@ -5,7 +5,7 @@ use std::f64::consts::{FRAC_PI_2, PI};
 use super::super::Unsupported;
 use super::asin;
 
-/// Least middle latitude of a cone, radians: what is flatter is a cylinder.
+/// Least middle latitude of a cone, radians: a flatter cone is a cylinder.
 const FLATTEST: f64 = 1e-6;
 
 /// A cone through or between two standard parallels.
@@ -33,7 +33,7 @@ enum Kind {
 }
 
 impl Conic {
-    /// `None` where the code is no conic projection.
+    /// The projection of a code; `None` where the code is no conic projection.
     pub(super) fn new(
         code: &str,
         parameter: &dyn Fn(usize) -> Option<f64>,
@@ -106,7 +106,7 @@ impl Conic {
         }
     }
 
-    /// The parallel at that distance.
+    /// The parallel at that distance from the apex.
     fn latitude(&self, radius: f64) -> Option<f64> {
         match self.kind {
             Kind::Perspective => {

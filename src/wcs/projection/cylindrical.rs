@@ -1,4 +1,4 @@
-//! Cylindrical projections, and those of the whole sky that are made from them.
+//! Cylindrical projections, and the projections of the whole sky that are made from them.
 
 use std::f64::consts::{FRAC_PI_2, PI, SQRT_2};
 
@@ -24,7 +24,7 @@ pub(in super::super) enum Cylindrical {
 }
 
 impl Cylindrical {
-    /// `None` where the code is none of these.
+    /// The projection of a code; `None` where the code is none of these.
     pub(super) fn new(
         code: &str,
         parameter: &dyn Fn(usize) -> Option<f64>,
@@ -113,7 +113,7 @@ impl Cylindrical {
     }
 }
 
-/// Longitude where a parallel is that much shorter than the equator; at a pole it is any.
+/// Longitude where a parallel has `length` times the length of the equator; at a pole any will do.
 fn stretched(x: f64, length: f64) -> Option<f64> {
     if length > TOLERANCE {
         Some(x / length)

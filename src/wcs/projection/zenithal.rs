@@ -17,7 +17,7 @@ pub(in super::super) enum Zenithal {
 }
 
 impl Zenithal {
-    /// `None` where the code is no zenithal projection.
+    /// The projection of a code; `None` where the code is no zenithal projection.
     pub(super) fn new(
         code: &str,
         parameters: &[Option<f64>],
@@ -89,7 +89,8 @@ fn azimuth(x: f64, y: f64) -> f64 {
     }
 }
 
-/// By z = 1 - sin theta, the smaller root of a quadratic, which keeps its digits near the pole.
+/// Native longitude and latitude by z = 1 - sin theta, the smaller root of a quadratic, which keeps its
+/// digits near the pole.
 fn orthographic_to_native(x: f64, y: f64, xi: f64, eta: f64) -> Option<(f64, f64)> {
     let a = 1.0 + xi * xi + eta * eta;
     let b = 1.0 + xi * x + eta * y;
@@ -107,7 +108,7 @@ fn orthographic_to_native(x: f64, y: f64, xi: f64, eta: f64) -> Option<(f64, f64
 #[derive(Debug, Clone, PartialEq)]
 pub(in super::super) struct Polynomial {
     coefficients: Vec<f64>,
-    /// The distance at which it stops growing, at most half a turn.
+    /// The distance at which the polynomial stops growing, at most half a turn.
     furthest: f64,
 }
 

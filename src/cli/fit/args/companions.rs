@@ -1,4 +1,4 @@
-//! The files beside the inputs: what is asked of them, and what they are known again by.
+//! The options of masks and noise, the files beside the inputs.
 
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ pub(in crate::cli::fit) fn contradiction(
 }
 
 impl FitArgs {
-    /// The file that says the noise of each pixel, and how.
+    /// File with the noise of each pixel, and the form in which it gives the noise.
     pub(in crate::cli::fit) fn noise(&self) -> (&Option<PathBuf>, NoisePlane) {
         let all = [
             (&self.variance, NoisePlane::Variance),

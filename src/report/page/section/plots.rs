@@ -16,7 +16,7 @@ use crate::report::stars::numbers::printable;
 use crate::report::stars::statistics::StarValues;
 use crate::report::{FieldMap, Limits};
 
-/// Most points of a plot that are not in the table, for each row of it.
+/// Most points of a plot for stars that are not in the table, for each row of the table.
 const PLAIN_POINTS: usize = 10;
 
 impl Section<'_> {
@@ -87,7 +87,7 @@ impl Section<'_> {
         figures
     }
 
-    /// Every figure as a file has it: in full, without links.
+    /// Every figure for a file: in full, without links.
     pub(in crate::report) fn figures_of_file(&self) -> Vec<Figure> {
         let rows = self.rows(Limits::FULL.rows).into_iter();
         let linked = rows.map(|star| star.id).collect();
@@ -171,7 +171,7 @@ impl Section<'_> {
         href: &dyn Fn(usize) -> Option<String>,
         linked: &HashSet<usize>,
     ) -> Option<Figure> {
-        /// Fits of less say nothing, but would take most of the axis.
+        /// Least signal-to-noise ratio: fainter fits say nothing, but would take most of the axis.
         const LEAST: f64 = 0.1;
         let is_shown = |star: &&StarValues| {
             star.flux > 0.0 && star.snr >= LEAST && star.flux.is_finite() && star.snr.is_finite()

@@ -1,4 +1,4 @@
-//! What the fits leave of the pixels.
+//! Residuals that the fits leave of the pixels.
 
 use crate::catalog::rounded;
 use crate::report::page::figure::Figure;
@@ -14,12 +14,12 @@ pub(super) struct Sample {
     unit: Option<ResidualUnit>,
 }
 
-/// How residuals are distributed.
+/// Distribution of residuals.
 #[derive(Debug)]
 pub(super) struct Residuals {
     histogram: Histogram,
-    /// Half the distance between the quantiles that one standard deviation on both sides of the
-    /// mean of a normal distribution lies between.
+    /// Half the distance between the quantiles at one standard deviation below and above the mean of a
+    /// normal distribution.
     width: Option<f64>,
     stars: usize,
     unit: ResidualUnit,

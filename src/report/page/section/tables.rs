@@ -10,7 +10,7 @@ use crate::report::stars::numbers::{printable, with_error};
 use crate::report::stars::statistics::StarValues;
 
 impl Section<'_> {
-    /// How the fits ended, and what is to be known of them.
+    /// Writes how many fits ended in each way, and how many stars have each flag.
     pub(super) fn write_counts(&self, html: &mut Html) {
         let summary = &self.frame.summary;
         let percent = |count: usize| {
@@ -72,7 +72,7 @@ impl Section<'_> {
         for star in rows {
             html.open("tr", &[("id", &format!("s{}-{}", self.number, star.id))]);
             for column in &columns {
-                // What ends a cell or a row need not be written in HTML.
+                // HTML needs no end tags of cells and rows.
                 let class = if column.class.is_empty() {
                     "<td>"
                 } else {

@@ -22,7 +22,7 @@ fn fitted_field(weights: &str) -> (TempDir, PathBuf, ImageRecord) {
     (folder, database, record)
 }
 
-/// What is made of a section of that record.
+/// Result of `make` for the section of a record.
 fn of<T>(database: &std::path::Path, record: ImageRecord, make: impl Fn(&Section<'_>) -> T) -> T {
     let records = Records::open(database).unwrap();
     let stars = StarValues::read(&records, &record).unwrap();
