@@ -3,8 +3,7 @@
 //! With `u = (dx + shear dy) / a` every derivative of `star = flux g` is `g` times some of `1`, `u`, `dy`, `u^2`,
 //! `u dy`, `dy^2`. So a pixel adds only to the powers of `u` in its row: five for the products of two derivatives,
 //! three for their single sums; a row multiplies these by powers of `dy`, and once a star they become sums of the
-//! parameters. The operations are a third of those that every derivative at every pixel takes, and the sums of a row
-//! fit into registers.
+//! parameters: a third of the operations that every derivative at every pixel takes, with sums that fit into registers.
 
 mod shader_parts;
 
