@@ -7,10 +7,11 @@ pub mod start;
 pub mod state;
 
 use std::ops::AddAssign;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fearless_simd::Level;
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::backend::{Backend, Evaluator, Transfers};
@@ -47,6 +48,8 @@ pub struct Fitter {
     pub max_iterations: u32,
     /// Stars on the device at once; default: what the backend takes.
     pub chunk: Option<usize>,
+    /// Threads that fit; default: those of rayon's global pool, or of the pool that the caller is in.
+    pub pool: Option<Arc<ThreadPool>>,
     tally: Mutex<Tally>,
     workspaces: Mutex<Vec<Workspace>>,
 }
@@ -150,6 +153,7 @@ impl Fitter {
             tolerance: 1e-6,
             max_iterations: 50,
             chunk: None,
+            pool: None,
             tally: Mutex::default(),
             workspaces: Mutex::default(),
         }
@@ -181,6 +185,14 @@ impl Fitter {
     ///
     /// The errors of [`fit`](Self::fit); the content of `fits` then means nothing.
     pub fn fit_into(&self, batch: &Batch, fits: &mut Vec<Fit>) -> Result<()> {
+        match &self.pool {
+            Some(pool) => pool.install(|| self.fit_here(batch, fits)),
+            None => self.fit_here(batch, fits),
+        }
+    }
+
+    /// Fits the batch on the threads of the pool that the caller is in.
+    fn fit_here(&self, batch: &Batch, fits: &mut Vec<Fit>) -> Result<()> {
         let constraints = batch.stars.iter().map(|star| star.constraints.as_deref());
         let system = CoordinateSystem::new(self.model, constraints.flatten());
         let most = self.backend.chunk_size(self.model, batch.pixels_per_star());

@@ -26,8 +26,7 @@ const MOST: f64 = 0.75;
 /// How far a hot pixel stands out, sigma.
 const CLEAR: f64 = 8.0;
 
-/// Part of the light of a hot pixel that the electronics of a detector may spill into each pixel beside
-/// it.
+/// Part of the light of a hot pixel that the electronics of a detector may spill into each pixel beside it.
 const SPILL: f64 = 0.03;
 
 /// How far the pixels beside a hot pixel may be above the spill by chance, sigma of their median over the

@@ -3,8 +3,7 @@
 /// A vector of `count` zeros, in large pages where they are many.
 ///
 /// Linux hands memory out page by page, 4 kB each, at the first write to a page: thousands of times for
-/// an image, which takes a tenth of the time of all work on the image. On request Linux gives pages of 2
-/// MB.
+/// an image, which takes a tenth of the time of all work on the image. On request Linux gives pages of 2 MB.
 pub(crate) fn zeros<T: Copy + Default>(count: usize) -> Vec<T> {
     // The standard library leaves it to the system to clear the memory.
     let zeros = vec![T::default(); count];

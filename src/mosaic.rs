@@ -158,7 +158,7 @@ impl FromStr for Bayer {
     }
 }
 
-/// Which colours of a mosaic are fitted.
+/// Colours of a mosaic that are fitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Channel {
     /// All colours, with one shape and place and a flux for each.

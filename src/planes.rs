@@ -56,8 +56,7 @@ impl NoisePlane {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The variance by a value of the plane. A value below 0 gives a result below 0, which is no
-    /// variance.
+    /// The variance by a value of the plane. A value below 0 gives a result below 0, which is no variance.
     pub fn to_variance(self, value: f64) -> f64 {
         match self {
             Self::Variance => value,

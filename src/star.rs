@@ -41,8 +41,7 @@ pub struct StarList {
     pub stars: Vec<Star>,
     /// Whether the list says where the stars are in an image; else x and y are NaN.
     pub has_pixels: bool,
-    /// Positions of the stars on the sky, NaN where a star has none, if the list has positions on the
-    /// sky.
+    /// Positions of the stars on the sky, NaN where a star has none, if the list has positions on the sky.
     pub sky: Option<Vec<Sky>>,
     /// Names of the stars; empty if the list has no names.
     pub names: Vec<Option<Arc<str>>>,

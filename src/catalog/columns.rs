@@ -146,8 +146,7 @@ pub fn own_columns(model: &dyn Model) -> Vec<Column> {
         .collect()
 }
 
-/// Keeps one copy of a text until the program ends: there are only as many texts as own columns of
-/// models.
+/// Keeps one copy of a text until the program ends: there are only as many texts as own columns of models.
 pub(super) fn kept(text: String) -> &'static str {
     static KEPT: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut all = KEPT.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,8 +10,7 @@ use crate::image::Source;
 pub struct DoneImages(HashSet<Source>);
 
 impl DoneImages {
-    /// Whether the catalogue has this image, and the image's file has kept its size and modification
-    /// time.
+    /// Whether the catalogue has this image, and the image's file has kept its size and modification time.
     pub fn contains(&self, image: &Source) -> bool {
         !self.0.is_empty()
             && self.0.contains(&Source {

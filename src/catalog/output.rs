@@ -1,4 +1,4 @@
-//! Where a catalogue goes: a file that takes its place only when it is complete, or a stream.
+//! Output of a catalogue: a file that takes its place only when it is complete, or a stream.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Stdout, Write};

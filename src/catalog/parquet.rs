@@ -44,7 +44,7 @@ pub(super) fn write(
         let name = field.column.name;
         // Columns of texts repeat a few values; columns of numbers do not.
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(name), true);
-        // Where astropy looks for the width of its arrays of texts.
+        // Here astropy looks for the width of its arrays of texts.
         let widths = table.texts(at).iter().map(|text| text.chars().count());
         let width = widths.max().unwrap_or(0).max(1);
         metadata.push(entry(&format!("table::len::{name}"), width.to_string()));

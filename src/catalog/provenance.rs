@@ -1,4 +1,4 @@
-//! Where a catalogue comes from: the runs that made its rows, and the images.
+//! Provenance of a catalogue: the runs that made its rows, and the images.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -48,7 +48,7 @@ const SAMPLE: usize = 1000;
 struct Difference {
     /// Median distance, pixels; infinite where the image does not show most places on the sky.
     distance: f64,
-    /// Whether the pixels are off by 1 in x and y, as where the list counts from the other corner.
+    /// Whether x and y are both off by 1 pixel, as where the list counts from 1 instead of 0, or from 0.
     counts_from_one: bool,
 }
 

@@ -70,8 +70,7 @@ impl Table {
         }
     }
 
-    /// The column at that place as names; `None` where the column has no names, or merely counts the
-    /// rows.
+    /// The column at that place as names; `None` where the column has no names, or merely counts the rows.
     pub(super) fn names(&self, at: usize) -> Option<Vec<Option<Arc<str>>>> {
         let names: Vec<Option<Arc<str>>> = match &self.columns[at].1 {
             // No format that has integers of its own writes names as floats.

@@ -1,14 +1,18 @@
 //! The solvers: the blog post's demonstration, convergence, and what cannot be fitted.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
 use ndarray::Array2;
 use rand::RngExt;
-use starfit::backend::{Backend, CpuBackend, ReferenceBackend};
-use starfit::batch::{Batch, Start};
+use starfit::backend::{Backend, CpuBackend, Evaluator, ReferenceBackend};
+use starfit::batch::{Batch, Chunk, Start};
 use starfit::cutout::{Cutout, CutoutOptions, Noise};
 use starfit::estimator::Estimator;
 use starfit::fit::{Fit, FitStatus, Flags};
 use starfit::fitter::Fitter;
 use starfit::model::{MODELS, Model, Moments, by_name};
+use starfit::pixels::PixelBlock;
 use starfit::simulate::{RECIPES, Recipe, Stack};
 use starfit::solver::LevenbergMarquardt;
 
@@ -29,6 +33,65 @@ fn alone(pixels: &Array2<f64>) -> Batch {
     let cutout = Cutout::from_pixels(pixels.view(), None, &UNIT);
     batch.push(&cutout, start).unwrap();
     batch
+}
+
+/// The processor's backend, which remembers how many threads the pools have that it is asked in.
+#[derive(Debug, Default)]
+struct Counting {
+    cpu: CpuBackend,
+    threads: Arc<Mutex<BTreeSet<usize>>>,
+}
+
+impl Backend for Counting {
+    fn name(&self) -> &'static str {
+        self.cpu.name()
+    }
+    fn adapter(&self) -> String {
+        self.cpu.adapter()
+    }
+    fn epsilon(&self) -> f64 {
+        self.cpu.epsilon()
+    }
+    fn chunk_size(&self, model: &dyn Model, pixels: usize) -> usize {
+        self.cpu.chunk_size(model, pixels)
+    }
+    fn load<'a>(
+        &'a self,
+        model: &'static dyn Model,
+        estimator: Estimator,
+        chunk: Chunk<'a>,
+        pixels: &'a [PixelBlock],
+    ) -> starfit::Result<Box<dyn Evaluator + 'a>> {
+        let mut threads = self.threads.lock().unwrap();
+        threads.insert(rayon::current_num_threads());
+        self.cpu.load(model, estimator, chunk, pixels)
+    }
+}
+
+#[test]
+fn a_fitter_keeps_to_the_threads_that_it_is_given() {
+    let batch = random_batch(3, gaussian(), Noise::Unit, 15, 15, 20_000, false);
+    let fit = |pool: Option<usize>| {
+        let backend = Counting::default();
+        let threads = Arc::clone(&backend.threads);
+        let solver = Box::new(LevenbergMarquardt::default());
+        let mut fitter = Fitter::new(gaussian(), solver, Box::new(backend));
+        fitter.pool = pool.map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            Arc::new(pool.build().unwrap())
+        });
+        let fits = fitter.fit(&batch).unwrap();
+        let threads = threads.lock().unwrap().clone();
+        (fits, threads)
+    };
+    let (expected, usual) = fit(None);
+    assert_eq!(usual, BTreeSet::from([rayon::current_num_threads()]));
+    for threads in [1, 3, 5] {
+        let (fits, found) = fit(Some(threads));
+        assert_eq!(found, BTreeSet::from([threads]));
+        let same = |(a, b): (&Fit, &Fit)| a.parameters == b.parameters && a.status == b.status;
+        assert!(fits.iter().zip(&expected).all(same));
+    }
 }
 
 #[test]

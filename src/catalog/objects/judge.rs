@@ -42,8 +42,7 @@ impl Links {
         self.n as f64 / self.of.max(1) as f64
     }
 
-    /// Whether images with these links have the same coordinates. By chance a few stars in a hundred
-    /// link.
+    /// Whether images with these links have the same coordinates. By chance a few stars in a hundred link.
     fn are_good(self) -> bool {
         self.can_tell() && 2 * self.n >= self.of
     }
@@ -178,8 +177,7 @@ pub(super) fn placements(images: &[StoredImage], radius: f64, sigma: f64) -> Vec
     // The largest group first; of equal groups the earliest, because the sort is stable.
     groups.sort_by_key(|group| std::cmp::Reverse(group.members.len()));
     let mut placements = vec![Placement::Sky; images.len()];
-    // Nearly all groups are registered to the largest; patterns are large, and those of the others not
-    // kept.
+    // Nearly all groups are registered to the largest; patterns are large, and those of the others not kept.
     let believed = OnceCell::new();
     for at in 1..groups.len() {
         let (settled, rest) = groups.split_at_mut(at);

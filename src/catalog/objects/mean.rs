@@ -16,8 +16,7 @@ pub(super) struct Mean {
 
 impl Mean {
     /// The mean of values with standard errors. A value without an error (null, or a parameter at its
-    /// bound) does not count, unless no value has an error: then all count alike, and the mean has no
-    /// error.
+    /// bound) does not count, unless no value has an error: then all count alike, and the mean has no error.
     pub(super) fn of(values: impl Iterator<Item = (f64, Option<f64>)> + Clone) -> Option<Self> {
         let values = values.filter(|(value, _)| value.is_finite());
         let measured = values.clone().filter_map(|(value, error)| {

@@ -3,8 +3,7 @@
 
 use super::affine::Point;
 
-/// Least shortest side, pixels, and its least share of the longest: a shorter side gives no certain
-/// shape.
+/// Least shortest side, pixels, and its least share of the longest: a shorter side gives no certain shape.
 const SHORTEST: (f64, f64) = (5.0, 0.1);
 
 /// Largest difference between ratios of sides in two images of one triangle: a third of a pixel in a

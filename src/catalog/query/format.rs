@@ -1,4 +1,4 @@
-//! How results are written.
+//! Formats of results.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::catalog::CatalogFormat;
 use crate::catalog::file::FileFormat;
 use crate::error::{Error, Result};
 
-/// How a result is written.
+/// Format of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum QueryFormat {
     /// Aligned columns for people, rounded; a few columns unless some are asked for.

@@ -88,8 +88,7 @@ fn tables(path: &Path) -> String {
     }
 }
 
-/// Reads the names of tables from the file alone, without its journals and locks, so that nothing
-/// changes.
+/// Reads the names of tables from the file alone, without its journals and locks, so that nothing changes.
 fn read_tables(path: &Path) -> Option<Vec<String>> {
     let path = std::path::absolute(path).ok()?;
     let mut uri = String::from("file:");

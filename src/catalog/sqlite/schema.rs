@@ -339,8 +339,7 @@ CREATE VIEW newest_images AS SELECT * FROM images WHERE NOT EXISTS (
 pub(super) struct StarStatements {
     /// The columns that the run has beside [`COLUMNS`].
     pub(super) own: Vec<Column>,
-    /// Inserts the number of the image, then every column but the image's name, then the model's own
-    /// columns.
+    /// Inserts the number of the image, then every column but the image's name, then the model's own columns.
     pub(super) insert: String,
     pub(super) create_waiting: String,
     /// Inserts into the table of stars that wait, as `insert`.

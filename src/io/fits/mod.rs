@@ -242,15 +242,13 @@ impl FitsFile {
         (name, source)
     }
 
-    /// Facts of the detector from the headers. A card that cannot be understood is logged as a warning,
-    /// once.
+    /// Facts of the detector from the headers. A card that cannot be understood is logged as a warning, once.
     fn facts(&self) -> &image::Header {
         self.facts
             .get_or_init(|| facts(&self.file, &self.unit.header, self.primary.as_ref()))
     }
 
-    /// The WCS of the chosen HDU. A WCS that is not supported is logged as a warning, once, and gives
-    /// `None`.
+    /// The WCS of the chosen HDU. A WCS that is not supported is logged as a warning, once, and gives `None`.
     pub fn wcs(&self) -> Option<&Wcs> {
         let read = || {
             Wcs::from_header(|keyword| self.unit.header.certain(keyword)).unwrap_or_else(|why| {

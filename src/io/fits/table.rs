@@ -48,8 +48,8 @@ impl TableColumn<'_> {
     }
 }
 
-/// All that comes before the rows: a primary HDU that has `creator` and no pixels, and the
-/// header of the table, which ends with `cards`.
+/// The bytes before the rows: a primary HDU that has `creator` and no pixels, and the header of the
+/// table, which ends with `cards`.
 ///
 /// # Errors
 ///
