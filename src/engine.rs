@@ -5,8 +5,8 @@ pub mod axes;
 mod frames;
 mod hint;
 mod inputs;
+mod masked;
 pub(crate) mod planes;
-mod stack;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -24,9 +24,9 @@ use crate::wcs::Wcs;
 use frames::Frames;
 use inputs::Opened;
 pub use inputs::{Found, Message, Queues};
+pub use masked::MaskedStack;
 use planes::Planes;
 pub use planes::{InputPlanes, NoiseCheck};
-pub use stack::MaskedStack;
 
 /// Target of messages about what is neither wrong nor odd but worth knowing.
 pub const HINT: &str = "starfit::hint";

@@ -48,12 +48,12 @@ const LARGEST_LEVEL: f64 = 1e6;
 impl BatchStar {
     /// A star, whose pixels are still to be stored.
     pub(super) fn new(cutout: &Cutout, start: Start, constraints: Option<Constraints>) -> Self {
-        let Reach {
+        let Extent {
             low,
             high,
             weight: largest,
             n_pixels,
-        } = dispatch!(Level::new(), _simd => reach(cutout));
+        } = dispatch!(Level::new(), _simd => extent(cutout));
         let range = if high > low { high - low } else { 1.0 };
         // The lowest pixel is a value of the data: for integers the difference is exact.
         let low = if low.is_finite() { low } else { 0.0 };
@@ -135,7 +135,7 @@ impl BatchStar {
 
 /// Lowest and highest of the pixels in use, their largest weight and their number.
 #[derive(Debug, Clone, Copy)]
-struct Reach {
+struct Extent {
     low: f64,
     high: f64,
     weight: f64,
@@ -143,32 +143,32 @@ struct Reach {
 }
 
 /// Pixels, or weights, side by side, which become a register.
-type Lanes = [f64; LANES];
-const LANES: usize = 8;
+type Several = [f64; AT_ONCE];
+const AT_ONCE: usize = 8;
 
 /// Adds the pixels of a cutout and their weights to sums side by side. Numbers that fill up the last
 /// lanes have no weight.
 #[inline(always)]
-fn for_lanes(cutout: &Cutout, mut add: impl FnMut(&Lanes, &Lanes)) {
+fn for_several(cutout: &Cutout, mut add: impl FnMut(&Several, &Several)) {
     let (data, last_data) = cutout.data.as_chunks();
     let (weights, last_weights) = cutout.weight.as_chunks();
     for (data, weights) in data.iter().zip(weights) {
         add(data, weights);
     }
     let fill_up = |last: &[f64]| {
-        let mut lanes = [0.0; LANES];
-        lanes[..last.len()].copy_from_slice(last);
-        lanes
+        let mut several = [0.0; AT_ONCE];
+        several[..last.len()].copy_from_slice(last);
+        several
     };
     add(&fill_up(last_data), &fill_up(last_weights));
 }
 
 #[inline(always)]
-fn reach(cutout: &Cutout) -> Reach {
-    let (mut low, mut high) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
-    let (mut largest, mut count) = ([0.0; LANES], [0.0; LANES]);
-    for_lanes(cutout, |data, weights| {
-        for lane in 0..LANES {
+fn extent(cutout: &Cutout) -> Extent {
+    let (mut low, mut high) = ([f64::INFINITY; AT_ONCE], [f64::NEG_INFINITY; AT_ONCE]);
+    let (mut largest, mut count) = ([0.0; AT_ONCE], [0.0; AT_ONCE]);
+    for_several(cutout, |data, weights| {
+        for lane in 0..AT_ONCE {
             let (data, weight) = (data[lane], weights[lane]);
             let is_used = weight > 0.0;
             low[lane] = if is_used & (data < low[lane]) {
@@ -189,7 +189,7 @@ fn reach(cutout: &Cutout) -> Reach {
             count[lane] += if is_used { 1.0 } else { 0.0 };
         }
     });
-    Reach {
+    Extent {
         low: low.into_iter().fold(f64::INFINITY, f64::min),
         high: high.into_iter().fold(f64::NEG_INFINITY, f64::max),
         weight: largest.into_iter().fold(0.0, f64::max),
@@ -200,9 +200,9 @@ fn reach(cutout: &Cutout) -> Reach {
 /// Sum of the squared data in units of their noise.
 #[inline(always)]
 fn power<E: Estimate>(cutout: &Cutout, scale: &Scale, divisor: f64) -> f64 {
-    let mut sums = [0.0; LANES];
-    for_lanes(cutout, |data, weights| {
-        for lane in 0..LANES {
+    let mut sums = [0.0; AT_ONCE];
+    for_several(cutout, |data, weights| {
+        for lane in 0..AT_ONCE {
             let data = (data[lane] - scale.pedestal) / scale.range;
             let terms = E::terms(data, data, weights[lane] / divisor);
             let square = terms.curvature * data * data;
@@ -215,12 +215,12 @@ fn power<E: Estimate>(cutout: &Cutout, scale: &Scale, divisor: f64) -> f64 {
 /// Whether all pixels in use are integers above the lowest.
 #[inline(always)]
 fn are_integers(cutout: &Cutout, low: f64) -> bool {
-    let mut fractions = [0.0; LANES];
-    for_lanes(cutout, |data, weights| {
-        for lane in 0..LANES {
+    let mut fractions = [0.0; AT_ONCE];
+    for_several(cutout, |data, weights| {
+        for lane in 0..AT_ONCE {
             let fraction = (data[lane] - low).fract();
             fractions[lane] += if weights[lane] > 0.0 { fraction } else { 0.0 };
         }
     });
-    fractions == [0.0; LANES]
+    fractions == [0.0; AT_ONCE]
 }

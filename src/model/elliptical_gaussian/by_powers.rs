@@ -52,7 +52,7 @@ const fn monomial(i: usize, j: usize) -> usize {
 }
 
 /// Numbers that are the same for all pixels of a star.
-struct Star<T> {
+struct Shape<T> {
     flux: T,
     /// `1 / a`, `1 / b`.
     inverse: (T, T),
@@ -62,7 +62,7 @@ struct Star<T> {
     factors: [T; TERMS.len()],
 }
 
-impl<T: Real> Star<T> {
+impl<T: Real> Shape<T> {
     #[inline(always)]
     fn new(p: &Parameters<T>) -> Self {
         let (flux, one) = (p[AMPLITUDE], p[AMPLITUDE].constant(1.0));
@@ -196,7 +196,7 @@ impl<T: Real> Products<T> {
 
     /// The matrix of the parameters.
     #[inline(always)]
-    fn matrix(&self, star: &Star<T>) -> Symmetric<T> {
+    fn matrix(&self, star: &Shape<T>) -> Symmetric<T> {
         let mut matrix = [star.flux.constant(0.0); MAX_PACKED];
         unroll!(A in TERMS.len() => {
             let (j, i_a, j_a) = TERMS[A];
@@ -220,7 +220,7 @@ impl<T: Real> Products<T> {
     /// A quadratic form of the derivatives as polynomials: `g^2` times the polynomial `squares`, plus
     /// `g` times the polynomial `singles`, plus `ones`.
     #[inline(always)]
-    fn of_form(star: &Star<T>, matrix: &Symmetric<T>) -> Self {
+    fn of_form(star: &Shape<T>, matrix: &Symmetric<T>) -> Self {
         let mut matrix = *matrix;
         add_row_and_column::<T, AMPLITUDE, LN_WIDTH_X>(&mut matrix, -star.flux);
         add_row_and_column::<T, AMPLITUDE, LN_WIDTH_Y>(&mut matrix, -star.flux);
@@ -296,7 +296,7 @@ struct Scores<T> {
 impl<T: Real> Scores<T> {
     /// The gradient by the parameters.
     #[inline(always)]
-    fn gradient(&self, star: &Star<T>) -> Parameters<T> {
+    fn gradient(&self, star: &Shape<T>) -> Parameters<T> {
         let mut gradient = [star.flux.constant(0.0); MAX_PARAMETERS];
         unroll!(A in TERMS.len() => {
             let (j, i, power) = TERMS[A];
@@ -326,7 +326,7 @@ impl Kernel<EllipticalGaussian> for ByPowers {
             register, width, ..
         } = *pixels;
         let zero = register.splat(0.0);
-        let star = Star::new(p);
+        let star = Shape::new(p);
         let mut chi2 = zero;
         let mut scores = Scores {
             plain: zero,
@@ -374,11 +374,11 @@ impl Kernel<EllipticalGaussian> for ByPowers {
     }
 
     fn operations<E: Estimate>(work: &Work) -> u64 {
-        let star = || Star::new(&[Counted; MAX_PARAMETERS]);
+        let star = || Shape::new(&[Counted; MAX_PARAMETERS]);
         let (x, center) = (Counted, Counted);
         let pixel = Counted::count(|| {
             let dx = x - center;
-            let star = Star {
+            let star = Shape {
                 flux: Counted,
                 inverse: (Counted, Counted),
                 height: Counted,
@@ -414,7 +414,7 @@ fn residual_sums<S: Simd, const SANDWICH: bool>(
         register, width, ..
     } = *pixels;
     let zero = register.splat(0.0);
-    let star = Star::new(p);
+    let star = Shape::new(p);
     let form = Products::of_form(&star, inverse);
     let (mut absolute, mut least_rest) = (zero, register.splat(1.0));
     let mut sandwich = Products::zero(zero);
