@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn where_the_sky_has_structure_a_fit_is_held_against_the_noise() {
-        // As many have the structure of the sky under them as have not.
+        // Half of the stars have structure of the sky under them.
         let mut stars = stars(600);
         for star in stars.iter_mut().step_by(2) {
             star.reduced_chi2 *= 4.0;

@@ -86,7 +86,7 @@ pub(super) fn survey(
             if sample.widths.len() >= ENOUGH || strips.len() == 1 {
                 break sample;
             }
-            // As many strips as it takes to have a third more stars than enough.
+            // The number of strips that has a third more stars than enough.
             every = 3 * every * sample.widths.len() / (4 * ENOUGH);
         };
         survey.stars = sample.stars;

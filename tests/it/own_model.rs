@@ -164,7 +164,7 @@ fn a_database_takes_runs_of_models_with_and_without_columns_of_their_own() {
     let rows = all.lines().count() - 1;
     let found = steep.lines().count() - 1;
     assert!(found > 50 && found < rows / 3, "{found} of {rows}");
-    // What is no column is refused still.
+    // A name of no column is still refused.
     let wrong = starfit(
         folder.path(),
         &["query", "stars.db", "--where", "slope_z > 0"],

@@ -100,7 +100,7 @@ impl Affine {
     pub(super) fn fit_similarity(pairs: &[(Point, Point)], mirrored: bool) -> Option<Self> {
         let (from, to, pairs) = centred(pairs)?;
         let sign = if mirrored { -1.0 } else { 1.0 };
-        // As complex numbers: the sum of w times the conjugate of z, over the sum of |z|^2.
+        // Rotation and scale as a complex number: the sum of w times the conjugate of z, over the sum of |z|^2.
         let (mut real, mut imaginary, mut norm) = (0.0, 0.0, 0.0);
         for ((x, y), (u, v)) in pairs {
             let y = sign * y;
